@@ -1,0 +1,272 @@
+//! The client daemon's life: what it holds together, when it starts and when it ends.
+//! Knows every room of the client; decides nothing about jobs itself.
+
+use crate::build::{Builds, Traffic};
+use crate::callers::{self, Caller, Requests};
+use crate::config::Config;
+use crate::dispatch;
+use crate::embedded::Embedded;
+use crate::fleet::Fleet;
+use crate::link::{Introduction, State};
+use crate::report::{Status, WorkerStatus};
+use crate::tree::{DenyRules, Tree, TreeOptions};
+use anyhow::Context;
+use std::cell::{Cell, RefCell};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use termite_core::rules::{self, Rules};
+use termite_wire::frame::{CallerJob, Control};
+use termite_wire::meet::Greeting;
+use termite_wire::peer::ClientInfo;
+use tokio::sync::Notify;
+
+/// How often an idle daemon looks whether it may end.
+const IDLE_CHECK: Duration = Duration::from_secs(1);
+
+/// How long the embedded worker may take to start.
+const EMBEDDED_GRACE: Duration = Duration::from_secs(5);
+
+/// What the client's rooms share.
+pub struct Daemon {
+    /// Read once at the start.
+    pub config: Config,
+    /// The user's files.
+    pub tree: Arc<Tree>,
+    /// What no worker sees or writes.
+    pub deny: Arc<DenyRules>,
+    /// The workers.
+    pub fleet: Rc<Fleet>,
+    /// What ran.
+    pub builds: Builds,
+    /// Content bytes so far.
+    pub traffic: Rc<Traffic>,
+    /// The user.
+    pub uid: u32,
+    /// The user's group.
+    pub gid: u32,
+    /// `uname -n`.
+    pub hostname: OsString,
+    /// Boot id of this machine.
+    pub machine: Vec<u8>,
+    /// Programs that a job must not start.
+    pub drivers: Vec<OsString>,
+    rules: RefCell<std::collections::HashMap<PathBuf, Result<Rc<Rules>, String>>>,
+    started: Instant,
+    busy: Cell<u32>,
+    last_use: Cell<Instant>,
+    stop: Notify,
+}
+
+/// Runs the daemon until it is stopped or has been idle for long enough.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(64)
+        .build()
+        .context("cannot start the daemon's event loop")?;
+    tokio::task::LocalSet::new().block_on(&runtime, live(config))
+}
+
+async fn live(config: Config) -> anyhow::Result<()> {
+    let listener = callers::bind(&config.socket_path()).context("cannot listen for termite-run")?;
+    let daemon = Daemon::new(config).await?;
+    let embedded = daemon.enlist_workers()?;
+    let served = callers::serve(listener, daemon.clone());
+    let outcome = tokio::select! {
+        served = served => served.context("the socket for termite-run broke"),
+        () = daemon.stop.notified() => Ok(()),
+        () = daemon.idle() => Ok(()),
+        signal = callers::termination() => signal.context("cannot wait for signals"),
+    };
+    daemon.tree.flush();
+    if let Some(mut worker) = embedded {
+        worker.stop();
+    }
+    if let Err(error) = daemon.builds.trim_history() {
+        tracing::warn!("the history cannot be trimmed: {error}");
+    }
+    outcome
+}
+
+impl Daemon {
+    async fn new(config: Config) -> anyhow::Result<Rc<Self>> {
+        let uname = rustix::system::uname();
+        let hostname = OsString::from_vec(uname.nodename().to_bytes().to_vec());
+        let machine = std::fs::read("/proc/sys/kernel/random/boot_id").context("cannot read this machine's boot id")?;
+        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        let deny = Arc::new(DenyRules::new(&config.deny, &config.home).context("cannot use the deny rules")?);
+        let tree = Tree::open(TreeOptions {
+            cache_dir: config.cache_dir.clone(),
+            deny: deny.clone(),
+        })
+        .context("cannot open the file server's records")?;
+        let tree = Arc::new(tree);
+        let traffic = Rc::new(Traffic::default());
+        let introduction = Introduction {
+            greeting: Greeting {
+                release: env!("CARGO_PKG_VERSION").to_string(),
+                token: config.token()?,
+                hostname: hostname.clone(),
+                slots: 0,
+                machine: machine.clone(),
+            },
+            client: ClientInfo {
+                id: client_id(&config.cache_dir)?,
+                uid,
+                gid,
+                shim: shim(&config.prefix)?,
+            },
+        };
+        Ok(Rc::new(Self {
+            fleet: Fleet::new(introduction, tree.clone(), traffic.clone()),
+            builds: Builds::new(config.state_dir.join("history"), traffic.clone()),
+            drivers: rules::DRIVERS.iter().map(OsString::from).collect(),
+            rules: RefCell::default(),
+            started: Instant::now(),
+            busy: Cell::new(0),
+            last_use: Cell::new(Instant::now()),
+            stop: Notify::new(),
+            config,
+            tree,
+            deny,
+            traffic,
+            uid,
+            gid,
+            hostname,
+            machine,
+        }))
+    }
+
+    /// The configured workers, or the embedded one.
+    fn enlist_workers(self: &Rc<Self>) -> anyhow::Result<Option<Embedded>> {
+        if !self.config.workers.is_empty() {
+            self.fleet.enlist(&self.config.workers, Duration::ZERO);
+            return Ok(None);
+        }
+        let runtime = self
+            .config
+            .socket_path()
+            .parent()
+            .map(Path::to_path_buf)
+            .unwrap_or_default();
+        let log = callers::log_file(&self.config).map_or_else(Stdio::null, Stdio::from);
+        let config = &self.config;
+        let worker = Embedded::start(&config.prefix, &runtime, config.slots, config.store, &config.fault, log)
+            .with_context(|| format!("cannot start {}", config.prefix.join("bin/workerd").display()))?;
+        self.fleet.enlist(&[worker.address()], EMBEDDED_GRACE);
+        Ok(Some(worker))
+    }
+
+    /// The rules that hold in a directory: read at first use there.
+    pub fn rules_for(&self, cwd: &Path) -> Result<Rc<Rules>, String> {
+        let mut known = self.rules.borrow_mut();
+        known
+            .entry(cwd.to_path_buf())
+            .or_insert_with(|| self.config.rules_in(cwd).map(Rc::new))
+            .clone()
+    }
+
+    /// Resolves when nobody has used the daemon for the configured time.
+    async fn idle(&self) {
+        let Some(limit) = self.config.idle_timeout else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::time::sleep(IDLE_CHECK.min(limit)).await;
+            if self.busy.get() == 0 {
+                self.tree.flush();
+                if self.last_use.get().elapsed() >= limit {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn status(&self) -> Status {
+        let workers = self.fleet.links().into_iter().map(|link| {
+            let (state, slots) = match link.state() {
+                State::Dialling => ("dialling".to_string(), 0),
+                State::Up(session) => ("up".to_string(), session.greeting.slots),
+                State::Down(why) => (why, 0),
+            };
+            WorkerStatus {
+                address: link.address.to_string(),
+                state,
+                slots,
+                running: link.running(),
+            }
+        });
+        Status {
+            pid: std::process::id(),
+            uptime_s: self.started.elapsed().as_secs_f64(),
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            workers: workers.collect(),
+            running: self.builds.running(),
+        }
+    }
+}
+
+impl Requests for Daemon {
+    async fn job(self: Rc<Self>, job: CallerJob, caller: Caller) {
+        self.busy.set(self.busy.get() + 1);
+        dispatch::serve(&self, job, caller).await;
+        self.busy.set(self.busy.get() - 1);
+        self.last_use.set(Instant::now());
+    }
+
+    async fn control(self: Rc<Self>, control: Control) -> Result<String, String> {
+        self.last_use.set(Instant::now());
+        let json = match control {
+            Control::Status => serde_json::to_string(&self.status()),
+            Control::Stop => {
+                self.stop.notify_one();
+                Ok("{}".to_string())
+            }
+            Control::Last(directory) => {
+                let last = self
+                    .builds
+                    .last(&directory)
+                    .map_err(|e| format!("the history cannot be read: {e}"))?;
+                serde_json::to_string(&last)
+            }
+            Control::Begin {
+                build, cwd, workers, ..
+            } => {
+                let workers = crate::config::parse_workers(&workers).map_err(|e| e.to_string())?;
+                self.fleet.enlist(&workers, Duration::ZERO);
+                self.builds.begin(build, &cwd);
+                Ok("{}".to_string())
+            }
+            Control::Finish { build, exit } => serde_json::to_string(&self.builds.finish(build, exit)),
+        };
+        json.map_err(|e| format!("the answer cannot be written: {e}"))
+    }
+}
+
+/// Names this user's tree on workers; made once, kept in the cache.
+fn client_id(cache: &Path) -> anyhow::Result<Vec<u8>> {
+    let path = cache.join("client-id");
+    if let Ok(id) = std::fs::read(&path)
+        && id.len() == 32
+    {
+        return Ok(id);
+    }
+    let mut random = [0; 32];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).context("cannot make a client id")?;
+    let id = blake3::hash(&random).to_hex().as_bytes()[..32].to_vec();
+    std::fs::create_dir_all(cache)
+        .and_then(|()| std::fs::write(&path, &id))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(id)
+}
+
+/// The library for jobs, from the own prefix.
+fn shim(prefix: &Path) -> anyhow::Result<Vec<u8>> {
+    let path = prefix.join("lib/libtermite.so");
+    std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+}

@@ -1,0 +1,354 @@
+//! One job's way: rules, a place on a worker, its end, the commit. Knows the order of
+//! these steps and what to do when one fails; the steps themselves live elsewhere.
+
+use crate::build::Running;
+use crate::callers::Caller;
+use crate::commit::{self, ClockShift, CommitRequest, Committed};
+use crate::daemon::Daemon;
+use crate::link::Place;
+use crate::sink::Sink;
+use std::io;
+use std::rc::Rc;
+use termite_core::jobserver;
+use termite_core::rules::{Command, Verdict};
+use termite_types::{Abandon, BlobHash, JobEnd, JobId, JobResult, JobSpec, Owner};
+use termite_wire::frame::{CallerJob, ToCaller, ToDaemon};
+use tokio::sync::mpsc;
+
+/// Workers that a job is offered to before it stays at home.
+const ATTEMPTS: usize = 3;
+
+/// How the fleet's part of a job ended.
+enum Outcome {
+    /// It ran; its outputs are committed.
+    Done(JobResult),
+    /// It stays on the client, with the shim in it or not, by rule or because of a fault.
+    Home {
+        reason: String,
+        as_driver: bool,
+        fault: bool,
+    },
+    /// Nobody waits for it any more.
+    CallerGone,
+}
+
+/// Serves one `termite-run` to its end.
+pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
+    let build = daemon.builds.of(job.build, &job.cwd);
+    let caller = Rc::new(caller);
+    let verdict = daemon.rules_for(&job.cwd).map(|rules| match job.must {
+        true => Verdict::Remote,
+        false => rules.decide(&Command {
+            program: &job.program,
+            argv: &job.argv,
+            cwd: &job.cwd,
+        }),
+    });
+    let outcome = match verdict {
+        Err(bad) => {
+            caller.send(ToCaller::Error(bad)).await;
+            return;
+        }
+        Ok(Verdict::Local { why }) => Outcome::Home {
+            reason: why,
+            as_driver: false,
+            fault: false,
+        },
+        Ok(Verdict::Driver { why }) => Outcome::Home {
+            reason: why,
+            as_driver: true,
+            fault: false,
+        },
+        Ok(Verdict::Remote) => {
+            let spec = specify(daemon, &job, build.next_job());
+            let running = daemon.builds.started(&spec, &build);
+            let outcome = on_fleet(daemon, &spec, &caller, &running).await;
+            drop(running);
+            outcome
+        }
+    };
+    match outcome {
+        Outcome::Done(result) => {
+            build.remote();
+            daemon.builds.touched(&build);
+            finish(&caller, result).await;
+        }
+        Outcome::Home {
+            reason,
+            as_driver,
+            fault,
+        } => {
+            if fault {
+                tracing::warn!("{} runs on the client: {reason}", job.program.display());
+            }
+            // A driver is not a job.
+            if !as_driver {
+                build.local(&reason);
+                daemon.builds.touched(&build);
+            }
+            let tell = fault && !build.has_reporter();
+            let tools = daemon.config.tools_value();
+            let reason = if fault { reason } else { String::new() };
+            caller
+                .send(ToCaller::Local {
+                    reason,
+                    as_driver,
+                    tell,
+                    tools,
+                })
+                .await;
+        }
+        Outcome::CallerGone => {}
+    }
+}
+
+fn specify(daemon: &Daemon, job: &CallerJob, id: JobId) -> JobSpec {
+    JobSpec {
+        id,
+        program: job.program.clone(),
+        argv: job.argv.clone(),
+        env: job.env.clone(),
+        cwd: job.cwd.clone(),
+        umask: job.umask,
+        limits: job.limits.clone(),
+        owner: Owner {
+            uid: daemon.uid,
+            gid: daemon.gid,
+            groups: job.groups.clone(),
+        },
+        hostname: daemon.hostname.clone(),
+        stdio: job.stdio.clone(),
+        jobserver: jobserver::in_environment(&job.env),
+        drivers: daemon.drivers.clone(),
+    }
+}
+
+/// Tries workers until one ends the job, or says why none can.
+async fn on_fleet(daemon: &Rc<Daemon>, spec: &JobSpec, caller: &Rc<Caller>, running: &Running<'_>) -> Outcome {
+    let mut tried = Vec::new();
+    let mut last_fault = String::new();
+    while tried.len() < ATTEMPTS {
+        let place = tokio::select! {
+            place = daemon.fleet.place(&spec.cwd, &tried) => place,
+            () = caller.gone() => return Outcome::CallerGone,
+        };
+        let place = match place {
+            Ok(place) => place,
+            Err(unreachable) if last_fault.is_empty() => return home(unreachable.to_string()),
+            Err(_) => break,
+        };
+        running.on(&place);
+        let sink = Rc::new(Sink::new(
+            caller.clone(),
+            spec.stdio.terminal[1] || spec.stdio.terminal[2],
+        ));
+        let ended = tokio::select! {
+            ended = on_worker(daemon, &place, spec, &sink, caller) => ended,
+            () = caller.gone() => return Outcome::CallerGone,
+        };
+        tried.push(place.link().key);
+        match ended {
+            Ok(Ended::Done(mut result)) => {
+                result.output.splice(0..0, sink.take_held());
+                return Outcome::Done(result);
+            }
+            Ok(Ended::Refused(why)) => return home(why),
+            Ok(Ended::GivenUp(Abandon::Driver(program))) => {
+                let reason = format!("it starts {}", program.display());
+                return Outcome::Home {
+                    reason,
+                    as_driver: true,
+                    fault: false,
+                };
+            }
+            Ok(Ended::GivenUp(why @ (Abandon::Denied(_) | Abandon::Unsupported(_)))) => return home(why.to_string()),
+            Ok(Ended::GivenUp(why)) => last_fault = format!("{}: {why}", place.link().address),
+            Err(lost) => last_fault = format!("{}: {lost}", place.link().address),
+        }
+        if sink.has_shown() {
+            break;
+        }
+    }
+    home(last_fault)
+}
+
+fn home(reason: String) -> Outcome {
+    Outcome::Home {
+        reason,
+        as_driver: false,
+        fault: true,
+    }
+}
+
+/// How one worker's attempt ended, short of losing the worker.
+enum Ended {
+    Done(JobResult),
+    GivenUp(Abandon),
+    /// The client cannot write what it wrote.
+    Refused(String),
+}
+
+async fn on_worker(
+    daemon: &Rc<Daemon>,
+    place: &Place,
+    spec: &JobSpec,
+    sink: &Rc<Sink>,
+    caller: &Rc<Caller>,
+) -> Result<Ended, String> {
+    let session = &place.session;
+    daemon.tree.drain();
+    let (snapshot, updates) = daemon.tree.updates_for(place.link().key, session.seen.get());
+    session.seen.set(snapshot);
+    let run = session.remote.run(spec, snapshot, &updates, sink.clone());
+    tokio::pin!(run);
+    let mut interrupted = false;
+    let result = loop {
+        tokio::select! {
+            result = &mut run => break result.map_err(|e| e.to_string())?,
+            said = caller.next() => match said {
+                Some(frame) => {
+                    interrupted |= matches!(frame, ToDaemon::Signal(signal) if ends(signal));
+                    pass_on(place, spec.id, sink, frame);
+                }
+                None => std::future::pending().await,
+            },
+            () = sink.wanted() => caller.send(ToCaller::WantInput).await,
+        }
+    };
+    if let JobEnd::Abandoned(why) = result.end {
+        return Ok(Ended::GivenUp(why));
+    }
+    // make removes the targets of what it interrupts, and by then it has done so.
+    let broken_off = interrupted && result.end != JobEnd::Exited(0);
+    if result.changes.is_empty() || broken_off {
+        drop_outputs(place, spec.id);
+        return Ok(Ended::Done(result));
+    }
+    match commit_on_client(daemon, place, &result).await {
+        Ok(committed) => {
+            merge_outputs(daemon, place, spec.id, &committed);
+            Ok(Ended::Done(result))
+        }
+        Err(why) => {
+            drop_outputs(place, spec.id);
+            Ok(Ended::Refused(why))
+        }
+    }
+}
+
+/// Whether a signal asks its receiver to end.
+fn ends(signal: u8) -> bool {
+    [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT].contains(&signal.into())
+}
+
+/// Sends on what the caller says while its job runs. Each call is sent in order; only
+/// its answer is waited for elsewhere.
+fn pass_on(place: &Place, job: JobId, sink: &Rc<Sink>, frame: ToDaemon) {
+    let (session, sink) = (place.session.clone(), sink.clone());
+    tokio::task::spawn_local(async move {
+        let done = match frame {
+            ToDaemon::Signal(signal) => session.remote.signal(job, signal).await,
+            ToDaemon::Resize(size) => session.remote.resize(job, size).await,
+            ToDaemon::Input(bytes) => {
+                let taken = session.remote.input(job, &bytes).await;
+                if taken.is_ok() && !bytes.is_empty() {
+                    sink.want_more();
+                }
+                taken
+            }
+            ToDaemon::Job(_) | ToDaemon::Control(_) => Ok(()),
+        };
+        if let Err(error) = done {
+            // The job's own call fails by the same cause and decides what follows.
+            tracing::debug!("job {job}: {error}");
+        }
+    });
+}
+
+/// Writes the outputs into the client's tree, reading their contents from the worker.
+async fn commit_on_client(daemon: &Rc<Daemon>, place: &Place, result: &JobResult) -> Result<Committed, String> {
+    let (ask, mut asked) = mpsc::unbounded_channel::<BlobRequest>();
+    let request = CommitRequest {
+        changes: result.changes.clone(),
+        clock: ClockShift::between(result.worker_now, place.session.greeting.machine == daemon.machine),
+    };
+    let deny = daemon.deny.clone();
+    let mut work = tokio::task::spawn_blocking(move || commit::commit(&request, &FromWorker(ask), &deny));
+    loop {
+        tokio::select! {
+            Some(BlobRequest { hash, offset, length, answer }) = asked.recv() => {
+                let piece = place.session.remote.read(hash, offset, length).await;
+                if let Ok(bytes) = &piece {
+                    daemon.traffic.received.set(daemon.traffic.received.get() + bytes.len() as u64);
+                }
+                // The committer ends by itself when nobody answers.
+                let _ = answer.send(piece.map_err(|e| io::Error::other(e.to_string())));
+            }
+            done = &mut work => return match done {
+                Ok(committed) => committed.map_err(|e| e.to_string()),
+                Err(error) => Err(format!("the committer failed: {error}")),
+            },
+        }
+    }
+}
+
+struct BlobRequest {
+    hash: BlobHash,
+    offset: u64,
+    length: u32,
+    answer: std::sync::mpsc::Sender<io::Result<Vec<u8>>>,
+}
+
+/// Contents that are still on the worker, for the committer's thread.
+struct FromWorker(mpsc::UnboundedSender<BlobRequest>);
+
+impl commit::Contents for FromWorker {
+    fn read(&self, hash: BlobHash, offset: u64, length: u32) -> io::Result<Vec<u8>> {
+        let (answer, answered) = std::sync::mpsc::channel();
+        let gone = || io::Error::from(io::ErrorKind::ConnectionAborted);
+        self.0
+            .send(BlobRequest {
+                hash,
+                offset,
+                length,
+                answer,
+            })
+            .map_err(|_| gone())?;
+        answered.recv().map_err(|_| gone())?
+    }
+}
+
+/// Lets the worker keep the outputs in its mirror. The next job's dispatch follows on
+/// the same connection, so it is enough that this call is sent first.
+fn merge_outputs(daemon: &Rc<Daemon>, place: &Place, job: JobId, committed: &Committed) {
+    let (snapshot, updates) = daemon.tree.committed(place.link().key, &committed.paths);
+    let session = place.session.clone();
+    tokio::task::spawn_local(async move {
+        if let Err(error) = session.remote.committed(job, snapshot, &updates).await {
+            tracing::debug!("job {job}: outputs not merged: {error}");
+        }
+    });
+}
+
+fn drop_outputs(place: &Place, job: JobId) {
+    let session = place.session.clone();
+    tokio::task::spawn_local(async move {
+        if let Err(error) = session.remote.discard(job).await {
+            tracing::debug!("job {job}: outputs not dropped: {error}");
+        }
+    });
+}
+
+/// Shows what the job said and ends the caller as the job ended.
+async fn finish(caller: &Caller, result: JobResult) {
+    for (fd, bytes) in result.output {
+        caller.send(ToCaller::Output { fd, bytes }).await;
+    }
+    let unread_input = result.unread_input;
+    let last = match result.end {
+        JobEnd::Exited(status) => ToCaller::Exited { status, unread_input },
+        JobEnd::Signaled(signal) => ToCaller::Signaled { signal, unread_input },
+        JobEnd::Abandoned(why) => ToCaller::Error(why.to_string()),
+    };
+    caller.send(last).await;
+}

@@ -1,0 +1,16 @@
+//! The client daemon: file server, dispatcher, committer. Knows nothing of slots,
+//! and never runs a command itself.
+
+mod build;
+pub mod callers;
+pub mod commit;
+pub mod config;
+pub mod daemon;
+mod dispatch;
+mod embedded;
+mod fleet;
+pub mod link;
+pub mod report;
+mod serve;
+mod sink;
+pub mod tree;

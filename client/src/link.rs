@@ -1,0 +1,250 @@
+//! One worker as the client sees it: dialled, greeted, lost, dialled again. Knows its
+//! session and its load; knows nothing of commands, rules or commits.
+
+use crate::serve::Files;
+use crate::tree::WorkerKey;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use termite_types::Snapshot;
+use termite_wire::meet::{Greeting, greet};
+use termite_wire::peer::ClientInfo;
+use termite_wire::remote::RemoteSession;
+use termite_wire::rpc::{self, RemoteError};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Notify;
+use tokio::task::{JoinError, JoinHandle};
+
+/// Shortest pause between two attempts to reach a worker.
+const RETRY_MIN: Duration = Duration::from_millis(50);
+/// Longest pause between two attempts to reach a worker.
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// How long an attempt may take.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where a worker listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Address {
+    /// A unix socket.
+    Unix(PathBuf),
+    /// Host and port; loopback only.
+    Tcp(String),
+}
+
+/// Whether the worker can be given jobs.
+///
+/// `Dialling -> Up -> Down -> Up …`; only [`Link::set`] changes it.
+#[derive(Clone)]
+pub enum State {
+    /// Never reached yet, the first attempt is under way.
+    Dialling,
+    /// Connected.
+    Up(Rc<Session>),
+    /// The last attempt failed, or the connection broke: why.
+    Down(String),
+}
+
+/// A connection's session and who is at its other end.
+pub struct Session {
+    /// Takes jobs.
+    pub remote: RemoteSession,
+    /// How the worker introduced itself.
+    pub greeting: Greeting,
+    /// The newest snapshot that the worker was brought to.
+    pub seen: Cell<Snapshot>,
+}
+
+/// One worker.
+pub struct Link {
+    /// Where it listens.
+    pub address: Address,
+    /// Its name in the tree's records.
+    pub key: WorkerKey,
+    /// How long it may take to appear at first: it was only just started.
+    grace: Duration,
+    state: RefCell<State>,
+    running: Cell<u32>,
+}
+
+/// What every link needs to introduce the client.
+pub struct Introduction {
+    /// Who we are.
+    pub greeting: Greeting,
+    /// Whose tree the worker mirrors, and our shim.
+    pub client: ClientInfo,
+}
+
+/// A job's place on a worker; given back when dropped.
+pub struct Place {
+    link: Rc<Link>,
+    freed: Rc<Notify>,
+    /// The session that was up as the place was taken.
+    pub session: Rc<Session>,
+}
+
+impl Link {
+    /// A link that is not dialled yet.
+    pub fn new(address: Address, key: WorkerKey, grace: Duration) -> Rc<Self> {
+        Rc::new(Self {
+            address,
+            key,
+            grace,
+            state: RefCell::new(State::Dialling),
+            running: Cell::new(0),
+        })
+    }
+
+    /// How it stands.
+    pub fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    fn set(&self, state: State, changed: &Notify) {
+        match &state {
+            State::Down(why) => tracing::warn!("worker {}: {why}", self.address),
+            State::Up(session) => tracing::info!("worker {}: up with {} slots", self.address, session.greeting.slots),
+            State::Dialling => {}
+        }
+        *self.state.borrow_mut() = state;
+        changed.notify_waiters();
+    }
+
+    /// Jobs that it runs for us.
+    pub fn running(&self) -> u32 {
+        self.running.get()
+    }
+
+    /// Running jobs relative to slots; `None`: no slot is free or it is not up.
+    pub fn load(&self) -> Option<f64> {
+        let State::Up(session) = &*self.state.borrow() else {
+            return None;
+        };
+        let slots = u32::from(session.greeting.slots);
+        (self.running.get() < slots).then(|| f64::from(self.running.get()) / f64::from(slots))
+    }
+
+    /// Takes a slot, if the worker is up.
+    pub fn take(self: &Rc<Self>, freed: &Rc<Notify>) -> Option<Place> {
+        let State::Up(session) = &*self.state.borrow() else {
+            return None;
+        };
+        self.running.set(self.running.get() + 1);
+        Some(Place {
+            link: self.clone(),
+            freed: freed.clone(),
+            session: session.clone(),
+        })
+    }
+
+    /// Keeps the worker connected for as long as the daemon lives.
+    pub async fn keep(self: Rc<Self>, introduction: Rc<Introduction>, files: Rc<Files>, changed: Rc<Notify>) {
+        let mut pause = RETRY_MIN;
+        let begun = Instant::now();
+        let fail = |why| {
+            if !matches!(self.state(), State::Dialling) || begun.elapsed() >= self.grace {
+                self.set(State::Down(why), &changed);
+            }
+        };
+        loop {
+            match tokio::time::timeout(DIAL_TIMEOUT, self.dial(&introduction, &files)).await {
+                Err(_) => fail(format!("no answer within {DIAL_TIMEOUT:?}")),
+                Ok(Err(why)) => fail(why),
+                Ok(Ok(Met { session, traffic })) => {
+                    self.set(State::Up(Rc::new(session)), &changed);
+                    pause = RETRY_MIN;
+                    let why = how_lost(traffic.await);
+                    files.forget();
+                    self.set(State::Down(why), &changed);
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MAX);
+        }
+    }
+
+    async fn dial(&self, introduction: &Introduction, files: &Rc<Files>) -> Result<Met, String> {
+        match &self.address {
+            Address::Unix(path) => {
+                let stream = UnixStream::connect(path)
+                    .await
+                    .map_err(|e| format!("cannot connect: {e}"))?;
+                meet(stream, introduction, files).await
+            }
+            Address::Tcp(to) => {
+                let stream = TcpStream::connect(to)
+                    .await
+                    .map_err(|e| format!("cannot connect: {e}"))?;
+                stream
+                    .set_nodelay(true)
+                    .map_err(|e| format!("cannot set TCP_NODELAY: {e}"))?;
+                meet(stream, introduction, files).await
+            }
+        }
+    }
+}
+
+/// A session, and the task that moves its messages: it ends with the connection.
+struct Met {
+    session: Session,
+    traffic: JoinHandle<Result<(), RemoteError>>,
+}
+
+async fn meet<S>(stream: S, introduction: &Introduction, files: &Rc<Files>) -> Result<Met, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (other, traffic) = rpc::dial(stream);
+    let mut traffic = Box::pin(traffic);
+    let open = async {
+        let (greeting, worker) = greet(other, &introduction.greeting).await?;
+        files.met(greeting.machine == introduction.greeting.machine);
+        let remote = worker.open(&introduction.client, files.clone()).await?;
+        Ok::<_, RemoteError>(Session {
+            remote,
+            greeting,
+            seen: Cell::new(Snapshot::default()),
+        })
+    };
+    // Giving up on the way drops the traffic, which closes the connection.
+    tokio::select! {
+        opened = open => {
+            let session = opened.map_err(|e| e.to_string())?;
+            Ok(Met { session, traffic: tokio::task::spawn_local(traffic) })
+        }
+        ended = &mut traffic => Err(how_lost(Ok(ended))),
+    }
+}
+
+fn how_lost(ended: Result<Result<(), RemoteError>, JoinError>) -> String {
+    match ended {
+        Ok(Ok(())) => "it closed the connection".to_string(),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => format!("its connection's task ended: {error}"),
+    }
+}
+
+impl Place {
+    /// The worker.
+    pub fn link(&self) -> &Rc<Link> {
+        &self.link
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.link.running.set(self.link.running.get() - 1);
+        self.freed.notify_waiters();
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(to) => f.write_str(to),
+        }
+    }
+}

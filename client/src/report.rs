@@ -1,0 +1,257 @@
+//! What the daemon answers to `termite last` and `termite status`: the JSON, and the
+//! same for people. Knows neither the daemon nor the socket.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// What one build did.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Last {
+    /// Status of the outermost command, where `termite-env` ran it; a signal counts 128 more.
+    pub exit: Option<u8>,
+    /// From the first job (or the start of `termite-env`) to the last, seconds.
+    pub wall_s: f64,
+    /// Jobs by where they ran.
+    pub jobs: JobCounts,
+    /// Why jobs ran on the client, and how many for each reason.
+    pub local_reasons: BTreeMap<String, u64>,
+    /// Processor time of the daemon, seconds.
+    pub client_cpu_s: f64,
+    /// Content that crossed to and from workers.
+    pub bytes: Bytes,
+    /// Jobs of serial mode that ran again.
+    pub reruns: u64,
+    /// Commits of serial mode that were undone.
+    pub rollbacks: u64,
+}
+
+/// Jobs by where they ran.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct JobCounts {
+    /// All.
+    pub total: u64,
+    /// On a worker.
+    pub remote: u64,
+    /// On the client.
+    pub local: u64,
+}
+
+/// Content bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Bytes {
+    /// From the client.
+    pub sent: u64,
+    /// To the client.
+    pub received: u64,
+}
+
+/// How the daemon stands.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Status {
+    /// Of the daemon.
+    pub pid: u32,
+    /// Since it started, seconds.
+    pub uptime_s: f64,
+    /// Its release.
+    pub version: String,
+    /// In the order in which they became known.
+    pub workers: Vec<WorkerStatus>,
+    /// Jobs that run at this moment.
+    pub running: Vec<RunningJob>,
+}
+
+/// One worker.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Where it listens.
+    pub address: String,
+    /// `up`, `dialling`, or why it is down.
+    pub state: String,
+    /// Jobs that it takes at once.
+    pub slots: u16,
+    /// Jobs that it runs for us.
+    pub running: u32,
+}
+
+/// One running job.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct RunningJob {
+    /// `BUILD.N`.
+    pub id: String,
+    /// Its command line.
+    pub command: String,
+    /// Address of its worker; empty while it waits for one.
+    pub worker: String,
+    /// Since it began.
+    pub seconds: f64,
+}
+
+impl Last {
+    /// The one line that `termite-env` ends with.
+    pub fn summary(&self) -> String {
+        let JobCounts { total, remote, local } = self.jobs;
+        let reasons = match self.reasons() {
+            reasons if reasons.is_empty() => reasons,
+            reasons => format!(" ({reasons})"),
+        };
+        let jobs = if total == 1 { "job" } else { "jobs" };
+        format!(
+            "termite: {total} {jobs}, {remote} on the fleet, {local} here{reasons}; {:.1} s",
+            self.wall_s
+        )
+    }
+
+    /// All of it, a line for each thing.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        let exit = self.exit.map_or("not reported".to_owned(), |status| status.to_string());
+        line(&mut text, "exit status", &exit);
+        line(&mut text, "wall time", &format!("{:.1} s", self.wall_s));
+        line(
+            &mut text,
+            "jobs",
+            &format!(
+                "{} ({} on the fleet, {} here)",
+                self.jobs.total, self.jobs.remote, self.jobs.local
+            ),
+        );
+        for (reason, count) in &self.local_reasons {
+            line(&mut text, "  here", &format!("{count} x {reason}"));
+        }
+        line(
+            &mut text,
+            "client processor time",
+            &format!("{:.2} s", self.client_cpu_s),
+        );
+        line(&mut text, "sent", &size(self.bytes.sent));
+        line(&mut text, "received", &size(self.bytes.received));
+        if self.reruns + self.rollbacks > 0 {
+            line(&mut text, "reruns", &self.reruns.to_string());
+            line(&mut text, "rollbacks", &self.rollbacks.to_string());
+        }
+        text
+    }
+
+    fn reasons(&self) -> String {
+        let each = self
+            .local_reasons
+            .iter()
+            .map(|(reason, count)| format!("{reason}: {count}"));
+        each.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Status {
+    /// All of it, for people.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        let uptime = format!("pid {}, version {}, up {:.0} s", self.pid, self.version, self.uptime_s);
+        line(&mut text, "daemon", &uptime);
+        for WorkerStatus {
+            address,
+            state,
+            slots,
+            running,
+        } in &self.workers
+        {
+            line(
+                &mut text,
+                "worker",
+                &format!("{address}: {state}, {running} of {slots} slots in use"),
+            );
+        }
+        if self.running.is_empty() {
+            line(&mut text, "jobs", "none running");
+        }
+        for RunningJob {
+            id,
+            command,
+            worker,
+            seconds,
+        } in &self.running
+        {
+            let place = if worker.is_empty() {
+                "waiting for a slot"
+            } else {
+                worker
+            };
+            line(&mut text, "job", &format!("{id} {seconds:.1} s, {place}: {command}"));
+        }
+        text
+    }
+}
+
+fn line(text: &mut String, name: &str, value: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{name:<22} {value}");
+}
+
+fn size(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut value, mut unit) = (bytes as f64, 0);
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.1} {}", units[unit])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Last {
+        Last {
+            exit: Some(0),
+            wall_s: 2.25,
+            jobs: JobCounts {
+                total: 38,
+                remote: 36,
+                local: 2,
+            },
+            local_reasons: [("rule: git (version control)".to_owned(), 2)].into(),
+            client_cpu_s: 0.5,
+            bytes: Bytes {
+                sent: 10,
+                received: 2048,
+            },
+            reruns: 0,
+            rollbacks: 0,
+        }
+    }
+
+    #[test]
+    fn the_keys_of_last_are_the_contract() {
+        let json = serde_json::to_value(example()).unwrap();
+        let expected = serde_json::json!({
+            "exit": 0, "wall_s": 2.25, "jobs": {"total": 38, "remote": 36, "local": 2},
+            "local_reasons": {"rule: git (version control)": 2}, "client_cpu_s": 0.5,
+            "bytes": {"sent": 10, "received": 2048}, "reruns": 0, "rollbacks": 0,
+        });
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn the_summary_is_one_line() {
+        let line = "termite: 38 jobs, 36 on the fleet, 2 here (rule: git (version control): 2); 2.2 s";
+        assert_eq!(example().summary(), line);
+        assert_eq!(
+            Last::default().summary(),
+            "termite: 0 jobs, 0 on the fleet, 0 here; 0.0 s"
+        );
+    }
+
+    #[test]
+    fn people_see_sizes_with_units() {
+        let text = example().render();
+        assert!(
+            text.contains("2.0 KiB") && text.contains("10 B") && text.contains("2 x rule: git"),
+            "{text}"
+        );
+    }
+}

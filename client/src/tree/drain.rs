@@ -1,0 +1,228 @@
+//! From the event queue to snapshots: what changed since, for whom. Knows who committed
+//! what; never sends anything.
+
+use super::hashes::is_racy;
+use super::records::Records;
+use super::serve::{list, look};
+use super::stamp::{Kind, Stamp, open_canonical, open_dir_path};
+use super::watch::Event;
+use super::{CommittedPath, Tree, WorkerKey};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use termite_types::{Snapshot, Update};
+
+/// Names to look at, and whether their content may have been written.
+type Touched = BTreeMap<(PathBuf, OsString), bool>;
+
+impl Tree {
+    /// Looks at everything that may have changed. Returns the number of the newest change.
+    pub fn drain(&self) -> u64 {
+        let mut records = self.records.lock();
+        self.drain_into(&mut records, false);
+        records.log.count()
+    }
+
+    /// What changed since `seen` in directories that this worker was served, other than
+    /// by its own jobs, parents first, as it stands. Where `seen` is of another epoch than
+    /// the returned snapshot, what the worker holds is void and there are no updates.
+    pub fn updates_for(&self, worker: WorkerKey, seen: Snapshot) -> (Snapshot, Vec<Update>) {
+        let mut records = self.records.lock();
+        let snapshot = self.snapshot(&mut records, worker);
+        if seen.epoch != snapshot.epoch {
+            return (snapshot, Vec::new());
+        }
+        let is_here = self.here.lock().contains(&worker);
+        let mut updates: Vec<Update> = Vec::new();
+        let mut no_dir: Option<PathBuf> = None;
+        for path in records.news_for(worker, seen.count) {
+            // Nothing is below what is no directory.
+            if no_dir.as_ref().is_some_and(|top| path != *top && path.starts_with(top)) {
+                continue;
+            }
+            let update = self.update(is_here, path);
+            if !update.attr.as_ref().is_some_and(termite_types::Attr::is_dir) {
+                no_dir = Some(update.path.clone());
+            }
+            updates.push(update);
+        }
+        (snapshot, updates)
+    }
+
+    /// A worker's job was committed and left these paths. Returns how they stand, for that
+    /// worker; directories that it need not list again are left out.
+    pub fn committed(&self, worker: WorkerKey, paths: &[CommittedPath]) -> (Snapshot, Vec<Update>) {
+        let mut records = self.records.lock();
+        let before = records.log.count();
+        // The commit's own events must not be taken for somebody else's later on.
+        self.drain_into(&mut records, false);
+        let is_here = self.here.lock().contains(&worker);
+        let mut updates = Vec::new();
+        for committed in paths.iter().filter(|committed| committed.touched) {
+            let present = Stamp::at_path(&committed.path);
+            let is_ours = match (&committed.stamp, &present) {
+                (Some(put), Some(is)) => !put.differs(is),
+                (None, None) => true,
+                _ => false,
+            };
+            let is_complete = committed.hash.is_some() || !present.is_some_and(|is| is.kind == Kind::File);
+            if let (true, Some(stamp), Some(hash)) = (is_ours, &present, committed.hash) {
+                self.hashes.wrote(stamp, hash);
+            }
+            let origin = (is_ours && is_complete).then_some(worker);
+            if let (Some(parent), Some(name)) = (committed.path.parent(), committed.path.file_name()) {
+                records.observe(parent, name, present, origin, true);
+            }
+            if present.is_none() {
+                records.log.claim(before, &committed.path, worker);
+            }
+            updates.push(self.update(is_here, committed.path.clone()));
+        }
+        self.unwatch_unused(&mut records);
+        (self.snapshot(&mut records, worker), updates)
+    }
+
+    /// How a path stands.
+    fn update(&self, is_here: bool, path: PathBuf) -> Update {
+        let found = match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) => open_dir_path(parent).and_then(|dir| look(&dir, name)),
+            _ => open_dir_path(&path)
+                .and_then(Stamp::of_fd)
+                .map(|stamp| (stamp, PathBuf::new())),
+        };
+        let attr = found
+            .ok()
+            .filter(|(stamp, _)| stamp.kind != Kind::Other)
+            .map(|(stamp, target)| {
+                let is_served = stamp.kind == Kind::File && self.is_served(is_here, &path, &stamp);
+                let hash = if is_served { self.hashes.get(&stamp) } else { None };
+                self.remember(hash.map(|hash| (hash, path.clone(), stamp)));
+                stamp.attr(hash, target)
+            });
+        Update { path, attr }
+    }
+
+    /// `lost`: events are missing.
+    pub(super) fn drain_into(&self, records: &mut Records, mut lost: bool) {
+        let mut touched = Touched::new();
+        match self.watcher.read() {
+            Ok(events) => events
+                .into_iter()
+                .for_each(|event| lost |= take(records, &mut touched, event)),
+            Err(error) => {
+                tracing::warn!("the event queue cannot be read, looking at every file: {error}");
+                lost = true;
+            }
+        }
+        for ((dir, name), content) in touched {
+            self.look_at(records, &dir, &name, content);
+        }
+        for path in records.to_check(lost) {
+            self.check(records, &path);
+        }
+        for path in records.linked() {
+            if let (Some(dir), Some(name)) = (path.parent(), path.file_name()) {
+                // Its directory is still the recorded one: that was looked at just before.
+                let present = rustix::fs::lstat(&path).map(|stat| Stamp::of(&stat)).ok();
+                records.observe(dir, name, present.filter(|is| is.kind != Kind::Other), None, false);
+            }
+        }
+        self.unwatch_unused(records);
+    }
+
+    fn look_at(&self, records: &mut Records, dir: &Path, name: &OsString, content: bool) {
+        let present = Stamp::at_path(&dir.join(name));
+        let news = records.observe(dir, name, present, None, false);
+        let Some(stamp) = present.filter(|stamp| content && stamp.kind == Kind::File && !news && is_racy(stamp)) else {
+            return;
+        };
+        // On a coarse clock a second write may leave the stamp of the first.
+        self.hashes.forget(&stamp);
+        records.observe(dir, name, present, None, true);
+    }
+
+    /// Looks at a served directory and all its names.
+    fn check(&self, records: &mut Records, path: &Path) {
+        let dir = open_canonical(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK);
+        let opened = dir.and_then(|dir| Ok((Stamp::of_fd(&dir)?, dir)));
+        let is_it = |stamp: &Stamp| records.dir(path).is_some_and(|dir| dir.stamp.same_inode(stamp));
+        let Some((stamp, dir)) = opened.ok().filter(|(stamp, _)| is_it(stamp)) else {
+            records.drop_below(path, None);
+            return;
+        };
+        records.observe_dir(path, stamp);
+        if records.dir(path).is_some_and(|dir| dir.watch.is_some()) {
+            // A watch that ended unnoticed is replaced before the names are read.
+            let watch = self.watch(&dir, path);
+            records.set_watch(path, watch);
+        }
+        let found = match list(&dir) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!("{} is not listed any more: {error}", path.display());
+                records.drop_below(path, None);
+                return;
+            }
+        };
+        let mut gone: HashSet<OsString> = records.names(path).into_iter().collect();
+        for found in found {
+            gone.remove(&found.name);
+            records.observe(path, &found.name, Some(found.stamp), None, false);
+        }
+        for name in gone {
+            records.observe(path, &name, None, None, false);
+        }
+    }
+
+    /// Ends watches of directories that are not recorded any more. Under the same lock
+    /// that dropped them: a watch of the same number may be wanted again right after.
+    pub(super) fn unwatch_unused(&self, records: &mut Records) {
+        records
+            .take_unused()
+            .into_iter()
+            .for_each(|watch| self.watcher.remove(watch));
+    }
+}
+
+/// Takes one event; true: events were lost.
+fn take(records: &mut Records, touched: &mut Touched, event: Event) -> bool {
+    match event {
+        Event::Overflow => return true,
+        Event::Name { name, .. } if crate::commit::is_temporary(&name) => {}
+        Event::Name { watch, name, content } => {
+            for dir in records.watched(watch) {
+                *touched.entry((dir, name.clone())).or_default() |= content;
+            }
+        }
+        Event::Itself { watch } => {
+            for path in records.watched(watch) {
+                if let Some(present) = open_dir_path(&path)
+                    .and_then(Stamp::of_fd)
+                    .ok()
+                    .filter(|stamp| records.dir(&path).is_some_and(|dir| dir.stamp.same_inode(stamp)))
+                {
+                    records.observe_dir(&path, present);
+                }
+            }
+        }
+        Event::Moved { watch } => {
+            for path in records.watched(watch) {
+                let present: Result<Stamp, Errno> = open_dir_path(&path).and_then(Stamp::of_fd);
+                let is_there = records
+                    .dir(&path)
+                    .is_some_and(|dir| present.is_ok_and(|stamp| dir.stamp.same_inode(&stamp)));
+                if !is_there {
+                    records.drop_below(&path, None);
+                }
+            }
+        }
+        Event::Gone { watch } => {
+            for path in records.watched(watch) {
+                records.drop_below(&path, None);
+            }
+        }
+    }
+    false
+}

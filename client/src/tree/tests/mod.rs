@@ -1,0 +1,108 @@
+//! A tree over real directories. Here: what the tests share.
+
+mod change;
+mod own;
+mod read;
+
+use super::{DenyRules, Tree, TreeOptions, WorkerKey};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use termite_types::{Attr, Snapshot, Update};
+
+/// A directory to serve, a tree, and one worker that is told of changes.
+pub struct Bench {
+    /// Canonical path of the directory.
+    pub top: PathBuf,
+    /// Serves it.
+    pub tree: Tree,
+    seen: Snapshot,
+    _dirs: [tempfile::TempDir; 2],
+}
+
+pub const ME: WorkerKey = WorkerKey(1);
+pub const OTHER: WorkerKey = WorkerKey(2);
+
+/// A tree with its cache in `cache`.
+pub fn open_tree(cache: &Path) -> Tree {
+    let deny = DenyRules::new(&[], Path::new("/home/nobody-at-all")).expect("usable rules");
+    let tree = Tree::open(TreeOptions {
+        cache_dir: cache.to_owned(),
+        deny: Arc::new(deny),
+    })
+    .expect("a tree");
+    tree.is_here(ME);
+    tree
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        let dirs = [
+            tempfile::tempdir().expect("a directory"),
+            tempfile::tempdir().expect("a directory"),
+        ];
+        let top = dirs[0].path().canonicalize().expect("a path");
+        let mut bench = Self {
+            top,
+            tree: open_tree(dirs[1].path()),
+            seen: Snapshot::default(),
+            _dirs: dirs,
+        };
+        assert_eq!(bench.updates(), []);
+        bench
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.top.join(name)
+    }
+
+    pub fn write(&self, name: &str, content: &str) {
+        fs::write(self.path(name), content).expect("written");
+    }
+
+    /// Serves directories to the worker: the top and those below it.
+    pub fn serve(&self, names: &[&str]) {
+        self.tree.read_dir(ME, &self.top).expect("the top");
+        for name in names {
+            self.tree.read_dir(ME, &self.path(name)).expect("a directory");
+        }
+    }
+
+    /// What the worker is told.
+    pub fn updates(&mut self) -> Vec<Update> {
+        self.tree.drain();
+        let (seen, updates) = self.tree.updates_for(ME, self.seen);
+        self.seen = seen;
+        updates
+    }
+
+    /// Names, below the top, of what the worker is told.
+    pub fn news(&mut self) -> Vec<String> {
+        let updates = self.updates();
+        let name = |update: &Update| {
+            let path = update
+                .path
+                .strip_prefix(&self.top)
+                .expect("below the top")
+                .display()
+                .to_string();
+            if update.attr.is_some() {
+                path
+            } else {
+                format!("-{path}")
+            }
+        };
+        updates.iter().map(name).collect()
+    }
+}
+
+/// The attributes of one name of a listing.
+pub fn attr_of(tree: &Tree, dir: &Path, name: &str) -> Attr {
+    let listing = tree.read_dir(ME, dir).expect("a listing");
+    listing
+        .entries
+        .into_iter()
+        .find(|entry| entry.name == *name)
+        .expect("the name")
+        .attr
+}

@@ -1,0 +1,219 @@
+//! Commits are no news to the worker that made them, and news to everybody else.
+
+use super::{Bench, ME, OTHER};
+use crate::commit::{ClockShift, CommitRequest, Contents, commit};
+use std::fs;
+use std::io;
+use termite_types::{Attr, Base, BlobHash, Change, ChangeKind, Content, FileTime, Node, Snapshot, Update};
+
+struct Nothing;
+
+impl Contents for Nothing {
+    fn read(&self, _: BlobHash, _: u64, _: u32) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+fn hash(bytes: &[u8]) -> BlobHash {
+    BlobHash(*blake3::hash(bytes).as_bytes())
+}
+
+fn attr(node: Node, mode: u32) -> Attr {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    Attr {
+        mode,
+        uid,
+        gid,
+        mtime: FileTime {
+            sec: 1_000_000_000,
+            nsec: 1,
+        },
+        node,
+    }
+}
+
+fn file(bench: &Bench, name: &str, content: &str, base: Option<Base>) -> Change {
+    let bytes = content.as_bytes().to_vec();
+    let node = Node::File {
+        size: bytes.len() as u64,
+        hash: Some(hash(&bytes)),
+    };
+    let kind = ChangeKind::File {
+        attr: attr(node, 0o644),
+        explicit_mtime: false,
+        base,
+        content: Content::Inline(bytes),
+    };
+    Change {
+        path: bench.path(name),
+        kind,
+    }
+}
+
+fn commit_for_me(bench: &Bench, changes: Vec<Change>) -> Vec<Update> {
+    let request = CommitRequest {
+        changes,
+        clock: ClockShift::default(),
+    };
+    let committed = commit(&request, &Nothing, &bench.tree.deny).expect("committed");
+    bench.tree.committed(ME, &committed.paths).1
+}
+
+fn names(bench: &Bench, updates: &[Update]) -> Vec<String> {
+    let name = |update: &Update| update.path.strip_prefix(&bench.top).unwrap().display().to_string();
+    updates.iter().map(name).collect()
+}
+
+#[test]
+fn an_own_commit_is_news_to_others_only() {
+    let mut bench = Bench::new();
+    bench.write("old", "x");
+    bench.write("removed", "x");
+    bench.serve(&[]);
+    bench.tree.read_dir(OTHER, &bench.top).unwrap();
+    let (other, _) = bench.tree.updates_for(OTHER, Snapshot::default());
+    let changes = vec![
+        Change {
+            path: bench.path("removed"),
+            kind: ChangeKind::Remove,
+        },
+        file(&bench, "old", "y", None),
+        file(&bench, "new", "z", None),
+        Change {
+            path: bench.path("link"),
+            kind: ChangeKind::Link { to: bench.path("new") },
+        },
+    ];
+    let updates = commit_for_me(&bench, changes);
+    assert_eq!(names(&bench, &updates), ["removed", "old", "new", "link"]);
+    let Node::File { hash: Some(known), .. } = updates[2].attr.as_ref().unwrap().node else {
+        panic!("no hash")
+    };
+    assert_eq!(known, hash(b"z"));
+    assert!(bench.news().is_empty());
+    let (_, updates) = bench.tree.updates_for(OTHER, other);
+    assert_eq!(names(&bench, &updates), ["link", "new", "old", "removed"]);
+    assert!(updates[3].attr.is_none());
+    bench.write("new", "by hand");
+    assert_eq!(bench.news(), ["link", "new"]);
+}
+
+#[test]
+fn a_drain_between_commit_and_report_is_made_good() {
+    let mut bench = Bench::new();
+    bench.serve(&[]);
+    let request = CommitRequest {
+        changes: vec![file(&bench, "new", "z", None)],
+        clock: ClockShift::default(),
+    };
+    let committed = commit(&request, &Nothing, &bench.tree.deny).unwrap();
+    bench.tree.drain();
+    bench.tree.committed(ME, &committed.paths);
+    assert!(bench.news().is_empty());
+}
+
+#[test]
+fn what_others_did_to_an_output_is_news() {
+    let mut bench = Bench::new();
+    bench.serve(&[]);
+    let request = CommitRequest {
+        changes: vec![file(&bench, "new", "z", None)],
+        clock: ClockShift::default(),
+    };
+    let committed = commit(&request, &Nothing, &bench.tree.deny).unwrap();
+    bench.write("new", "other");
+    let (_, updates) = bench.tree.committed(ME, &committed.paths);
+    assert!(matches!(
+        updates[0].attr.as_ref().unwrap().node,
+        Node::File { size: 5, hash: None }
+    ));
+    assert_eq!(bench.news(), ["new"]);
+}
+
+#[test]
+fn an_append_that_met_another_is_news_to_its_worker() {
+    let mut bench = Bench::new();
+    bench.write("log", "a\n");
+    bench.serve(&[]);
+    let base = Base {
+        size: 2,
+        hash: hash(b"a\n"),
+        is_prefix: true,
+    };
+    bench.write("log", "a\nb\n");
+    commit_for_me(&bench, vec![file(&bench, "log", "a\nc\n", Some(base))]);
+    assert_eq!(fs::read(bench.path("log")).unwrap(), b"a\nb\nc\n");
+    assert_eq!(bench.news(), ["log"]);
+}
+
+#[test]
+fn a_commit_into_a_file_with_links_is_no_news_under_its_own_name() {
+    let mut bench = Bench::new();
+    bench.write("a", "old");
+    fs::hard_link(bench.path("a"), bench.path("b")).unwrap();
+    bench.serve(&[]);
+    let base = Base {
+        size: 3,
+        hash: hash(b"old"),
+        is_prefix: false,
+    };
+    commit_for_me(&bench, vec![file(&bench, "a", "new", Some(base))]);
+    assert_eq!(fs::read(bench.path("b")).unwrap(), b"new");
+    assert_eq!(bench.news(), ["b"]);
+}
+
+#[test]
+fn a_directory_that_was_made_is_listed_anew_and_one_that_was_there_is_not() {
+    let mut bench = Bench::new();
+    fs::create_dir(bench.path("old")).unwrap();
+    bench.serve(&["old"]);
+    let dir = |name: &str| Change {
+        path: bench.path(name),
+        kind: ChangeKind::Dir {
+            attr: attr(Node::Dir, 0o755),
+            explicit_mtime: false,
+        },
+    };
+    let changes = vec![
+        dir("old"),
+        file(&bench, "old/x", "", None),
+        dir("made"),
+        file(&bench, "made/y", "", None),
+    ];
+    let updates = commit_for_me(&bench, changes);
+    assert_eq!(names(&bench, &updates), ["old/x", "made", "made/y"]);
+    assert!(bench.news().is_empty());
+    bench.serve(&["made"]);
+    bench.write("made/y", "by hand");
+    assert_eq!(bench.news(), ["made/y"]);
+}
+
+#[test]
+fn a_tree_removed_by_a_commit_is_gone_for_others_too() {
+    let mut bench = Bench::new();
+    fs::create_dir_all(bench.path("d/e")).unwrap();
+    bench.serve(&["d", "d/e"]);
+    for dir in ["", "d", "d/e"] {
+        bench
+            .tree
+            .read_dir(OTHER, &bench.path(dir).components().collect::<std::path::PathBuf>())
+            .unwrap();
+    }
+    let (other, _) = bench.tree.updates_for(OTHER, Snapshot::default());
+    commit_for_me(
+        &bench,
+        vec![Change {
+            path: bench.path("d"),
+            kind: ChangeKind::Remove,
+        }],
+    );
+    assert!(bench.news().is_empty());
+    let (_, updates) = bench.tree.updates_for(OTHER, other);
+    assert_eq!(
+        updates,
+        [Update {
+            path: bench.path("d"),
+            attr: None
+        }]
+    );
+}

@@ -1,0 +1,142 @@
+//! The inotify queue: watches on directories, and events as they concern names. Knows
+//! nothing of what is recorded about those names.
+
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+
+/// One thing that happened in a watched directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A name was made, removed, or its file changed.
+    Name {
+        /// Of the directory.
+        watch: i32,
+        /// In the directory.
+        name: OsString,
+        /// Its content may have been written.
+        content: bool,
+    },
+    /// Attributes of the directory itself.
+    Itself {
+        /// Of the directory.
+        watch: i32,
+    },
+    /// The directory was moved; its path may lead elsewhere.
+    Moved {
+        /// Of the directory.
+        watch: i32,
+    },
+    /// The directory is gone, and the watch with it.
+    Gone {
+        /// Of the directory.
+        watch: i32,
+    },
+    /// Events were lost: everything that is watched must be looked at.
+    Overflow,
+}
+
+/// An inotify queue.
+pub struct Watcher {
+    queue: OwnedFd,
+}
+
+const BUFFER: usize = 16 << 10;
+
+fn interest() -> WatchFlags {
+    WatchFlags::CREATE
+        | WatchFlags::DELETE
+        | WatchFlags::MODIFY
+        | WatchFlags::CLOSE_WRITE
+        | WatchFlags::ATTRIB
+        | WatchFlags::MOVE
+        | WatchFlags::DELETE_SELF
+        | WatchFlags::MOVE_SELF
+        | WatchFlags::ONLYDIR
+        | WatchFlags::EXCL_UNLINK
+}
+
+impl Watcher {
+    /// An empty queue.
+    pub fn new() -> Result<Self, Errno> {
+        let queue = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        Ok(Self { queue })
+    }
+
+    /// Watches an open directory: the inode, wherever its path leads by then.
+    pub fn add(&self, dir: &impl AsFd) -> Result<i32, Errno> {
+        let path = format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd());
+        inotify::add_watch(&self.queue, path, interest())
+    }
+
+    /// Ends a watch. One that the kernel has ended already is no error.
+    pub fn remove(&self, watch: i32) {
+        if let Err(error) = inotify::remove_watch(&self.queue, watch) {
+            tracing::trace!("watch {watch} was gone: {error}");
+        }
+    }
+
+    /// All queued events; empty when nothing happened.
+    pub fn read(&self) -> Result<Vec<Event>, Errno> {
+        let mut buffer = [const { MaybeUninit::<u8>::uninit() }; BUFFER];
+        let mut reader = Reader::new(&self.queue, &mut buffer);
+        let mut events = Vec::new();
+        loop {
+            match reader.next() {
+                Ok(event) => events.extend(Event::of(&event)),
+                Err(Errno::AGAIN) => return Ok(events),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Event {
+    fn of(event: &inotify::Event<'_>) -> Option<Self> {
+        let (flags, watch) = (event.events(), event.wd());
+        if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+            return Some(Self::Overflow);
+        }
+        if flags.intersects(ReadFlags::DELETE_SELF | ReadFlags::IGNORED | ReadFlags::UNMOUNT) {
+            return Some(Self::Gone { watch });
+        }
+        if flags.contains(ReadFlags::MOVE_SELF) {
+            return Some(Self::Moved { watch });
+        }
+        match event.file_name() {
+            Some(name) => Some(Self::Name {
+                watch,
+                name: OsStr::from_bytes(name.to_bytes()).to_owned(),
+                content: flags.intersects(ReadFlags::MODIFY | ReadFlags::CLOSE_WRITE),
+            }),
+            None => flags.contains(ReadFlags::ATTRIB).then_some(Self::Itself { watch }),
+        }
+    }
+}
+
+/// `f_type` of file systems where others than this kernel's path calls change files:
+/// NFS, SMB, CIFS, SMB2, FUSE, 9P, Ceph, AFS, Coda, Lustre, GPFS, overlayfs (statfs(2)).
+const SILENT: &[i64] = &[
+    0x6969,
+    0x517b,
+    0xff53_4d42,
+    0xfe53_4d42,
+    0x6573_5546,
+    0x0102_1997,
+    0x00c3_6400,
+    0x5346_414f,
+    0x6b41_4653,
+    0x7375_7245,
+    0x0bd0_0bd0,
+    0x4750_4653,
+    0x794c_7630,
+];
+
+/// Whether changes of a directory's file system may come without an event.
+pub fn is_silent(dir: &impl AsFd) -> bool {
+    rustix::fs::fstatfs(dir).map_or(true, |fs| SILENT.contains(&fs.f_type))
+}

@@ -1,0 +1,6 @@
+//! Pure decisions: no I/O, no clock, no environment, no unsafe.
+
+#![forbid(unsafe_code)]
+
+pub mod jobserver;
+pub mod rules;

@@ -1,0 +1,192 @@
+# What client and worker say to each other, as capnp-rpc.
+#
+# Either side may dial. The bootstrap capability of both is Peer; after its hello each
+# holds what the other offers. Paths and names are bytes. Times are by the sender's clock.
+@0xb3f1c6a2d94e7058;
+
+using Path = Data;
+
+interface Peer {
+  hello @0 (mine :Hello) -> (yours :Hello);
+}
+
+struct Hello {
+  protocol @0 :UInt32;      # another number ends the conversation with an error on both sides
+  release @1 :Text;
+  token @2 :Data;           # of the token file, where the link is loopback TCP; else empty
+  hostname @3 :Data;
+  slots @4 :UInt16;         # 0: offers no slots
+  worker @5 :Worker;        # null: is no worker
+  sameMachine @6 :Data;     # boot id and user namespace: equal means that files may be as trusted as there
+}
+
+interface Worker {
+  open @0 (client :ClientInfo, files :FileServer) -> (session :Session);
+}
+
+struct ClientInfo {
+  id @0 :Data;              # of the client's tree: names its mirror; stable over runs of the daemon
+  uid @1 :UInt32;
+  gid @2 :UInt32;
+  shim @3 :Data;            # the client's libtermite.so; empty: its jobs run by the guard alone
+}
+
+interface BlobSource {
+  read @0 (hash :Data, offset :UInt64, length :UInt32) -> (bytes :Data);
+}
+
+interface FileServer extends (BlobSource) {
+  readDir @0 (snapshot :Snapshot, path :Path) -> (result :ListResult);
+  open @1 (snapshot :Snapshot, path :Path) -> (result :OpenResult);
+}
+
+struct ListResult {
+  union {
+    errno @0 :UInt32;
+    listing @1 :Listing;
+  }
+}
+
+struct OpenResult {
+  union {
+    errno @0 :UInt32;
+    denied @1 :Void;
+    file :group {
+      attr @2 :Attr;        # a file with its hash
+      head @3 :Data;        # its first bytes; the rest is read by hash
+    }
+  }
+}
+
+interface Session {
+  run @0 (job :Job, snapshot :Snapshot, updates :List(Update), sink :JobSink) -> (result :JobResult);
+  # Outputs are in the client's tree: the worker may merge them into its mirror. The
+  # updates tell how each committed path stands there. Without it they are dropped.
+  committed @1 (job :JobId, snapshot :Snapshot, updates :List(Update)) -> ();
+  discard @2 (job :JobId) -> ();
+  signal @3 (job :JobId, signal :UInt8) -> ();
+  input @4 (job :JobId, bytes :Data) -> ();   # empty: end of file
+  resize @5 (job :JobId, rows :UInt16, cols :UInt16) -> ();
+  cancel @6 (job :JobId) -> ();
+  blobs @7 () -> (source :BlobSource);        # outputs that are not yet committed or discarded
+}
+
+interface JobSink {
+  output @0 (fd :UInt8, bytes :Data) -> ();
+  wantInput @1 () -> ();
+}
+
+struct Snapshot { epoch @0 :UInt64; count @1 :UInt64; }
+struct JobId { build @0 :UInt64; number @1 :UInt32; }
+struct Time { sec @0 :Int64; nsec @1 :UInt32; }
+
+struct Attr {
+  mode @0 :UInt32;
+  uid @1 :UInt32;
+  gid @2 :UInt32;
+  mtimeSec @3 :Int64;
+  mtimeNsec @4 :UInt32;
+  union {
+    dir @5 :Void;
+    file :group {
+      size @6 :UInt64;
+      hash @7 :Data;        # 32 bytes, or empty: not known
+    }
+    symlink @8 :Path;
+  }
+}
+
+struct Entry { name @0 :Data; attr @1 :Attr; }
+struct Listing { attr @0 :Attr; entries @1 :List(Entry); }
+
+struct Update {
+  path @0 :Path;
+  union {
+    gone @1 :Void;
+    attr @2 :Attr;
+  }
+}
+
+struct Job {
+  id @0 :JobId;
+  program @1 :Path;
+  argv @2 :List(Data);
+  env @3 :List(Data);
+  cwd @4 :Path;
+  umask @5 :UInt32;
+  limits @6 :List(Limit);
+  uid @7 :UInt32;
+  gid @8 :UInt32;
+  groups @9 :List(UInt32);
+  hostname @10 :Data;
+  stdio @11 :Stdio;
+  jobserver @12 :Jobserver;  # null: none
+  drivers @13 :List(Data);
+}
+
+struct Limit { resource @0 :UInt32; soft @1 :UInt64; hard @2 :UInt64; }
+struct Jobserver { read @0 :UInt32; write @1 :UInt32; }
+
+struct Stdio {
+  stdin @0 :Stdin;
+  stdout @1 :Bool;
+  stderr @2 :Bool;
+  merged @3 :Bool;
+  terminal0 @4 :Bool;
+  terminal1 @5 :Bool;
+  terminal2 @6 :Bool;
+  rows @7 :UInt16;           # 0: no terminal
+  cols @8 :UInt16;
+}
+
+enum Stdin { closed @0; null @1; pipe @2; }
+
+struct JobResult {
+  end :union {
+    exited @0 :UInt8;
+    signaled @1 :UInt8;
+    abandoned @2 :Abandon;
+  }
+  changes @3 :List(Change);
+  trace @4 :List(TraceItem);
+  output @5 :List(Output);
+  unreadInput @6 :UInt64;
+  wallUs @7 :UInt64;
+  cpuUs @8 :UInt64;
+  guardFaults @9 :UInt64;
+  fetches @10 :UInt64;
+  workerNow @11 :Time;
+}
+
+struct Output { fd @0 :UInt8; bytes @1 :Data; }
+struct TraceItem { access @0 :UInt8; path @1 :Path; hash @2 :Data; }
+
+struct Abandon {
+  union {
+    driver @0 :Path;
+    denied @1 :Path;
+    files @2 :Text;
+    full @3 :Text;
+    slot @4 :Text;
+    unsupported @5 :Text;
+    cancelled @6 :Void;
+  }
+}
+
+struct Change {
+  path @0 :Path;
+  union {
+    remove @1 :Void;
+    dir :group { attr @2 :Attr; explicitMtime @3 :Bool; }
+    symlink @4 :Attr;
+    file :group {
+      attr @5 :Attr;
+      explicitMtime @6 :Bool;
+      base @7 :Base;         # null: none
+      content :union { onWorker @8 :Void; inline @9 :Data; }
+    }
+    link @10 :Path;
+  }
+}
+
+struct Base { size @0 :UInt64; hash @1 :Data; isPrefix @2 :Bool; }

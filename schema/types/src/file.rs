@@ -1,0 +1,85 @@
+//! Files as one side describes them to the other: attributes, listings, updates.
+//! Knows nothing of how they are stored.
+
+use crate::BlobHash;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Time since 1970 in seconds and nanoseconds; before it, `sec` is negative.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, PartialOrd, Ord)]
+pub struct FileTime {
+    /// Whole seconds, rounded down.
+    pub sec: i64,
+    /// Nanoseconds, 0 to 999,999,999.
+    pub nsec: u32,
+}
+
+/// Attributes of a file, a directory or a symlink, with what its kind adds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Attr {
+    /// Permission bits with set-id and sticky, `0o7777`.
+    pub mode: u32,
+    /// Owner on the client.
+    pub uid: u32,
+    /// Group on the client.
+    pub gid: u32,
+    /// Time of last modification by the client's clock.
+    pub mtime: FileTime,
+    /// What it is.
+    pub node: Node,
+}
+
+/// The kinds of file that a view can hold. Devices, FIFOs and sockets of the client
+/// do not appear.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Node {
+    /// A regular file.
+    File {
+        /// Bytes.
+        size: u64,
+        /// Of its content, where the client knows it without reading.
+        hash: Option<BlobHash>,
+    },
+    /// A directory.
+    Dir,
+    /// A symbolic link.
+    Symlink {
+        /// What it holds, as it stands.
+        target: PathBuf,
+    },
+}
+
+/// One name in a directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// A single component, never `.` or `..`.
+    pub name: OsString,
+    /// What it names.
+    pub attr: Attr,
+}
+
+/// A directory and all its names, in the order in which the client lists them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listing {
+    /// Of the directory itself.
+    pub attr: Attr,
+    /// Its names.
+    pub entries: Vec<Entry>,
+}
+
+/// One path as it stands on the client since it changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Update {
+    /// What changed.
+    pub path: PathBuf,
+    /// What is there; `None`: nothing. A directory listed here has lost its
+    /// completeness: its listing must be asked for again before it is trusted.
+    pub attr: Option<Attr>,
+}
+
+impl Attr {
+    /// Whether it is a directory.
+    pub fn is_dir(&self) -> bool {
+        matches!(self.node, Node::Dir)
+    }
+}

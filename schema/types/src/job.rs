@@ -1,0 +1,184 @@
+//! A job: the command as the driver started it, and how it ended. Knows nothing of
+//! slots or sockets.
+
+use crate::{BlobHash, Change, FileTime, JobId};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// A command and all of its surroundings that a worker has to recreate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JobSpec {
+    /// Its name.
+    pub id: JobId,
+    /// File to execute: absolute, or relative to `cwd`. Already looked up in `PATH`.
+    pub program: PathBuf,
+    /// Arguments with the zeroth.
+    pub argv: Vec<OsString>,
+    /// `NAME=value` strings, as they are, in their order.
+    pub env: Vec<OsString>,
+    /// Working directory.
+    pub cwd: PathBuf,
+    /// File mode creation mask.
+    pub umask: u32,
+    /// Resource limits that differ from unlimited.
+    pub limits: Vec<Limit>,
+    /// Whose the job is.
+    pub owner: Owner,
+    /// `uname -n` of the client.
+    pub hostname: OsString,
+    /// Descriptors 0 to 2.
+    pub stdio: Stdio,
+    /// Descriptors that `--jobserver-auth` in `MAKEFLAGS` names, if it does.
+    pub jobserver: Option<Jobserver>,
+    /// Base names of programs that a job must not start: it is abandoned then.
+    pub drivers: Vec<OsString>,
+}
+
+/// User, group and supplementary groups.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Owner {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// One `setrlimit(2)`; `u64::MAX` is unlimited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limit {
+    /// `RLIMIT_*`.
+    pub resource: u32,
+    /// Soft limit.
+    pub soft: u64,
+    /// Hard limit.
+    pub hard: u64,
+}
+
+/// What descriptors 0 to 2 of the job are on the client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stdio {
+    /// Descriptor 0.
+    pub stdin: Stdin,
+    /// Descriptor 1 is open.
+    pub stdout: bool,
+    /// Descriptor 2 is open.
+    pub stderr: bool,
+    /// Descriptors 1 and 2 have one open file: the job gets one pipe for both.
+    pub merged: bool,
+    /// Which of the descriptors are the terminal; those become one pty.
+    pub terminal: [bool; 3],
+    /// Size of that terminal.
+    pub size: Option<TerminalSize>,
+}
+
+/// Descriptor 0 of a job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stdin {
+    /// Closed.
+    Closed,
+    /// Reads end of file at once (`/dev/null`).
+    Null,
+    /// Something to read: asked for when the job first wants it.
+    Pipe,
+}
+
+/// Rows and columns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub cols: u16,
+}
+
+/// The pipe of GNU make's job server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Jobserver {
+    /// Descriptor that tokens are read from.
+    pub read: u32,
+    /// Descriptor that tokens are returned to.
+    pub write: u32,
+}
+
+/// How a job ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum JobEnd {
+    /// It exited with this status.
+    Exited(u8),
+    /// This signal ended it.
+    Signaled(u8),
+    /// The worker gave it up; nothing of it counts.
+    Abandoned(Abandon),
+}
+
+/// Why a worker gave a job up, or would not take it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Abandon {
+    /// It started a driver, whose place is the client.
+    #[error("it started {}", .0.display())]
+    Driver(PathBuf),
+    /// It needs a file that the client does not serve.
+    #[error("{} is not served", .0.display())]
+    Denied(PathBuf),
+    /// The client could not be asked, or its answer could not be used.
+    #[error("file server: {0}")]
+    Files(String),
+    /// Bytes, inodes or processes ran out.
+    #[error("the worker is full: {0}")]
+    Full(String),
+    /// The worker's kernel or set-up refused.
+    #[error("the worker could not start it: {0}")]
+    Slot(String),
+    /// It needs what a view cannot give.
+    #[error("{0} is not possible in a view")]
+    Unsupported(String),
+    /// The client asked for it.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// Everything that is known when a job has ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JobResult {
+    /// How it ended.
+    pub end: JobEnd,
+    /// What it changed, parents before children, removals before what takes their place.
+    pub changes: Vec<Change>,
+    /// What it used, in order of first use.
+    pub trace: Vec<TraceItem>,
+    /// What was written to stdout and stderr since the last streamed piece, in order:
+    /// descriptor (1 or 2) and bytes.
+    pub output: Vec<(u8, Vec<u8>)>,
+    /// Bytes of its standard input that were sent and not read.
+    pub unread_input: u64,
+    /// What it cost.
+    pub usage: Usage,
+    /// The worker's clock as it sent this.
+    pub worker_now: FileTime,
+}
+
+/// Costs of a job on the worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// From start to end, microseconds.
+    pub wall_us: u64,
+    /// User and system time of all its processes, microseconds.
+    pub cpu_us: u64,
+    /// Faults that came through the guard.
+    pub guard_faults: u64,
+    /// Directories completed and files filled for it.
+    pub fetches: u64,
+}
+
+/// One use of a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TraceItem {
+    /// A number of `termite_abi::Access`.
+    pub access: u8,
+    /// As the job spelled it, made absolute.
+    pub path: PathBuf,
+    /// Content that was read, where known.
+    pub hash: Option<BlobHash>,
+}

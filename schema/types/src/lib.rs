@@ -1,0 +1,25 @@
+//! The words of the design as plain Rust types: what client and worker tell each
+//! other about files and jobs.
+//!
+//! Knows neither the wire nor any I/O. Paths are absolute client paths, bytes
+//! without NUL; they are never assumed to be text.
+
+#![forbid(unsafe_code)]
+
+mod change;
+mod file;
+mod id;
+mod job;
+mod place;
+
+pub use change::{Base, Change, ChangeKind, Content};
+pub use file::{Attr, Entry, FileTime, Listing, Node, Update};
+pub use id::{BlobHash, BuildId, JobId, Snapshot};
+pub use job::{
+    Abandon, JobEnd, JobResult, JobSpec, Jobserver, Limit, Owner, Stdin, Stdio, TerminalSize, TraceItem, Usage,
+};
+pub use place::socket_path;
+
+/// Version of both protocols, one number, apart from the release version. It grows
+/// with every change of a schema.
+pub const PROTOCOL: u32 = 1;

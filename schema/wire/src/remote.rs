@@ -1,0 +1,184 @@
+//! What the other side offers, as methods on our own types. Knows the calls of
+//! `peer.capnp`; knows nothing of sockets, files or jobs.
+
+use crate::peer::{self, Listed, Opened};
+use crate::peer_capnp::{blob_source, file_server, job_sink, session, worker};
+use crate::rpc::RemoteError;
+use capnp::capability::FromClientHook;
+use termite_types::{BlobHash, JobId, JobResult, JobSpec, Snapshot, TerminalSize, Update};
+
+use std::path::Path;
+use std::rc::Rc;
+
+type Result<T> = std::result::Result<T, RemoteError>;
+
+/// The client's files, as a worker asks for them.
+#[derive(Clone)]
+pub struct RemoteFiles(pub(crate) file_server::Client);
+
+impl RemoteFiles {
+    /// The whole listing of a directory.
+    pub async fn read_dir(&self, snapshot: Snapshot, path: &Path) -> Result<Listed> {
+        let mut request = self.0.read_dir_request();
+        let mut params = request.get();
+        peer::write_snapshot(snapshot, params.reborrow().init_snapshot());
+        params.set_path(peer::path_bytes(path));
+        let reply = request.send().promise.await?;
+        Ok(peer::read_list_result(reply.get()?.get_result()?)?)
+    }
+
+    /// A file's attributes, hash and first bytes.
+    pub async fn open(&self, snapshot: Snapshot, path: &Path) -> Result<Opened> {
+        let mut request = self.0.open_request();
+        let mut params = request.get();
+        peer::write_snapshot(snapshot, params.reborrow().init_snapshot());
+        params.set_path(peer::path_bytes(path));
+        let reply = request.send().promise.await?;
+        Ok(peer::read_open_result(reply.get()?.get_result()?)?)
+    }
+
+    /// A piece of a blob that `open` named; shorter than asked for only at its end.
+    pub async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>> {
+        read_blob(&self.0.clone().cast_to(), hash, offset, length).await
+    }
+}
+
+/// A worker that has been met but not asked for anything.
+#[derive(Clone)]
+pub struct RemoteWorker(pub(crate) worker::Client);
+
+impl RemoteWorker {
+    /// Opens the session of one client: its files are served by `files`.
+    pub async fn open<F: crate::offer::FileService>(
+        &self,
+        client: &peer::ClientInfo,
+        files: Rc<F>,
+    ) -> Result<RemoteSession> {
+        let mut request = self.0.open_request();
+        peer::write_client_info(client, request.get().init_client());
+        request.get().set_files(crate::offer::files(files));
+        let reply = request.send().promise.await?;
+        let session = reply.get()?.get_session()?;
+        let blobs = session.blobs_request().send().promise.await?;
+        let blobs = blobs.get()?.get_source()?;
+        Ok(RemoteSession { session, blobs })
+    }
+}
+
+/// A client's session on a worker.
+#[derive(Clone)]
+pub struct RemoteSession {
+    session: session::Client,
+    blobs: blob_source::Client,
+}
+
+impl RemoteSession {
+    /// Runs a job to its end. Dropping the future cancels the job.
+    pub async fn run<S: crate::offer::SinkService>(
+        &self,
+        job: &JobSpec,
+        snapshot: Snapshot,
+        updates: &[Update],
+        sink: Rc<S>,
+    ) -> Result<JobResult> {
+        let mut request = self.session.run_request();
+        let mut params = request.get();
+        peer::write_job(job, params.reborrow().init_job());
+        peer::write_snapshot(snapshot, params.reborrow().init_snapshot());
+        peer::write_updates(updates, params.reborrow().init_updates(updates.len() as u32));
+        params.set_sink(crate::offer::sink(sink));
+        let reply = request.send().promise.await?;
+        Ok(peer::read_job_result(reply.get()?.get_result()?)?)
+    }
+
+    /// Tells that a job's outputs are in the client's tree, and how they stand there.
+    pub async fn committed(&self, job: JobId, snapshot: Snapshot, updates: &[Update]) -> Result<()> {
+        let mut request = self.session.committed_request();
+        let mut params = request.get();
+        peer::write_job_id(job, params.reborrow().init_job());
+        peer::write_snapshot(snapshot, params.reborrow().init_snapshot());
+        peer::write_updates(updates, params.reborrow().init_updates(updates.len() as u32));
+        request.send().promise.await?;
+        Ok(())
+    }
+
+    /// Tells that a job's outputs are not wanted.
+    pub async fn discard(&self, job: JobId) -> Result<()> {
+        let mut request = self.session.discard_request();
+        peer::write_job_id(job, request.get().init_job());
+        request.send().promise.await?;
+        Ok(())
+    }
+
+    /// Sends a signal to the job's process group.
+    pub async fn signal(&self, job: JobId, signal: u8) -> Result<()> {
+        let mut request = self.session.signal_request();
+        peer::write_job_id(job, request.get().init_job());
+        request.get().set_signal(signal);
+        request.send().promise.await?;
+        Ok(())
+    }
+
+    /// Hands the job a piece of its standard input; empty: its end.
+    pub async fn input(&self, job: JobId, bytes: &[u8]) -> Result<()> {
+        let mut request = self.session.input_request();
+        peer::write_job_id(job, request.get().init_job());
+        request.get().set_bytes(bytes);
+        request.send().promise.await?;
+        Ok(())
+    }
+
+    /// Gives the job's terminal another size.
+    pub async fn resize(&self, job: JobId, size: TerminalSize) -> Result<()> {
+        let mut request = self.session.resize_request();
+        peer::write_job_id(job, request.get().init_job());
+        request.get().set_rows(size.rows);
+        request.get().set_cols(size.cols);
+        request.send().promise.await?;
+        Ok(())
+    }
+
+    /// Ends the job; its `run` answers with `Abandon::Cancelled`.
+    pub async fn cancel(&self, job: JobId) -> Result<()> {
+        let mut request = self.session.cancel_request();
+        peer::write_job_id(job, request.get().init_job());
+        request.send().promise.await?;
+        Ok(())
+    }
+
+    /// A piece of an output that is neither committed nor discarded yet.
+    pub async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>> {
+        read_blob(&self.blobs, hash, offset, length).await
+    }
+}
+
+/// Where a worker sends what a running job says.
+#[derive(Clone)]
+pub struct RemoteSink(pub(crate) job_sink::Client);
+
+impl RemoteSink {
+    /// A piece of stdout (1) or stderr (2).
+    pub async fn output(&self, fd: u8, bytes: &[u8]) -> Result<()> {
+        let mut request = self.0.output_request();
+        request.get().set_fd(fd);
+        request.get().set_bytes(bytes);
+        request.send().promise.await?;
+        Ok(())
+    }
+
+    /// The job reads its standard input.
+    pub async fn want_input(&self) -> Result<()> {
+        self.0.want_input_request().send().promise.await?;
+        Ok(())
+    }
+}
+
+async fn read_blob(source: &blob_source::Client, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>> {
+    let mut request = source.read_request();
+    let mut params = request.get();
+    params.set_hash(&hash.0);
+    params.set_offset(offset);
+    params.set_length(length);
+    let reply = request.send().promise.await?;
+    Ok(reply.get()?.get_bytes()?.to_vec())
+}

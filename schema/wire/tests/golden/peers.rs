@@ -1,0 +1,338 @@
+//! The values of `peer.capnp`.
+
+use super::{canonical, check, dir, file, golden_bytes, hash, set_id_file, symlink};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use termite_types::{
+    Abandon, Base, BlobHash, BuildId, Change, ChangeKind, Content, Entry, FileTime, JobEnd, JobId, JobResult, JobSpec,
+    Jobserver, Limit, Listing, Owner, Snapshot, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage,
+};
+use termite_wire::peer::{self, ClientInfo, Listed, Opened};
+use termite_wire::peer_capnp as wire;
+
+const JOB: JobId = JobId {
+    build: BuildId(0x0123_4567_89ab_cdef),
+    number: 7,
+};
+
+fn bytes(bytes: &[u8]) -> OsString {
+    OsString::from_vec(bytes.to_vec())
+}
+
+pub fn check_all() {
+    introductions();
+    numbers();
+    files();
+    jobs();
+    changes();
+    results();
+}
+
+fn introductions() {
+    let golden = golden_bytes("peer.Hello.worker");
+    assert!(!canonical(&golden).is_empty());
+    let message = capnp::serialize::read_message(&golden[..], Default::default()).expect("a message");
+    let hello = message.get_root::<wire::hello::Reader<'_>>().expect("a hello");
+    assert_eq!(hello.get_protocol(), termite_types::PROTOCOL);
+    assert_eq!(hello.get_release().expect("text"), "0.1.0");
+    assert_eq!(hello.get_token().expect("bytes"), [1, 2, 255]);
+    assert_eq!(hello.get_hostname().expect("bytes"), b"h\xf6st");
+    assert_eq!(hello.get_slots(), 4);
+    assert!(!hello.has_worker());
+    assert_eq!(hello.get_same_machine().expect("bytes"), b"boot");
+
+    let client = ClientInfo {
+        id: vec![0, 255],
+        uid: 0,
+        gid: u32::MAX,
+        shim: b"\x7fELF".to_vec(),
+    };
+    check::<wire::client_info::Owned, _>(
+        "peer.ClientInfo.root",
+        &client,
+        peer::read_client_info,
+        peer::write_client_info,
+    );
+}
+
+fn numbers() {
+    check::<wire::job_id::Owned, _>(
+        "peer.JobId.any",
+        &JOB,
+        |from| Ok(peer::read_job_id(from)),
+        |job, to| peer::write_job_id(*job, to),
+    );
+    check::<wire::snapshot::Owned, _>(
+        "peer.Snapshot.any",
+        &Snapshot {
+            epoch: u64::MAX,
+            count: 2,
+        },
+        |from| Ok(peer::read_snapshot(from)),
+        |snapshot, to| peer::write_snapshot(*snapshot, to),
+    );
+}
+
+fn files() {
+    for (case, attr) in [
+        ("dir", dir()),
+        ("file", set_id_file()),
+        ("unhashed", file(4, None)),
+        ("symlink", symlink()),
+    ] {
+        check::<wire::attr::Owned, _>(&format!("peer.Attr.{case}"), &attr, peer::read_attr, peer::write_attr);
+    }
+    let entries = vec![
+        Entry {
+            name: "sub".into(),
+            attr: dir(),
+        },
+        Entry {
+            name: bytes(b"caf\xe9"),
+            attr: set_id_file(),
+        },
+        Entry {
+            name: "...".into(),
+            attr: symlink(),
+        },
+    ];
+    check::<wire::listing::Owned, _>(
+        "peer.Listing.mixed",
+        &Listing { attr: dir(), entries },
+        peer::read_listing,
+        peer::write_listing,
+    );
+    let gone = Update {
+        path: "/a/b".into(),
+        attr: None,
+    };
+    let there = Update {
+        path: bytes(b"/a/\xff").into(),
+        attr: Some(file(4, None)),
+    };
+    for (case, update) in [("gone", gone), ("attr", there)] {
+        check::<wire::update::Owned, _>(
+            &format!("peer.Update.{case}"),
+            &update,
+            peer::read_update,
+            peer::write_update,
+        );
+    }
+    let empty = Listing {
+        attr: dir(),
+        entries: Vec::new(),
+    };
+    for (case, listed) in [("errno", Listed::Errno(13)), ("empty", Listed::Listing(empty))] {
+        check::<wire::list_result::Owned, _>(
+            &format!("peer.ListResult.{case}"),
+            &listed,
+            peer::read_list_result,
+            peer::write_list_result,
+        );
+    }
+    let whole = Opened::File {
+        attr: file(4, Some(hash())),
+        head: b"int\n".to_vec(),
+    };
+    for (case, opened) in [("errno", Opened::Errno(2)), ("denied", Opened::Denied), ("file", whole)] {
+        check::<wire::open_result::Owned, _>(
+            &format!("peer.OpenResult.{case}"),
+            &opened,
+            peer::read_open_result,
+            peer::write_open_result,
+        );
+    }
+}
+
+fn jobs() {
+    let full = JobSpec {
+        id: JOB,
+        program: "/usr/bin/gcc".into(),
+        argv: vec!["gcc".into(), "-c".into(), "".into(), bytes(b"x\xff.c")],
+        env: vec!["A=1".into(), "B=".into()],
+        cwd: "/home/u/p".into(),
+        umask: 0o022,
+        limits: vec![
+            Limit {
+                resource: 3,
+                soft: 8 << 20,
+                hard: u64::MAX,
+            },
+            Limit {
+                resource: 7,
+                soft: 1024,
+                hard: 4096,
+            },
+        ],
+        owner: Owner {
+            uid: 1000,
+            gid: 100,
+            groups: vec![100, 4, u32::MAX],
+        },
+        hostname: "host".into(),
+        stdio: Stdio {
+            stdin: Stdin::Pipe,
+            stdout: true,
+            stderr: true,
+            merged: true,
+            terminal: [false, true, true],
+            size: Some(TerminalSize { rows: 24, cols: 80 }),
+        },
+        jobserver: Some(Jobserver { read: 3, write: 4 }),
+        drivers: vec!["make".into(), "ninja".into()],
+    };
+    let bare = JobSpec {
+        id: JobId {
+            build: BuildId(1),
+            number: 1,
+        },
+        program: "./a.out".into(),
+        argv: vec!["a.out".into()],
+        env: Vec::new(),
+        cwd: "/".into(),
+        umask: 0,
+        limits: Vec::new(),
+        owner: Owner {
+            uid: 0,
+            gid: 0,
+            groups: Vec::new(),
+        },
+        hostname: "h".into(),
+        stdio: Stdio {
+            stdin: Stdin::Closed,
+            stdout: false,
+            stderr: true,
+            merged: false,
+            terminal: [true, false, false],
+            size: None,
+        },
+        jobserver: None,
+        drivers: Vec::new(),
+    };
+    for (case, job) in [("full", full), ("bare", bare)] {
+        check::<wire::job::Owned, _>(&format!("peer.Job.{case}"), &job, peer::read_job, peer::write_job);
+    }
+}
+
+fn change(path: &str, kind: ChangeKind) -> Change {
+    Change {
+        path: path.into(),
+        kind,
+    }
+}
+
+fn changes() {
+    let base_hash = BlobHash(std::array::from_fn(|at| 0xff - 0x11 * (at as u8 % 16)));
+    let base = Some(Base {
+        size: 2,
+        hash: base_hash,
+        is_prefix: true,
+    });
+    let inline = ChangeKind::File {
+        attr: file(4, Some(hash())),
+        explicit_mtime: true,
+        base,
+        content: Content::Inline(b"int\n".to_vec()),
+    };
+    let on_worker = ChangeKind::File {
+        attr: set_id_file(),
+        explicit_mtime: false,
+        base: None,
+        content: Content::OnWorker,
+    };
+    let cases = [
+        ("remove", change("/p/old", ChangeKind::Remove)),
+        (
+            "dir",
+            change(
+                "/p",
+                ChangeKind::Dir {
+                    attr: dir(),
+                    explicit_mtime: true,
+                },
+            ),
+        ),
+        ("symlink", change("/p/l", ChangeKind::Symlink { attr: symlink() })),
+        ("inline", change("/p/f", inline)),
+        ("onworker", change("/p/f", on_worker)),
+        ("link", change("/p/g", ChangeKind::Link { to: "/p/f".into() })),
+    ];
+    for (case, change) in cases {
+        check::<wire::change::Owned, _>(
+            &format!("peer.Change.{case}"),
+            &change,
+            peer::read_change,
+            peer::write_change,
+        );
+    }
+}
+
+fn result(end: JobEnd) -> JobResult {
+    JobResult {
+        end,
+        changes: Vec::new(),
+        trace: Vec::new(),
+        output: Vec::new(),
+        unread_input: 5,
+        usage: Usage {
+            wall_us: 1000,
+            cpu_us: 2000,
+            guard_faults: 3,
+            fetches: 4,
+        },
+        worker_now: FileTime {
+            sec: 1_700_000_001,
+            nsec: 5,
+        },
+    }
+}
+
+fn results() {
+    let exited = JobResult {
+        changes: vec![
+            change("/p/old", ChangeKind::Remove),
+            change(
+                "/p",
+                ChangeKind::Dir {
+                    attr: dir(),
+                    explicit_mtime: false,
+                },
+            ),
+        ],
+        trace: vec![
+            TraceItem {
+                access: 1,
+                path: "/p/../p/x.h".into(),
+                hash: Some(hash()),
+            },
+            TraceItem {
+                access: 3,
+                path: "/nil".into(),
+                hash: None,
+            },
+        ],
+        output: vec![(2, b"warn\xff\n".to_vec()), (1, Vec::new())],
+        ..result(JobEnd::Exited(1))
+    };
+    let path = PathBuf::from;
+    let abandoned = [
+        ("driver", Abandon::Driver(path("/usr/bin/make"))),
+        ("denied", Abandon::Denied(path("/root/.ssh/id"))),
+        ("files", Abandon::Files("gone".into())),
+        ("full", Abandon::Full("inodes".into())),
+        ("slot", Abandon::Slot("no namespaces".into())),
+        ("unsupported", Abandon::Unsupported("FIFO".into())),
+        ("cancelled", Abandon::Cancelled),
+    ];
+    let mut cases = vec![("exited", exited), ("signaled", result(JobEnd::Signaled(9)))];
+    cases.extend(abandoned.map(|(case, why)| (case, result(JobEnd::Abandoned(why)))));
+    for (case, result) in cases {
+        check::<wire::job_result::Owned, _>(
+            &format!("peer.JobResult.{case}"),
+            &result,
+            peer::read_job_result,
+            peer::write_job_result,
+        );
+    }
+}

@@ -1,0 +1,301 @@
+//! Arbitrary values of our types that keep the types' own promises.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use termite_types::{
+    Abandon, Attr, Base, BlobHash, BuildId, Change, ChangeKind, Content, Entry, FileTime, JobEnd, JobId, JobResult,
+    JobSpec, Jobserver, Limit, Listing, Node, Owner, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage,
+};
+use termite_wire::frame::{CallerJob, Control, ToCaller, ToDaemon};
+use termite_wire::peer::{Listed, Opened};
+
+fn string() -> impl Strategy<Value = OsString> {
+    vec(1..=255_u8, 0..20).prop_map(OsString::from_vec)
+}
+
+fn name() -> impl Strategy<Value = OsString> {
+    vec(1..=255_u8, 1..12)
+        .prop_filter("a name", |bytes| {
+            !bytes.contains(&b'/') && bytes != b"." && bytes != b".."
+        })
+        .prop_map(OsString::from_vec)
+}
+
+fn path() -> impl Strategy<Value = PathBuf> {
+    vec(name(), 0..4).prop_map(|names| names.iter().fold(PathBuf::from("/"), |path, name| path.join(name)))
+}
+
+fn program() -> impl Strategy<Value = PathBuf> {
+    vec(1..=255_u8, 1..20).prop_map(|bytes| OsString::from_vec(bytes).into())
+}
+
+fn hash() -> impl Strategy<Value = BlobHash> {
+    any::<[u8; 32]>().prop_map(BlobHash)
+}
+
+fn time() -> impl Strategy<Value = FileTime> {
+    (any::<i64>(), 0..1_000_000_000_u32).prop_map(|(sec, nsec)| FileTime { sec, nsec })
+}
+
+fn attr_of(node: impl Strategy<Value = Node>) -> impl Strategy<Value = Attr> {
+    (0..=0o7777_u32, any::<u32>(), any::<u32>(), time(), node).prop_map(|(mode, uid, gid, mtime, node)| Attr {
+        mode,
+        uid,
+        gid,
+        mtime,
+        node,
+    })
+}
+
+fn symlink() -> impl Strategy<Value = Node> {
+    program().prop_map(|target| Node::Symlink { target })
+}
+
+pub fn attr() -> impl Strategy<Value = Attr> {
+    let file = (any::<u64>(), option::of(hash())).prop_map(|(size, hash)| Node::File { size, hash });
+    attr_of(prop_oneof![Just(Node::Dir), file, symlink()])
+}
+
+/// A file's attributes with these bytes as content or beginning of it.
+fn file_with(bytes: impl Strategy<Value = (Vec<u8>, u64)>) -> impl Strategy<Value = (Attr, Vec<u8>)> {
+    (attr_of(Just(Node::Dir)), hash(), bytes).prop_map(|(attr, hash, (bytes, more))| {
+        let size = bytes.len() as u64 + more;
+        (
+            Attr {
+                node: Node::File { size, hash: Some(hash) },
+                ..attr
+            },
+            bytes,
+        )
+    })
+}
+
+fn blob() -> impl Strategy<Value = Vec<u8>> {
+    vec(any::<u8>(), 0..100)
+}
+
+pub fn listing() -> impl Strategy<Value = Listing> {
+    let entry = (name(), attr()).prop_map(|(name, attr)| Entry { name, attr });
+    (attr_of(Just(Node::Dir)), vec(entry, 0..6)).prop_map(|(attr, entries)| Listing { attr, entries })
+}
+
+pub fn listed() -> impl Strategy<Value = Listed> {
+    prop_oneof![
+        (1..4096_u32).prop_map(Listed::Errno),
+        listing().prop_map(Listed::Listing)
+    ]
+}
+
+pub fn opened() -> impl Strategy<Value = Opened> {
+    let file = file_with((blob(), 0..1000_u64)).prop_map(|(attr, head)| Opened::File { attr, head });
+    prop_oneof![(1..4096_u32).prop_map(Opened::Errno), Just(Opened::Denied), file]
+}
+
+pub fn updates() -> impl Strategy<Value = Vec<Update>> {
+    vec(
+        (path(), option::of(attr())).prop_map(|(path, attr)| Update { path, attr }),
+        0..6,
+    )
+}
+
+fn stdio() -> impl Strategy<Value = Stdio> {
+    let stdin = prop_oneof![Just(Stdin::Closed), Just(Stdin::Null), Just(Stdin::Pipe)];
+    let size = (1..=u16::MAX, any::<u16>()).prop_map(|(rows, cols)| TerminalSize { rows, cols });
+    (stdin, any::<[bool; 3]>(), any::<[bool; 3]>(), option::of(size)).prop_map(
+        |(stdin, [stdout, stderr, merged], terminal, size)| Stdio {
+            stdin,
+            stdout,
+            stderr,
+            merged,
+            terminal,
+            size,
+        },
+    )
+}
+
+fn limits() -> impl Strategy<Value = Vec<Limit>> {
+    let limit = (0..16_u32, any::<u64>(), any::<u64>());
+    vec(
+        limit.prop_map(|(resource, soft, hard)| Limit { resource, soft, hard }),
+        0..4,
+    )
+}
+
+pub fn caller_job() -> impl Strategy<Value = CallerJob> {
+    let command = (program(), vec(string(), 0..5), vec(string(), 0..5), path());
+    let rest = (
+        any::<u64>(),
+        0..=0o777_u32,
+        limits(),
+        vec(any::<u32>(), 0..4),
+        stdio(),
+        any::<bool>(),
+    );
+    (command, rest).prop_map(
+        |((program, argv, env, cwd), (build, umask, limits, groups, stdio, must))| CallerJob {
+            build: BuildId(build),
+            program,
+            argv,
+            env,
+            cwd,
+            umask,
+            limits,
+            groups,
+            stdio,
+            must,
+        },
+    )
+}
+
+pub fn job() -> impl Strategy<Value = JobSpec> {
+    let jobserver = option::of((any::<u32>(), any::<u32>()).prop_map(|(read, write)| Jobserver { read, write }));
+    let rest = (
+        any::<u32>(),
+        any::<u32>(),
+        any::<u32>(),
+        string(),
+        jobserver,
+        vec(name(), 0..3),
+    );
+    (caller_job(), rest).prop_map(|(job, (number, uid, gid, hostname, jobserver, drivers))| JobSpec {
+        id: JobId {
+            build: job.build,
+            number,
+        },
+        program: job.program,
+        argv: job.argv,
+        env: job.env,
+        cwd: job.cwd,
+        umask: job.umask,
+        limits: job.limits,
+        owner: Owner {
+            uid,
+            gid,
+            groups: job.groups,
+        },
+        hostname,
+        stdio: job.stdio,
+        jobserver,
+        drivers,
+    })
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let base = (any::<u64>(), hash(), any::<bool>());
+    let base = option::of(base.prop_map(|(size, hash, is_prefix)| Base { size, hash, is_prefix }));
+    let file = (file_with((blob(), Just(0))), any::<bool>(), base, any::<bool>());
+    let file = file.prop_map(|((attr, bytes), explicit_mtime, base, inline)| {
+        let content = if inline {
+            Content::Inline(bytes)
+        } else {
+            Content::OnWorker
+        };
+        ChangeKind::File {
+            attr,
+            explicit_mtime,
+            base,
+            content,
+        }
+    });
+    let dir = (attr_of(Just(Node::Dir)), any::<bool>());
+    let kind = prop_oneof![
+        Just(ChangeKind::Remove),
+        dir.prop_map(|(attr, explicit_mtime)| ChangeKind::Dir { attr, explicit_mtime }),
+        attr_of(symlink()).prop_map(|attr| ChangeKind::Symlink { attr }),
+        file,
+        path().prop_map(|to| ChangeKind::Link { to }),
+    ];
+    (path(), kind).prop_map(|(path, kind)| Change { path, kind })
+}
+
+fn end() -> impl Strategy<Value = JobEnd> {
+    let abandon = prop_oneof![
+        program().prop_map(Abandon::Driver),
+        program().prop_map(Abandon::Denied),
+        any::<String>().prop_map(Abandon::Files),
+        any::<String>().prop_map(Abandon::Full),
+        any::<String>().prop_map(Abandon::Slot),
+        any::<String>().prop_map(Abandon::Unsupported),
+        Just(Abandon::Cancelled),
+    ];
+    prop_oneof![
+        any::<u8>().prop_map(JobEnd::Exited),
+        (1..=64_u8).prop_map(JobEnd::Signaled),
+        abandon.prop_map(JobEnd::Abandoned)
+    ]
+}
+
+pub fn result() -> impl Strategy<Value = JobResult> {
+    let item = (1..=5_u8, path(), option::of(hash()));
+    let item = item.prop_map(|(access, path, hash)| TraceItem { access, path, hash });
+    let lists = (vec(change(), 0..5), vec(item, 0..5), vec((1..=2_u8, blob()), 0..4));
+    (end(), lists, any::<[u64; 5]>(), time()).prop_map(|(end, (changes, trace, output), numbers, worker_now)| {
+        let [unread_input, wall_us, cpu_us, guard_faults, fetches] = numbers;
+        let usage = Usage {
+            wall_us,
+            cpu_us,
+            guard_faults,
+            fetches,
+        };
+        JobResult {
+            end,
+            changes,
+            trace,
+            output,
+            unread_input,
+            usage,
+            worker_now,
+        }
+    })
+}
+
+fn control() -> impl Strategy<Value = Control> {
+    let begin = (any::<u64>(), path(), vec(string(), 0..4), vec(any::<String>(), 0..3));
+    prop_oneof![
+        Just(Control::Status),
+        Just(Control::Stop),
+        path().prop_map(Control::Last),
+        begin.prop_map(|(build, cwd, command, workers)| Control::Begin {
+            build: BuildId(build),
+            cwd,
+            command,
+            workers
+        }),
+        (any::<u64>(), any::<u8>()).prop_map(|(build, exit)| Control::Finish {
+            build: BuildId(build),
+            exit
+        }),
+    ]
+}
+
+pub fn to_daemon() -> impl Strategy<Value = ToDaemon> {
+    prop_oneof![
+        caller_job().prop_map(ToDaemon::Job),
+        control().prop_map(ToDaemon::Control),
+        (1..=64_u8).prop_map(ToDaemon::Signal),
+        blob().prop_map(ToDaemon::Input),
+        any::<(u16, u16)>().prop_map(|(rows, cols)| ToDaemon::Resize(TerminalSize { rows, cols })),
+    ]
+}
+
+pub fn to_caller() -> impl Strategy<Value = ToCaller> {
+    let local = (any::<String>(), any::<bool>(), any::<bool>(), string());
+    prop_oneof![
+        local.prop_map(|(reason, as_driver, tell, tools)| ToCaller::Local {
+            reason,
+            as_driver,
+            tell,
+            tools
+        }),
+        (1..=2_u8, blob()).prop_map(|(fd, bytes)| ToCaller::Output { fd, bytes }),
+        Just(ToCaller::WantInput),
+        any::<(u8, u64)>().prop_map(|(status, unread_input)| ToCaller::Exited { status, unread_input }),
+        (1..=64_u8, any::<u64>()).prop_map(|(signal, unread_input)| ToCaller::Signaled { signal, unread_input }),
+        any::<String>().prop_map(ToCaller::Report),
+        any::<String>().prop_map(ToCaller::Error),
+    ]
+}

@@ -1,0 +1,182 @@
+//! Answers of the fast path in the shape of libc's functions: errno, streams,
+//! directory streams, memory that the caller frees.
+//!
+//! Knows nothing of what makes an answer trustworthy.
+
+use crate::job;
+use crate::path::{join, last_name, split_last};
+use crate::sys::{self, PATH_MAX, Text, set_errno};
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::mem::MaybeUninit;
+use core::ptr::{copy_nonoverlapping, null_mut};
+use libc::{AT_FDCWD, DIR, FILE};
+
+/// How `opendir` opens.
+const O_LIST: c_int = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_DIRECTORY | libc::O_CLOEXEC;
+/// How to find out what a path leads to.
+const O_NAME: c_int = libc::O_PATH | libc::O_CLOEXEC;
+
+/// A result of the kernel as one of libc.
+pub fn int(result: Option<isize>) -> Option<c_int> {
+    long(result).map(|value| value as c_int)
+}
+
+/// A result of the kernel as one of libc, where that is a length.
+pub fn long(result: Option<isize>) -> Option<isize> {
+    result.map(|value| {
+        if value < 0 {
+            set_errno(value.wrapping_neg() as c_int);
+            return -1;
+        }
+        value
+    })
+}
+
+/// Whether `__xstat` and its like are asked for the `struct stat` that is the kernel's.
+pub fn is_kernel_stat(version: c_int) -> Option<()> {
+    matches!(version, 0 | 1).then_some(())
+}
+
+/// Whether the flags of `faccessat` are the kernel's.
+pub fn is_kernel_access(flags: c_int) -> Option<()> {
+    (flags & !(libc::AT_EACCESS | libc::AT_SYMLINK_NOFOLLOW) == 0).then_some(())
+}
+
+/// `opendir`.
+///
+/// # Safety
+/// `path` is null or NUL-terminated.
+pub unsafe fn opendir(path: Text) -> Option<*mut DIR> {
+    // SAFETY: by the contract above; the descriptor is a new one.
+    unsafe { stream(job::open(AT_FDCWD, path, O_LIST), |fd| libc::fdopendir(fd)) }
+}
+
+/// `fopen` for reading.
+///
+/// # Safety
+/// Both are null or NUL-terminated.
+pub unsafe fn fopen(path: Text, mode: Text) -> Option<*mut FILE> {
+    if sys::is_low(mode) {
+        return None;
+    }
+    // SAFETY: NUL-terminated by the contract above.
+    let (first, rest) = unsafe { CStr::from_ptr(mode) }.to_bytes().split_first()?;
+    // `m`, `c`, `x` and `,ccs=` are libc's business.
+    if *first != b'r' || !rest.iter().all(|flag| matches!(flag, b'b' | b'e' | b't')) {
+        return None;
+    }
+    let close = if rest.contains(&b'e') { libc::O_CLOEXEC } else { 0 };
+    // SAFETY: by the contract above; the descriptor is a new one.
+    unsafe {
+        stream(job::open(AT_FDCWD, path, libc::O_RDONLY | close), |fd| {
+            libc::fdopen(fd, mode)
+        })
+    }
+}
+
+/// Makes a stream of a descriptor that the fast path opened.
+fn stream<T>(opened: Option<isize>, make: impl FnOnce(c_int) -> *mut T) -> Option<*mut T> {
+    let fd = int(opened)?;
+    if fd < 0 {
+        return Some(null_mut());
+    }
+    let made = make(fd);
+    if made.is_null() {
+        sys::close(fd);
+    }
+    Some(made)
+}
+
+/// `__readlink_chk`: `None` where it has to abort.
+pub fn fits(len: usize, room: usize) -> Option<()> {
+    (len <= room).then_some(())
+}
+
+/// `realpath`: the kernel resolves the path in one go and tells what it found. Where
+/// that is not possible, libc walks it, which is also how it gives an exact error.
+///
+/// # Safety
+/// As `realpath`; `room` is what `resolved` holds where that is known.
+pub unsafe fn realpath(path: Text, resolved: *mut c_char, room: Option<usize>) -> Option<*mut c_char> {
+    if sys::is_low(path) || !job::is_entered() || room.is_some_and(|room| room < PATH_MAX) {
+        return None;
+    }
+    // SAFETY: NUL-terminated by the contract above.
+    let bytes = unsafe { CStr::from_ptr(path) }.to_bytes();
+    if bytes.is_empty() || [&b"/proc"[..], b"/dev"].iter().any(|own| bytes.starts_with(own)) {
+        return None;
+    }
+    let before = sys::errno();
+    let mut buf = [const { MaybeUninit::uninit() }; PATH_MAX];
+    // SAFETY: NUL-terminated by the contract above.
+    let known = unsafe { job::open(AT_FDCWD, path, O_NAME) };
+    // SAFETY: as above.
+    let opened = known.unwrap_or_else(|| unsafe { sys::openat(AT_FDCWD, path, O_NAME) });
+    if opened >= 0 {
+        let fd = opened as c_int;
+        let name = job::name_of(fd, &mut buf);
+        sys::close(fd);
+        // SAFETY: `resolved` is the caller's.
+        let made = unsafe { give(&[name?], resolved) };
+        set_errno(if made.is_null() { libc::ENOMEM } else { before });
+        return Some(made);
+    }
+    if known? != -libc::ENOENT as isize {
+        return None;
+    }
+    if !resolved.is_null() {
+        // The path as far as it goes: GNU's promise for ENOENT.
+        let dir = name_of_parent(bytes, &mut buf)?;
+        let joint = if dir == b"/" { &b""[..] } else { b"/" };
+        let parts = [dir, joint, last_name(bytes)];
+        if parts.iter().map(|part| part.len()).sum::<usize>() >= PATH_MAX {
+            return None;
+        }
+        // SAFETY: `resolved` is the caller's.
+        unsafe { give(&parts, resolved) };
+    }
+    set_errno(libc::ENOENT);
+    Some(null_mut())
+}
+
+/// The canonical name of the directory in which the path's last name stands.
+fn name_of_parent<'a>(path: &[u8], buf: &'a mut [MaybeUninit<u8>; PATH_MAX]) -> Option<&'a [u8]> {
+    let dir = match split_last(path) {
+        Some(b"") => b"/",
+        Some(dir) => dir,
+        None => b".",
+    };
+    let text = join([dir], buf)?;
+    let fd = job::open_known(text)?;
+    let name = job::name_of(fd, buf);
+    sys::close(fd);
+    name
+}
+
+/// Writes the parts and a final NUL to `to`, or to new memory if that is null.
+///
+/// # Safety
+/// `to` is null or has room.
+unsafe fn give(parts: &[&[u8]], to: *mut c_char) -> *mut c_char {
+    let len: usize = parts.iter().map(|part| part.len()).sum();
+    let to = if to.is_null() {
+        // SAFETY: any size will do.
+        unsafe { libc::malloc(len + 1) }
+    } else {
+        to.cast::<c_void>()
+    };
+    if to.is_null() {
+        return null_mut();
+    }
+    let mut at = to.cast::<u8>();
+    for part in parts {
+        // SAFETY: there is room for all parts and a NUL.
+        unsafe {
+            copy_nonoverlapping(part.as_ptr(), at, part.len());
+            at = at.add(part.len());
+        }
+    }
+    // SAFETY: as above.
+    unsafe { at.write(0) };
+    to.cast()
+}

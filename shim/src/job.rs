@@ -1,0 +1,385 @@
+//! Job mode's fast path: whether a lookup can pass the guard, and whether what it
+//! says can be believed.
+//!
+//! Knows no libc function and no errno. `None` always means: make the call without
+//! the cookie, the guard knows more.
+
+use crate::path::{Pieces, Spelling};
+use crate::sys::{self, PATH_MAX, Passing, Text};
+use core::ffi::{CStr, c_char, c_int};
+use core::mem::MaybeUninit;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, Ordering};
+use libc::{AT_FDCWD, AT_SYMLINK_NOFOLLOW};
+use termite_abi::{Access, PLACEHOLDER_ATIME_NSEC, PLACEHOLDER_ATIME_SEC, Shared};
+
+/// The slot's shared memory; null outside a slot.
+static SHARED: AtomicPtr<Shared> = AtomicPtr::new(null_mut());
+
+/// Maps the slot's shared memory, if there is any of this version.
+pub fn enter() -> Option<&'static Shared> {
+    // SAFETY: the path is a literal.
+    let fd = unsafe {
+        sys::openat(
+            AT_FDCWD,
+            termite_abi::SHARED_FILE.as_ptr(),
+            libc::O_RDWR | libc::O_CLOEXEC,
+        )
+    };
+    let fd = c_int::try_from(fd).ok().filter(|&fd| fd >= 0)?;
+    let whole = sys::fstat(fd).is_some_and(|stat| stat.st_size as usize >= size_of::<Shared>());
+    let at = if whole {
+        sys::map(size_of::<Shared>(), Some(fd))
+    } else {
+        None
+    };
+    sys::close(fd);
+    let at = at?.cast::<Shared>();
+    // SAFETY: mapped for the life of the process, as long as a `Shared`, which is made
+    // of atomics and bytes: any content is valid.
+    let shared = unsafe { &*at };
+    if !shared.is_valid() {
+        // SAFETY: mapped above; nobody else has seen it.
+        unsafe { sys::unmap(at.cast(), size_of::<Shared>()) };
+        return None;
+    }
+    SHARED.store(at, Ordering::Release);
+    Some(shared)
+}
+
+/// One path on its way through the fast path.
+struct Lookup<'a> {
+    shared: &'a Shared,
+    spelling: Spelling<'a>,
+    dir: c_int,
+    path: Text,
+    epoch: u64,
+}
+
+/// Hands `go` the lookup of `path` if its directory is known to be complete. A
+/// descriptor as directory is never known.
+unsafe fn known<R>(dir: c_int, path: Text, go: impl FnOnce(&Lookup) -> Option<R>) -> Option<R> {
+    // SAFETY: null, or mapped by `enter` for the life of the process.
+    let shared = unsafe { SHARED.load(Ordering::Acquire).as_ref() }?;
+    if sys::is_low(path) || shared.trace_overflow.load(Ordering::Relaxed) != 0 {
+        return None;
+    }
+    // SAFETY: a caller of libc passes a NUL-terminated path.
+    let bytes = unsafe { CStr::from_ptr(path) }.to_bytes();
+    let mut buf = [const { MaybeUninit::uninit() }; PATH_MAX];
+    let cwd = match bytes.first()? {
+        b'/' => &b""[..],
+        _ if dir == AT_FDCWD => sys::getcwd(&mut buf)?,
+        _ => return None,
+    };
+    let spelling = Spelling::new(cwd, bytes)?;
+    let epoch = shared.epoch();
+    let lookup = Lookup {
+        shared,
+        spelling,
+        dir,
+        path,
+        epoch,
+    };
+    if lookup.is_complete(spelling.dir()) {
+        go(&lookup)
+    } else {
+        None
+    }
+}
+
+impl Lookup<'_> {
+    fn pass(&self) -> Passing<'_> {
+        Passing(self.shared.cookie_cell())
+    }
+
+    fn is_complete(&self, dir: Pieces) -> bool {
+        self.shared.is_complete(self.shared.dir_key(&dir, self.epoch))
+    }
+
+    /// Records the use of the path. `None`: the log is full.
+    fn record(&self, access: Access) -> Option<()> {
+        self.shared.trace(access, &self.spelling.whole()).then_some(())
+    }
+
+    /// Checks the result of a call made with the cookie and records it; `success` is
+    /// what it did if it worked. A failure may be due to a directory that was replaced
+    /// meanwhile.
+    fn settle(&self, result: isize, success: Access) -> Option<isize> {
+        if result >= 0 {
+            return self.record(success).map(|()| result);
+        }
+        if self.shared.epoch() != self.epoch {
+            return None;
+        }
+        let in_vain = matches!(-result as c_int, libc::ENOENT | libc::ENOTDIR);
+        self.record(if in_vain { Access::Missing } else { Access::Stat })?;
+        Some(result)
+    }
+
+    /// Whether everything is complete that following the symlink at the path's end looks
+    /// at. Until the guard said so nobody may follow it: a name that the kernel once
+    /// looked up in an incomplete directory it never finds again (overlayfs remembers).
+    fn leads_on(&self) -> bool {
+        let key = self.shared.link_key(&self.spelling.whole(), self.epoch);
+        self.shared.is_complete(key)
+    }
+
+    /// Looks at the path's end before a call that would follow a symlink there: zero, or
+    /// the negative error of the lookup. `None`: the call may not be made.
+    fn reach(&self) -> Option<isize> {
+        let mut byte: c_char = 0;
+        // SAFETY: `path` is NUL-terminated; `byte` is one byte long.
+        match unsafe { self.pass().readlinkat(self.dir, self.path, &raw mut byte, 1) } {
+            result if result == -libc::EINVAL as isize => Some(0),
+            result if result < 0 => Some(result),
+            _ => self.leads_on().then_some(0),
+        }
+    }
+
+    /// Decides about a descriptor just opened for reading. `None`: it must be opened
+    /// again without the cookie.
+    fn admit(&self, fd: c_int) -> Option<()> {
+        let stat = sys::fstat(fd)?;
+        match stat.st_mode & libc::S_IFMT {
+            libc::S_IFDIR if self.is_complete(self.spelling.whole()) => self.record(Access::Listed),
+            libc::S_IFDIR => None,
+            libc::S_IFREG if is_placeholder(&stat) => None,
+            _ => self.record(Access::Read),
+        }
+    }
+}
+
+fn is_placeholder(stat: &libc::stat) -> bool {
+    stat.st_atime == PLACEHOLDER_ATIME_SEC && stat.st_atime_nsec == PLACEHOLDER_ATIME_NSEC
+}
+
+/// `open` and `openat`: a descriptor or a negative error.
+///
+/// # Safety
+/// `path` is null or NUL-terminated.
+pub unsafe fn open(dir: c_int, path: Text, flags: c_int) -> Option<isize> {
+    // The bit that O_TMPFILE adds to O_DIRECTORY.
+    const UNNAMED: c_int = libc::O_TMPFILE & !libc::O_DIRECTORY;
+    if flags & (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | UNNAMED) != libc::O_RDONLY {
+        return None;
+    }
+    let open = |lookup: &Lookup| {
+        let is_directory = flags & libc::O_DIRECTORY != 0;
+        if is_directory && !lookup.is_complete(lookup.spelling.whole()) {
+            return None;
+        }
+        let reached = if is_directory || flags & libc::O_NOFOLLOW != 0 {
+            0
+        } else {
+            lookup.reach()?
+        };
+        let result = if reached < 0 {
+            reached
+        } else {
+            // SAFETY: NUL-terminated by the contract above.
+            unsafe { lookup.pass().openat(dir, path, flags) }
+        };
+        if result < 0 {
+            return lookup.settle(result, Access::Read);
+        }
+        let fd = result as c_int;
+        let admitted = if flags & libc::O_PATH != 0 {
+            lookup.record(Access::Stat)
+        } else {
+            lookup.admit(fd)
+        };
+        if admitted.is_none() {
+            sys::close(fd);
+        }
+        admitted.map(|()| result)
+    };
+    // SAFETY: by the contract above.
+    unsafe { known(dir, path, open) }
+}
+
+/// Opens a directory that a lookup has just passed through, only to name it.
+pub fn open_known(dir: &CStr) -> Option<c_int> {
+    // SAFETY: null, or mapped by `enter` for the life of the process.
+    let shared = unsafe { SHARED.load(Ordering::Acquire).as_ref() }?;
+    // SAFETY: NUL-terminated by its type.
+    let fd = unsafe { Passing(shared.cookie_cell()).openat(AT_FDCWD, dir.as_ptr(), libc::O_PATH | libc::O_CLOEXEC) };
+    c_int::try_from(fd).ok().filter(|&fd| fd >= 0)
+}
+
+/// `newfstatat`: zero or a negative error.
+///
+/// # Safety
+/// As the system call.
+pub unsafe fn stat(dir: c_int, path: Text, buf: *mut libc::stat, flags: c_int) -> Option<isize> {
+    // SAFETY: by the contract above.
+    unsafe {
+        known(dir, path, |lookup| {
+            let mut result = lookup.pass().fstatat(dir, path, buf, flags | AT_SYMLINK_NOFOLLOW);
+            let at_link = result == 0 && (*buf).st_mode & libc::S_IFMT == libc::S_IFLNK;
+            if at_link && flags & AT_SYMLINK_NOFOLLOW == 0 {
+                if !lookup.leads_on() {
+                    return None;
+                }
+                result = lookup.pass().fstatat(dir, path, buf, flags);
+            }
+            lookup.settle(result, Access::Stat)
+        })
+    }
+}
+
+/// `fstat`: zero or a negative error. libc has it look up an empty path, which the guard
+/// stops; here it is the call that knows no path.
+///
+/// # Safety
+/// As the system call.
+pub unsafe fn fstat(fd: c_int, buf: *mut libc::stat) -> Option<isize> {
+    // SAFETY: by the contract above.
+    is_entered().then(|| unsafe { sys::fstat_into(fd, buf) })
+}
+
+/// `statx`: zero or a negative error.
+///
+/// # Safety
+/// As the system call.
+pub unsafe fn statx(dir: c_int, path: Text, flags: c_int, mask: u32, buf: *mut libc::statx) -> Option<isize> {
+    // SAFETY: by the contract above.
+    unsafe {
+        known(dir, path, |lookup| {
+            let mask = mask | libc::STATX_TYPE;
+            let mut result = lookup.pass().statx(dir, path, flags | AT_SYMLINK_NOFOLLOW, mask, buf);
+            let at_link = result == 0 && libc::mode_t::from((*buf).stx_mode) & libc::S_IFMT == libc::S_IFLNK;
+            if at_link && flags & AT_SYMLINK_NOFOLLOW == 0 {
+                if !lookup.leads_on() {
+                    return None;
+                }
+                result = lookup.pass().statx(dir, path, flags, mask, buf);
+            }
+            lookup.settle(result, Access::Stat)
+        })
+    }
+}
+
+/// `faccessat2`: zero or a negative error.
+///
+/// # Safety
+/// `path` is null or NUL-terminated.
+pub unsafe fn access(dir: c_int, path: Text, mode: c_int, flags: c_int) -> Option<isize> {
+    // SAFETY: by the contract above.
+    unsafe {
+        known(dir, path, |lookup| {
+            let reached = if flags & AT_SYMLINK_NOFOLLOW != 0 {
+                0
+            } else {
+                lookup.reach()?
+            };
+            let result = if reached < 0 {
+                reached
+            } else {
+                lookup.pass().faccessat(dir, path, mode, flags)
+            };
+            if result == -libc::ENOSYS as isize {
+                return None;
+            }
+            lookup.settle(result, Access::Stat)
+        })
+    }
+}
+
+/// `readlinkat`: a length or a negative error.
+///
+/// # Safety
+/// As the system call.
+pub unsafe fn readlink(dir: c_int, path: Text, buf: *mut c_char, len: usize) -> Option<isize> {
+    // SAFETY: by the contract above.
+    unsafe {
+        known(dir, path, |lookup| {
+            let result = lookup.pass().readlinkat(dir, path, buf, len);
+            lookup.settle(result, Access::Stat)
+        })
+    }
+}
+
+/// What the kernel calls an open descriptor: an absolute path. `None` where it has no
+/// such name (any more), or one that does not fit.
+pub fn name_of(fd: c_int, buf: &mut [MaybeUninit<u8>; PATH_MAX]) -> Option<&[u8]> {
+    // SAFETY: null, or mapped by `enter` for the life of the process.
+    let shared = unsafe { SHARED.load(Ordering::Acquire).as_ref() }?;
+    let mut link = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
+    write_decimal(fd, link.get_mut(14..24)?);
+    // SAFETY: `link` ends in NUL; `buf` is as long as is said.
+    let len = unsafe {
+        Passing(shared.cookie_cell()).readlinkat(AT_FDCWD, link.as_ptr().cast(), buf.as_mut_ptr().cast(), PATH_MAX)
+    };
+    let len = usize::try_from(len).ok().filter(|&len| len < PATH_MAX)?;
+    // SAFETY: the kernel wrote `len` bytes into `buf`, which is longer.
+    let name = unsafe { core::slice::from_raw_parts(buf.as_ptr().cast::<u8>(), len) };
+    (name.starts_with(b"/") && !name.ends_with(b" (deleted)")).then_some(name)
+}
+
+/// Writes the digits of a descriptor at the front of `to`.
+fn write_decimal(fd: c_int, to: &mut [u8]) {
+    let mut len = 1;
+    let mut rest = fd / 10;
+    while rest > 0 {
+        len += 1;
+        rest /= 10;
+    }
+    rest = fd;
+    for byte in to.iter_mut().take(len).rev() {
+        *byte = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+}
+
+/// Whether this process is in a slot.
+pub fn is_entered() -> bool {
+    !SHARED.load(Ordering::Relaxed).is_null()
+}
+
+/// Shows a placeholder's time of change for the mark that is its access time, so that
+/// nobody copies the mark to another file.
+///
+/// # Safety
+/// `buf` is valid where `result` is zero.
+pub unsafe fn unmark(result: c_int, buf: *mut libc::stat) {
+    if result == 0 && is_entered() {
+        // SAFETY: by the contract above.
+        let stat = unsafe { &mut *buf };
+        if is_placeholder(stat) {
+            (stat.st_atime, stat.st_atime_nsec) = (stat.st_mtime, stat.st_mtime_nsec);
+        }
+    }
+}
+
+/// [`unmark`] for `statx`.
+///
+/// # Safety
+/// `buf` is valid where `result` is zero.
+pub unsafe fn unmark_x(result: c_int, buf: *mut libc::statx) {
+    if result == 0 && is_entered() {
+        // SAFETY: by the contract above.
+        let stat = unsafe { &mut *buf };
+        let mark = (PLACEHOLDER_ATIME_SEC, PLACEHOLDER_ATIME_NSEC);
+        if (stat.stx_atime.tv_sec, i64::from(stat.stx_atime.tv_nsec)) == mark {
+            stat.stx_atime = stat.stx_mtime;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_are_written_in_decimal() {
+        for fd in [0, 7, 10, 99, 100, 1048576, c_int::MAX] {
+            let mut to = [0; 11];
+            write_decimal(fd, &mut to[..10]);
+            assert_eq!(
+                CStr::from_bytes_until_nul(&to).unwrap().to_str().unwrap(),
+                fd.to_string()
+            );
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! System calls by own assembly, with and without the slot's cookie.
+//!
+//! Knows no errno (results are the kernel's, negative for an error), no hook and no
+//! mode. libc's `syscall` is never used: it would leave the cookie in a register.
+
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::mem::MaybeUninit;
+use core::sync::atomic::AtomicU64;
+
+/// A path as C hands it over.
+pub type Text = *const c_char;
+
+/// Longest path the kernel takes, with its final NUL.
+pub const PATH_MAX: usize = 4096;
+
+/// Makes a call of up to five arguments that carries no cookie.
+///
+/// # Safety
+/// As the system call itself.
+unsafe fn call(number: i64, args: [usize; 5]) -> isize {
+    let [a, b, c, d, e] = args;
+    let result;
+    // SAFETY: the Linux x86-64 system call convention; r9 is emptied so that nothing
+    // that the caller left there is taken for a cookie.
+    unsafe {
+        core::arch::asm!(
+            "xor r9d, r9d",
+            "syscall",
+            inlateout("rax") number as isize => result,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e,
+            lateout("rcx") _, lateout("r11") _, out("r9") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// Makes a call of up to five arguments that passes the guard. The cookie is loaded
+/// straight into its register and is gone from there before this returns.
+///
+/// # Safety
+/// As the system call itself.
+unsafe fn call_with(cookie: &AtomicU64, number: i64, args: [usize; 5]) -> isize {
+    let [a, b, c, d, e] = args;
+    let result;
+    // SAFETY: the Linux x86-64 system call convention; `cookie` is a live reference.
+    unsafe {
+        core::arch::asm!(
+            "mov r9, [r9]",
+            "syscall",
+            "xor r9d, r9d",
+            inlateout("rax") number as isize => result,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e,
+            inlateout("r9") cookie.as_ptr() => _,
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// Whether nothing can be mapped there (`vm.mmap_min_addr` is at least this on every
+/// distribution): the kernel answers EFAULT where we would crash.
+pub fn is_low<T>(pointer: *const T) -> bool {
+    pointer.addr() < 0x1000
+}
+
+/// The path calls that exist with the cookie, bound to one slot's.
+#[derive(Clone, Copy)]
+pub struct Passing<'a>(pub &'a AtomicU64);
+
+impl Passing<'_> {
+    /// `openat`; never creates.
+    ///
+    /// # Safety
+    /// `path` is NUL-terminated.
+    pub unsafe fn openat(self, dir: c_int, path: Text, flags: c_int) -> isize {
+        // SAFETY: by the contract above.
+        unsafe {
+            call_with(
+                self.0,
+                libc::SYS_openat,
+                [dir as usize, path as usize, flags as usize, 0, 0],
+            )
+        }
+    }
+
+    /// `newfstatat`.
+    ///
+    /// # Safety
+    /// `path` is NUL-terminated; the kernel checks `buf`.
+    pub unsafe fn fstatat(self, dir: c_int, path: Text, buf: *mut libc::stat, flags: c_int) -> isize {
+        let args = [dir as usize, path as usize, buf as usize, flags as usize, 0];
+        // SAFETY: by the contract above.
+        unsafe { call_with(self.0, libc::SYS_newfstatat, args) }
+    }
+
+    /// `statx`.
+    ///
+    /// # Safety
+    /// `path` is NUL-terminated; the kernel checks `buf`.
+    pub unsafe fn statx(self, dir: c_int, path: Text, flags: c_int, mask: u32, buf: *mut libc::statx) -> isize {
+        let args = [dir as usize, path as usize, flags as usize, mask as usize, buf as usize];
+        // SAFETY: by the contract above.
+        unsafe { call_with(self.0, libc::SYS_statx, args) }
+    }
+
+    /// `faccessat`, or `faccessat2` where there are flags.
+    ///
+    /// # Safety
+    /// `path` is NUL-terminated.
+    pub unsafe fn faccessat(self, dir: c_int, path: Text, mode: c_int, flags: c_int) -> isize {
+        let number = if flags == 0 {
+            libc::SYS_faccessat
+        } else {
+            libc::SYS_faccessat2
+        };
+        // SAFETY: by the contract above.
+        unsafe {
+            call_with(
+                self.0,
+                number,
+                [dir as usize, path as usize, mode as usize, flags as usize, 0],
+            )
+        }
+    }
+
+    /// `readlinkat`.
+    ///
+    /// # Safety
+    /// `path` is NUL-terminated; the kernel checks `buf`.
+    pub unsafe fn readlinkat(self, dir: c_int, path: Text, buf: *mut c_char, len: usize) -> isize {
+        // SAFETY: by the contract above.
+        unsafe {
+            call_with(
+                self.0,
+                libc::SYS_readlinkat,
+                [dir as usize, path as usize, buf as usize, len, 0],
+            )
+        }
+    }
+}
+
+/// `openat` as the guard sees it; never creates.
+///
+/// # Safety
+/// `path` is NUL-terminated.
+pub unsafe fn openat(dir: c_int, path: Text, flags: c_int) -> isize {
+    // SAFETY: by the contract above.
+    unsafe { call(libc::SYS_openat, [dir as usize, path as usize, flags as usize, 0, 0]) }
+}
+
+/// Whether the caller may execute `path`.
+///
+/// # Safety
+/// `path` is NUL-terminated.
+pub unsafe fn is_executable(path: Text) -> bool {
+    let args = [libc::AT_FDCWD as usize, path as usize, libc::X_OK as usize, 0, 0];
+    // SAFETY: by the contract above.
+    unsafe { call(libc::SYS_faccessat, args) == 0 }
+}
+
+/// `close`.
+pub fn close(fd: c_int) {
+    // SAFETY: only ever called with descriptors that the caller has just opened.
+    unsafe { call(libc::SYS_close, [fd as usize, 0, 0, 0, 0]) };
+}
+
+/// `fstat`.
+///
+/// # Safety
+/// The kernel checks `buf`, which is the caller's to change.
+pub unsafe fn fstat_into(fd: c_int, buf: *mut libc::stat) -> isize {
+    // SAFETY: the kernel's `struct stat` is libc's on x86-64.
+    unsafe { call(libc::SYS_fstat, [fd as usize, buf as usize, 0, 0, 0]) }
+}
+
+/// `fstat`; `None` for an error.
+pub fn fstat(fd: c_int) -> Option<libc::stat> {
+    let mut buf = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `buf` is one.
+    let done = unsafe { fstat_into(fd, buf.as_mut_ptr()) };
+    // SAFETY: filled when the call succeeded.
+    (done == 0).then(|| unsafe { buf.assume_init() })
+}
+
+/// Bytes of a file from `offset` on, as many as there are.
+pub fn pread<const N: usize>(fd: c_int, offset: u64) -> ([u8; N], usize) {
+    let mut buf = [0; N];
+    // SAFETY: `buf` is as long as is said.
+    let read = unsafe {
+        call(
+            libc::SYS_pread64,
+            [fd as usize, buf.as_mut_ptr() as usize, N, offset as usize, 0],
+        )
+    };
+    (buf, read.try_into().unwrap_or(0))
+}
+
+/// The working directory, absolute, without a final NUL; `None` where it has no path.
+pub fn getcwd(buf: &mut [MaybeUninit<u8>; PATH_MAX]) -> Option<&[u8]> {
+    // SAFETY: `buf` is as long as is said.
+    let len = unsafe { call(libc::SYS_getcwd, [buf.as_mut_ptr() as usize, PATH_MAX, 0, 0, 0]) };
+    let len = usize::try_from(len).ok()?.checked_sub(1)?;
+    // SAFETY: the kernel wrote `len` bytes and a NUL into `buf`.
+    let cwd = unsafe { core::slice::from_raw_parts(buf.as_ptr().cast::<u8>(), len) };
+    cwd.starts_with(b"/").then_some(cwd)
+}
+
+/// `readlink` as the guard sees it, into `buf`; `None` for an error or a full buffer.
+pub fn readlink<'a>(path: &CStr, buf: &'a mut [MaybeUninit<u8>]) -> Option<&'a [u8]> {
+    let args = [
+        libc::AT_FDCWD as usize,
+        path.as_ptr() as usize,
+        buf.as_mut_ptr() as usize,
+        buf.len(),
+        0,
+    ];
+    // SAFETY: `buf` is as long as is said.
+    let len = unsafe { call(libc::SYS_readlinkat, args) };
+    let len = usize::try_from(len).ok().filter(|&len| len < buf.len())?;
+    // SAFETY: the kernel wrote `len` bytes into `buf`, which is longer.
+    Some(unsafe { core::slice::from_raw_parts(buf.as_ptr().cast::<u8>(), len) })
+}
+
+/// The number of this process, never a stale one after `vfork`.
+pub fn getpid() -> c_int {
+    // SAFETY: takes nothing.
+    unsafe { call(libc::SYS_getpid, [0; 5]) as c_int }
+}
+
+/// 64 random bits; zero where the kernel has none yet.
+pub fn random() -> u64 {
+    let mut bits = 0u64;
+    // SAFETY: `bits` is eight bytes long.
+    unsafe {
+        call(
+            libc::SYS_getrandom,
+            [(&raw mut bits) as usize, 8, libc::GRND_NONBLOCK as usize, 0, 0],
+        )
+    };
+    bits
+}
+
+/// Maps `len` bytes: of a file shared with its other users, or private zeroes.
+pub fn map(len: usize, file: Option<c_int>) -> Option<*mut c_void> {
+    let (flags, fd) = match file {
+        Some(fd) => (libc::MAP_SHARED, fd),
+        None => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1),
+    };
+    // SAFETY: a new mapping at an address of the kernel's choice. libc's mmap has six
+    // arguments and makes no path call.
+    let at = unsafe {
+        libc::mmap(
+            core::ptr::null_mut(),
+            len,
+            libc::PROT_READ | libc::PROT_WRITE,
+            flags,
+            fd,
+            0,
+        )
+    };
+    (at != libc::MAP_FAILED).then_some(at)
+}
+
+/// Gives a mapping back.
+///
+/// # Safety
+/// `at` and `len` are those of a mapping by [`map`] that nobody uses any more.
+pub unsafe fn unmap(at: *mut c_void, len: usize) {
+    // SAFETY: by the contract above.
+    unsafe { call(libc::SYS_munmap, [at as usize, len, 0, 0, 0]) };
+}
+
+/// The calling thread's errno.
+pub fn errno() -> c_int {
+    // SAFETY: libc's pointer is valid for the life of the thread.
+    unsafe { *libc::__errno_location() }
+}
+
+/// Sets the calling thread's errno.
+pub fn set_errno(code: c_int) {
+    // SAFETY: as in `errno`.
+    unsafe { *libc::__errno_location() = code };
+}

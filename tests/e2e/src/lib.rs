@@ -1,0 +1,26 @@
+//! Fixtures of the end-to-end tests: workers in bare roots, clients with private
+//! directories, real projects, and the comparison of what builds leave behind.
+//!
+//! Everything here drives the installed programs of the prefix from outside; nothing
+//! links to the daemons or knows how they work. `cargo xtask demo` and `bench` use the
+//! same fixtures.
+
+#![forbid(unsafe_code)]
+
+pub mod bare;
+pub mod client;
+pub mod corpus;
+pub mod fleet;
+pub mod process;
+pub mod project;
+pub mod reference;
+pub mod scene;
+pub mod sources;
+pub mod tree;
+
+pub use client::{Client, Last, Way};
+pub use fleet::Fleet;
+pub use process::{Outcome, Program};
+pub use project::Project;
+pub use scene::{Scene, User};
+pub use tree::Tree;

@@ -1,0 +1,130 @@
+//! The other ways in: a shell, compiler wrappers, ccache, and the embedded worker.
+
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use termite_e2e::project::{Kind, write_all};
+use termite_e2e::reference::{local, same};
+use termite_e2e::{Client, Fleet, Project, Scene, User, Way};
+
+/// A C file in a directory, and the object that gcc makes of it locally.
+fn one_file(scene: &Scene, client: &Client) -> Result<(PathBuf, Vec<u8>)> {
+    let dir = scene.dir("p/one")?;
+    write_all(
+        &dir,
+        &[(
+            "one.c".into(),
+            "#include <stdio.h>\nint one(void) { return puts(\"one\"); }\n".into(),
+        )],
+    )?;
+    scene.give(&dir)?;
+    client
+        .bare(&dir, "gcc")
+        .args(["-O2", "-c", "one.c", "-o", "one.o"])
+        .run()?
+        .success()?;
+    let object = fs::read(dir.join("one.o"))?;
+    fs::remove_file(dir.join("one.o"))?;
+    Ok((dir, object))
+}
+
+fn made_remotely(client: &Client, dir: &std::path::Path, expected: &[u8]) -> Result<()> {
+    let object = dir.join("one.o");
+    ensure!(
+        fs::read(&object).context("no object")? == expected,
+        "the object is another"
+    );
+    client.all_remote(dir)?;
+    fs::remove_file(object)?;
+    Ok(())
+}
+
+#[test]
+fn an_interactive_shell() -> Result<()> {
+    let scene = Scene::new(User::Me)?;
+    let fleet = Fleet::start(&scene, 1, 2)?;
+    let client = Client::new(&scene, "a", &fleet.addresses())?;
+    let (dir, expected) = one_file(&scene, &client)?;
+    let shell = scene.installed("bin/termite-env");
+    let typed = b"gcc -O2 -c one.c -o one.o; echo status=$?\nexit\n";
+    let script = client
+        .bare(&dir, "script")
+        .args(["-qec", &shell.display().to_string(), "/dev/null"]);
+    let outcome = script.env("TERM", "dumb").input(typed).run()?.success()?;
+    ensure!(outcome.out().contains("status=0"), "{}", outcome.describe());
+    let prompt = outcome
+        .out()
+        .lines()
+        .any(|line| line.contains("termite") && line.contains("gcc -O2"));
+    ensure!(prompt, "no mark in the prompt: {}", outcome.describe());
+    made_remotely(&client, &dir, &expected)?;
+    client.stop()?;
+    fleet.stop()?;
+    scene.finish()
+}
+
+#[test]
+fn wrappers_and_ccache() -> Result<()> {
+    let scene = Scene::new(User::Me)?;
+    let fleet = Fleet::start(&scene, 1, 2)?;
+    let client = Client::new(&scene, "a", &fleet.addresses())?;
+    let (dir, expected) = one_file(&scene, &client)?;
+    let termite = scene.installed("bin/termite");
+    let path = format!("{}:/usr/bin:/bin", scene.installed("bin").display());
+    fs::write(dir.join("Makefile"), "one.o: one.c\n\t$(CC) -O2 -c one.c -o one.o\n")?;
+
+    client
+        .bare(&dir, "make")
+        .arg("CC=termite gcc")
+        .env("PATH", &path)
+        .run()?
+        .success()?;
+    made_remotely(&client, &dir, &expected).context("CC=\"termite gcc\"")?;
+
+    let masks = scene.dir("mask")?;
+    symlink(&termite, masks.join("gcc"))?;
+    let masked = format!("{}:/usr/bin:/bin", masks.display());
+    client
+        .bare(&dir, "make")
+        .arg("CC=gcc")
+        .env("PATH", masked)
+        .run()?
+        .success()?;
+    made_remotely(&client, &dir, &expected).context("masquerade")?;
+
+    let ccache = client
+        .bare(&dir, "ccache")
+        .args(["gcc", "-O2", "-c", "one.c", "-o", "one.o"]);
+    let ccache = ccache
+        .env("CCACHE_PREFIX", "termite")
+        .env("PATH", &path)
+        .env("CCACHE_DIR", client.home().join("ccache"))
+        .env("CCACHE_TEMPDIR", client.home().join("ccache-tmp"));
+    ccache.run()?.success()?;
+    made_remotely(&client, &dir, &expected).context("CCACHE_PREFIX=termite")?;
+
+    client.stop()?;
+    fleet.stop()?;
+    scene.finish()
+}
+
+#[test]
+fn the_embedded_worker() -> Result<()> {
+    for user in [User::Me, User::Ordinary] {
+        let scene = Scene::new(user)?;
+        let client = Client::new(&scene, "a", "")?;
+        let project = Project::new(&scene, "nested", Kind::Nested)?;
+        let expected = local(&client, &project)?;
+        client
+            .drive(Way::Preload, project.dir(), "make")
+            .arg("-j2")
+            .run()?
+            .success()?;
+        same(&project.tree()?, &expected)?;
+        client.all_remote(project.dir())?;
+        client.stop()?;
+        scene.finish()?;
+    }
+    Ok(())
+}

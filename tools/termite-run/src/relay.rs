@@ -1,0 +1,381 @@
+//! The conversation about one job: one loop over the daemon's socket, signals, and the
+//! standard streams. Ends with what the job's end is to look like here; performs it not.
+
+use crate::job::terminal_size;
+use crate::output::Output;
+use crate::signals::{self, Signals};
+use crate::sys;
+use crate::terminal::Raw;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::SendFlags;
+use std::ffi::{OsString, c_int};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use termite_types::Stdio;
+use termite_wire::frame::{CallerJob, Decoder, ToCaller, ToDaemon, encode};
+
+/// Bytes moved at once.
+const PIECE: usize = 64 << 10;
+/// Input is kept, for a command that has to begin anew here, up to so many bytes.
+const KEPT: usize = 8 << 20;
+/// So long does a reader of our output have after a signal that asks to end.
+const STUCK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// Signals that are the job's.
+const FORWARDED: [c_int; 9] = [
+    libc::SIGINT,
+    libc::SIGTERM,
+    libc::SIGHUP,
+    libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGWINCH,
+    libc::SIGCONT,
+    libc::SIGTSTP,
+];
+
+/// How the conversation ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The job exited.
+    Exited(u8),
+    /// A signal ended the job.
+    Signaled(c_int),
+    /// This process executes the command itself.
+    Local {
+        reason: String,
+        as_driver: bool,
+        tell: bool,
+        tools: OsString,
+    },
+    /// The daemon refused the job.
+    Refused(String),
+    /// The daemon went away, and nothing can have been seen of the job.
+    Lost,
+    /// The daemon went away after something was shown.
+    Torn,
+    /// This process has to die by a signal, whatever becomes of the job.
+    Killed(c_int),
+}
+
+/// What the command's own place needs to know besides the end.
+pub(crate) struct Outcome {
+    pub end: End,
+    /// Some output could not be written.
+    pub output_lost: bool,
+    /// Bytes that were read from descriptor 0 and that the job did not read.
+    pub unread: u64,
+    /// What was read from descriptor 0, for a command that begins anew.
+    pub taken: Vec<u8>,
+    /// More was taken than is kept.
+    pub taken_lost: bool,
+    /// Blocked when this process started.
+    pub mask: Signals,
+}
+
+struct Relay {
+    daemon: UnixStream,
+    decoder: Decoder<ToCaller>,
+    /// To be sent, from an offset.
+    unsent: Vec<u8>,
+    sent: usize,
+    /// Bytes of input among `unsent`.
+    unsent_input: u64,
+    stdio: Stdio,
+    wants_input: bool,
+    taken: Vec<u8>,
+    taken_lost: bool,
+    output: Output,
+    signals: OwnedFd,
+    raw: Option<Raw>,
+    shown: bool,
+    /// A signal that asks to end was passed on.
+    asked_to_end: Option<c_int>,
+    /// The job has ended; what is left is to write its output.
+    ended: Option<(End, u64)>,
+}
+
+/// Hands the job to the daemon and stands in for it until it ends.
+pub(crate) fn relay(daemon: UnixStream, job: CallerJob) -> Outcome {
+    let ours = FORWARDED.into_iter().filter(|signal| !signals::is_ignored(*signal));
+    // SIGPIPE is only held back until the terminal is as it was.
+    let mask = Signals::of(ours.chain([libc::SIGPIPE])).block();
+    let forwarded = FORWARDED
+        .into_iter()
+        .filter(|signal| !signals::is_ignored(*signal) && !mask.contains(*signal));
+    let signals = Signals::of(forwarded).descriptor();
+    let failed = |end| Outcome {
+        end,
+        output_lost: false,
+        unread: 0,
+        taken: Vec::new(),
+        taken_lost: false,
+        mask,
+    };
+    let prepared = signals.and_then(|signals| daemon.set_nonblocking(true).map(|()| signals));
+    let signals = match prepared {
+        Ok(signals) => signals,
+        Err(error) => {
+            let (reason, tools) = (format!("termite-run: {}", sys::words(&error)), OsString::new());
+            return failed(End::Local {
+                reason,
+                as_driver: false,
+                tell: true,
+                tools,
+            });
+        }
+    };
+    let mut relay = Relay {
+        daemon,
+        decoder: Decoder::new(),
+        unsent_input: 0,
+        sent: 0,
+        stdio: job.stdio.clone(),
+        unsent: encode(&ToDaemon::Job(job)),
+        wants_input: false,
+        taken: Vec::new(),
+        taken_lost: false,
+        output: Output::default(),
+        signals,
+        raw: None,
+        shown: false,
+        asked_to_end: None,
+        ended: None,
+    };
+    let (end, unread) = relay.live();
+    relay.raw = None;
+    Outcome {
+        end,
+        output_lost: relay.output.is_lost(),
+        unread: unread + relay.unsent_input,
+        taken: relay.taken,
+        taken_lost: relay.taken_lost,
+        mask,
+    }
+}
+
+impl Relay {
+    fn live(&mut self) -> (End, u64) {
+        loop {
+            if self.output.waits_for().is_none()
+                && let Some(ended) = self.ended.take()
+            {
+                return ended;
+            }
+            let ready = self.wait();
+            if ready.stuck
+                && let Some(signal) = self.asked_to_end
+            {
+                return (End::Killed(signal), 0);
+            }
+            while ready.signals
+                && let Some(arrival) = signals::next_signal(&self.signals)
+            {
+                self.signal(arrival.signal);
+            }
+            if ready.send {
+                self.send();
+            }
+            if ready.output && self.output.write().is_err() {
+                return (End::Killed(libc::SIGPIPE), 0);
+            }
+            if ready.input {
+                self.take_input();
+            }
+            if ready.receive
+                && let Some(end) = self.receive()
+            {
+                self.ended = Some(end);
+            }
+        }
+    }
+
+    /// Waits until something can be done, and says what.
+    fn wait(&self) -> Ready {
+        let [stdin, stdout, stderr] = [0, 1, 2].map(sys::borrow);
+        let alive = self.ended.is_none();
+        let unsent = self.sent < self.unsent.len();
+        let mut socket = PollFlags::empty();
+        socket.set(PollFlags::IN, alive && !self.output.is_full());
+        socket.set(PollFlags::OUT, alive && unsent);
+        let mut fds = vec![
+            PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::new(&self.daemon, socket),
+        ];
+        let output = self.output.waits_for();
+        if let Some(fd) = output {
+            fds.push(PollFd::new(if fd == 2 { &stderr } else { &stdout }, PollFlags::OUT));
+        }
+        let input = alive && self.wants_input && !unsent;
+        if input {
+            fds.push(PollFd::new(&stdin, PollFlags::IN));
+        }
+        if socket.is_empty() {
+            // It would report a hang-up for ever.
+            fds.remove(1);
+        }
+        // A job that was asked to end may not be waited for while nobody reads our output.
+        let waits_for_reader = output.is_some() && (!alive || self.output.is_full());
+        let patience = (waits_for_reader && self.asked_to_end.is_some()).then_some(&STUCK);
+        match poll(&mut fds, patience) {
+            Ok(0) => {
+                return Ready {
+                    stuck: true,
+                    ..Ready::default()
+                };
+            }
+            Ok(_) => {}
+            // Interrupted: nothing is ready, and the loop asks again.
+            Err(_) => return Ready::default(),
+        }
+        let mut ready = fds.iter().map(|fd| fd.revents());
+        let mut next = || ready.next().unwrap_or(PollFlags::empty());
+        let signals = !next().is_empty();
+        let socket = if socket.is_empty() { PollFlags::empty() } else { next() };
+        let closing = PollFlags::HUP | PollFlags::ERR;
+        Ready {
+            stuck: false,
+            signals,
+            receive: socket.intersects(PollFlags::IN | closing) && !self.output.is_full(),
+            send: socket.contains(PollFlags::OUT),
+            output: output.is_some() && !next().is_empty(),
+            input: input && !next().is_empty(),
+        }
+    }
+
+    fn say(&mut self, frame: &ToDaemon) {
+        if self.sent == self.unsent.len() {
+            self.unsent.clear();
+            self.sent = 0;
+        }
+        self.unsent.extend(encode(frame));
+    }
+
+    /// Sends what the socket takes. A daemon that went away shows when it is read from.
+    fn send(&mut self) {
+        let rest = &self.unsent[self.sent..];
+        if let Ok(len) = rustix::net::send(self.daemon.as_fd(), rest, SendFlags::NOSIGNAL) {
+            self.sent += len;
+        }
+        if self.sent == self.unsent.len() {
+            self.unsent_input = 0;
+        }
+    }
+
+    /// One piece of input for one time that it was wanted; none of it is the end.
+    fn take_input(&mut self) {
+        let mut piece = vec![0; PIECE];
+        let len = match rustix::io::read(sys::borrow(0), &mut piece[..]) {
+            Ok(len) => len,
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return,
+            // A descriptor that cannot be read has nothing for the job.
+            Err(_) => 0,
+        };
+        piece.truncate(len);
+        self.wants_input = false;
+        self.unsent_input += len as u64;
+        self.taken_lost |= self.taken.len() + len > KEPT;
+        if !self.taken_lost {
+            self.taken.extend_from_slice(&piece);
+        }
+        self.say(&ToDaemon::Input(piece));
+    }
+
+    /// Reads what the daemon says. `Some`: the job has ended, with bytes of its input unread.
+    fn receive(&mut self) -> Option<(End, u64)> {
+        let mut piece = vec![0; PIECE];
+        match rustix::io::read(&self.daemon, &mut piece[..]) {
+            Ok(len) if len > 0 => self.decoder.feed(&piece[..len]),
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return None,
+            Ok(_) | Err(_) => return Some((self.lost(), 0)),
+        }
+        loop {
+            let frame = match self.decoder.next() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return None,
+                Err(_) => return Some((self.lost(), 0)),
+            };
+            match frame {
+                ToCaller::Output { fd, bytes } => {
+                    self.shown |= !bytes.is_empty();
+                    if (fd == 1 && self.stdio.stdout) || (fd == 2 && self.stdio.stderr) {
+                        self.output.push(fd, bytes);
+                    }
+                }
+                ToCaller::WantInput => self.want_input(),
+                ToCaller::Exited { status, unread_input } => return Some((End::Exited(status), unread_input)),
+                ToCaller::Signaled { signal, unread_input } => {
+                    return Some((End::Signaled(signal.into()), unread_input));
+                }
+                ToCaller::Local {
+                    reason,
+                    as_driver,
+                    tell,
+                    tools,
+                } => {
+                    return Some((
+                        End::Local {
+                            reason,
+                            as_driver,
+                            tell,
+                            tools,
+                        },
+                        0,
+                    ));
+                }
+                ToCaller::Error(why) => return Some((End::Refused(why), 0)),
+                // Answers to requests that nobody made here.
+                ToCaller::Report(_) => return Some((self.lost(), 0)),
+            }
+        }
+    }
+
+    fn lost(&self) -> End {
+        if self.shown { End::Torn } else { End::Lost }
+    }
+
+    fn want_input(&mut self) {
+        self.wants_input = true;
+        if self.stdio.terminal[0] && self.raw.is_none() {
+            self.raw = Raw::enter();
+        }
+    }
+
+    /// Passes a signal on.
+    fn signal(&mut self, signal: c_int) {
+        if matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT) {
+            self.asked_to_end = Some(signal);
+        }
+        match signal {
+            libc::SIGWINCH => {
+                let terminal = (0..).zip(self.stdio.terminal).find(|(_, is)| *is);
+                if let Some(size) = terminal.and_then(|(fd, _)| terminal_size(fd)) {
+                    self.say(&ToDaemon::Resize(size));
+                }
+            }
+            libc::SIGTSTP => {
+                self.say(&ToDaemon::Signal(libc::SIGSTOP as u8));
+                self.send();
+                let was_raw = self.raw.take().is_some();
+                signals::raise(libc::SIGSTOP);
+                // Continued: the signal for that is read next, and tells the job.
+                if was_raw {
+                    self.raw = Raw::enter();
+                }
+            }
+            other => self.say(&ToDaemon::Signal(other as u8)),
+        }
+    }
+}
+
+/// What can be done without waiting.
+#[derive(Default)]
+struct Ready {
+    /// Nothing can, for too long a time.
+    stuck: bool,
+    signals: bool,
+    receive: bool,
+    send: bool,
+    output: bool,
+    input: bool,
+}

@@ -1,0 +1,8 @@
+//! The real stub against a daemon that follows a script.
+
+mod fake;
+mod home;
+mod job;
+mod start;
+mod streams;
+mod terminal;

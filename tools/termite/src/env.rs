@@ -1,0 +1,219 @@
+//! `termite-env`: a command, or a shell, with its jobs on the fleet, and one line at the
+//! end on what happened. Knows the order of these steps; the daemon does the rest.
+
+use crate::ask::{self, AskError};
+use crate::lookup;
+use crate::prompt::Marked;
+use crate::{USAGE, complain, is_in_slot, supervise};
+use clap::Parser;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, IsTerminal};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use termite_abi::{ENV_BUILD, ENV_SOCKET, ENV_TOOLS};
+use termite_client::config::Config;
+use termite_client::link::Address;
+use termite_client::report::Last;
+use termite_run::connect::Place;
+use termite_run::environment;
+use termite_types::BuildId;
+use termite_wire::frame::Control;
+
+const NOT_FOUND: u8 = 127;
+const NOT_EXECUTABLE: u8 = 126;
+
+/// Runs a command with its jobs on the fleet.
+#[derive(Parser)]
+#[command(name = "termite-env", version)]
+struct Cli {
+    /// Addresses of workers, separated by commas: unix:PATH or HOST:PORT (loopback)
+    #[arg(long, value_name = "LIST")]
+    workers: Option<String>,
+    /// Run a serial build on the whole fleet
+    #[arg(long)]
+    serial: bool,
+    /// The command and its arguments; without it $SHELL
+    #[arg(trailing_var_arg = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+/// A command that is ready to start.
+struct Ready {
+    program: PathBuf,
+    argv: Vec<OsString>,
+    marked: Marked,
+}
+
+/// The `termite-env` command.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut flags = Vec::new();
+    flags.extend(cli.workers.map(|list| ("workers", list)));
+    flags.extend(cli.serial.then(|| ("serial", "true".to_owned())));
+    let config = match Config::load(&flags) {
+        Ok(config) => config,
+        Err(error) => {
+            complain(error);
+            return ExitCode::from(USAGE);
+        }
+    };
+    let ready = match prepare(cli.command) {
+        Ok(ready) => ready,
+        Err(status) => return ExitCode::from(status),
+    };
+    // A job's place is decided, and a build within a build is part of it.
+    if is_in_slot() || std::env::var_os(ENV_BUILD).is_some() {
+        let error = ready.command().exec();
+        return ExitCode::from(cannot_run(&ready.program, &error));
+    }
+    ExitCode::from(run(&config, &ready))
+}
+
+/// Looks the command up; without one it is the user's shell, with a mark in its prompt.
+fn prepare(command: Vec<OsString>) -> Result<Ready, u8> {
+    let (argv, marked) = if command.is_empty() {
+        let shell = std::env::var_os("SHELL")
+            .filter(|shell| !shell.is_empty())
+            .unwrap_or_else(|| "/bin/sh".into());
+        let marked = match io::stdin().is_terminal() {
+            false => Marked::default(),
+            true => Marked::shell(&shell).unwrap_or_else(|error| {
+                complain(format!("the prompt bears no mark: {error}"));
+                Marked::default()
+            }),
+        };
+        ([vec![shell], marked.arguments.clone()].concat(), marked)
+    } else {
+        (command, Marked::default())
+    };
+    let name = argv[0].clone();
+    match lookup::program(&name, std::env::var_os("PATH"), &[]) {
+        Ok(program) => Ok(Ready { program, argv, marked }),
+        Err(error) => Err(cannot_run(Path::new(&name), &error)),
+    }
+}
+
+fn run(config: &Config, ready: &Ready) -> u8 {
+    let build = match random() {
+        Ok(random) => BuildId(random),
+        Err(error) => {
+            complain(format!("no random number for the build's name: {error}"));
+            return 1;
+        }
+    };
+    let place = ask::place_of(config);
+    let mut command = ready.command();
+    match begin(config, &place, build, &ready.argv) {
+        Ok(()) => surround(&mut command, config, &place, build),
+        Err(AskError::Refused(why)) => {
+            complain(why);
+            return USAGE;
+        }
+        Err(other) => complain(format!("{other}; everything runs here")),
+    }
+    let status = match supervise::run(&mut command) {
+        Ok(status) => status,
+        Err(error) => return cannot_run(&ready.program, &error),
+    };
+    if is_surrounded(&command) {
+        finish(&place, build, supervise::shell_status(status));
+    }
+    supervise::end_as(status)
+}
+
+/// Announces the build. The library must be there, or its commands would not find us.
+fn begin(config: &Config, place: &Place, build: BuildId, argv: &[OsString]) -> Result<(), AskError> {
+    let library = place.library();
+    if !library.is_file() {
+        return Err(AskError::NoLibrary(library));
+    }
+    let stream = place.connect_or_start().map_err(AskError::NoDaemon)?;
+    let cwd = std::env::current_dir().map_err(AskError::NoDirectory)?;
+    let workers = config.workers.iter().map(spell).collect();
+    ask::request(
+        stream,
+        Control::Begin {
+            build,
+            cwd,
+            command: argv.to_vec(),
+            workers,
+        },
+    )
+    .map(drop)
+}
+
+fn spell(address: &Address) -> String {
+    match address {
+        Address::Unix(path) => format!("unix:{}", path.display()),
+        Address::Tcp(address) => address.clone(),
+    }
+}
+
+/// Puts the shim and what it needs into the command's environment.
+fn surround(command: &mut Command, config: &Config, place: &Place, build: BuildId) {
+    let mut preload: Vec<OsString> = std::env::var_os("LD_PRELOAD")
+        .map(|old| environment::entry("LD_PRELOAD", &old))
+        .into_iter()
+        .collect();
+    environment::preload(&mut preload, &place.library());
+    if let Some(value) = environment::value(&preload, "LD_PRELOAD") {
+        command.env("LD_PRELOAD", value);
+    }
+    command
+        .env(ENV_BUILD, build.to_string())
+        .env(ENV_SOCKET, config.socket_path());
+    let tools = config.tools_value();
+    if !tools.is_empty() {
+        command.env(ENV_TOOLS, tools);
+    }
+}
+
+fn is_surrounded(command: &Command) -> bool {
+    command
+        .get_envs()
+        .any(|(name, value)| name == ENV_BUILD && value.is_some())
+}
+
+/// Ends the build and prints what it did.
+fn finish(place: &Place, build: BuildId, exit: u8) {
+    let answer = place.connect().map_err(AskError::NoDaemon);
+    let answer = answer.and_then(|stream| ask::request(stream, Control::Finish { build, exit }));
+    match answer.map(|json| serde_json::from_str::<Last>(&json)) {
+        Ok(Ok(last)) => eprintln!("{}", last.summary()),
+        Ok(Err(error)) => complain(format!("no summary: the daemon's answer cannot be read: {error}")),
+        Err(error) => complain(format!("no summary: {error}")),
+    }
+}
+
+impl Ready {
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        let zeroth: &OsStr = &self.argv[0];
+        command
+            .arg0(zeroth)
+            .args(&self.argv[1..])
+            .envs(self.marked.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+fn cannot_run(name: &Path, error: &io::Error) -> u8 {
+    let text = error.to_string();
+    eprintln!(
+        "termite-env: {}: {}",
+        name.display(),
+        text.split(" (os error").next().unwrap_or(&text)
+    );
+    if error.kind() == io::ErrorKind::NotFound {
+        NOT_FOUND
+    } else {
+        NOT_EXECUTABLE
+    }
+}

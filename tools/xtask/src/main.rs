@@ -1,0 +1,79 @@
+//! `cargo xtask`: builds the prefix, runs all tests, demonstrates and measures. Knows
+//! the order of the steps; what they do lives in cargo, the tests and the fixtures.
+
+#![forbid(unsafe_code)]
+
+mod bench;
+mod checks;
+mod demo;
+mod prefix;
+mod start_cost;
+mod steps;
+mod traces;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Builds, tests, demonstrates and measures termite")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build a ready prefix in target/termite
+    Build,
+    /// Run all tests
+    Test {
+        /// Run the long forms too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Build Lua on the embedded worker, show its jobs, compare with a local build
+    Demo,
+    /// Measure termite against a local make, and the start cost of the library
+    Bench {
+        /// Pairs of builds
+        #[arg(long, default_value_t = 5)]
+        pairs: usize,
+        /// Write the result into benches/results
+        #[arg(long)]
+        write: bool,
+    },
+    /// Fetch the sources that tests and benchmarks build
+    Corpus,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let (red, plain) = if std::io::stderr().is_terminal() {
+                ("\x1b[31m", "\x1b[0m")
+            } else {
+                ("", "")
+            };
+            eprintln!("{red}failed:{plain} {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Build => prefix::build().map(|dir| println!("ready: {}", dir.display())),
+        Task::Test { all } => checks::run_all(all),
+        Task::Demo => demo::run(),
+        Task::Bench { pairs, write } => bench::run(pairs, write),
+        Task::Corpus => {
+            for archive in termite_e2e::corpus::ALL {
+                println!("{}", archive.fetch()?.display());
+            }
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Lays out `target/termite`, the prefix that is ready to use: what people run below
+//! `bin`, what is preloaded below `lib`. Asks cargo where its output lies.
+
+use crate::steps::{cargo, root};
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+/// Programs, each from the package that builds it.
+const PROGRAMS: [&str; 3] = ["termite", "termite-run", "termite-workerd"];
+/// Where each file goes.
+const LAYOUT: [(&str, &str); 5] = [
+    ("termite", "bin/termite"),
+    ("termite-env", "bin/termite-env"),
+    ("termite-run", "bin/termite-run"),
+    ("workerd", "bin/workerd"),
+    ("libtermite.so", "lib/libtermite.so"),
+];
+
+/// A line of `cargo build --message-format=json`; only artifacts matter here.
+#[derive(Deserialize)]
+struct Message {
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    target_directory: PathBuf,
+}
+
+/// cargo's output directory.
+pub fn target_dir() -> Result<PathBuf> {
+    let out = cargo(&["metadata", "--no-deps", "--format-version=1"])
+        .stderr(Stdio::inherit())
+        .output()?;
+    let metadata: Metadata = serde_json::from_slice(&out.stdout).context("reading cargo metadata")?;
+    Ok(metadata.target_directory)
+}
+
+/// Builds everything for release and lays it out; returns the prefix.
+pub fn build() -> Result<PathBuf> {
+    let mut built = release(&PROGRAMS)?;
+    // Apart from the programs: their libc crate has std in it, the library has none.
+    built.extend(release(&["termite-shim"])?);
+    let prefix = target_dir()?.join("termite");
+    for (name, place) in LAYOUT {
+        let from = built.iter().find(|path| path.ends_with(name));
+        match from {
+            Some(from) => install(from, &prefix.join(place))?,
+            None => bail!("no package builds {name}"),
+        }
+    }
+    Ok(prefix)
+}
+
+/// Files that `cargo build --release` makes of these packages.
+fn release(packages: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut command = cargo(&["build", "--release", "--message-format=json-render-diagnostics"]);
+    packages.iter().for_each(|package| {
+        command.args(["-p", package]);
+    });
+    let out = command.stderr(Stdio::inherit()).output().context("starting cargo")?;
+    if !out.status.success() {
+        bail!("cargo build --release in {}: {}", root().display(), out.status);
+    }
+    let lines = out.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    let messages = lines.map(|line| serde_json::from_slice::<Message>(line).context("reading cargo's messages"));
+    Ok(messages
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .flat_map(|message| message.filenames)
+        .collect())
+}
+
+/// Copies beside and renames, so that whoever runs the old file keeps it.
+fn install(from: &Path, to: &Path) -> Result<()> {
+    let dir = to.parent().context("a file at the root")?;
+    fs::create_dir_all(dir)?;
+    let beside = tempfile::Builder::new().prefix(".new").tempfile_in(dir)?;
+    fs::copy(from, beside.path()).with_context(|| format!("copying {}", from.display()))?;
+    beside
+        .persist(to)
+        .with_context(|| format!("putting {} in place", to.display()))?;
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! What becomes of one stopped call. Decides; who waits and who sends is not its matter.
+
+use super::Events;
+use super::input::InputWatch;
+use super::request::Request;
+use super::times::explicit_mtime;
+use crate::slot::calls::{Arch, Effect};
+use crate::view::{Intent, Patience, Reply, Standing, View};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use termite_abi::PRELOAD_FILE;
+use termite_types::Abandon;
+
+/// What to do with a stopped call.
+pub(super) enum Verdict {
+    /// The kernel goes on with it.
+    Continue,
+    /// It ends with 0 or an errno.
+    Finish(i32),
+    /// It ends with this file opened.
+    Opened(File),
+    /// The client has to be asked first.
+    NeedsFetch,
+}
+
+/// Everything that verdicts depend on.
+pub(super) struct Court {
+    pub view: Arc<View>,
+    pub preload: Option<PathBuf>,
+    pub drivers: Vec<OsString>,
+    pub input: InputWatch,
+    pub events: Arc<dyn Events>,
+    pub over: AtomicBool,
+}
+
+impl Court {
+    /// Decides on a call.
+    pub fn judge(&self, request: &Request, patience: Patience) -> Verdict {
+        if self.over.load(Ordering::Relaxed) {
+            return Verdict::Finish(libc::EPERM);
+        }
+        if self.input.is_wanted_by(request, self.view.proc()) {
+            self.events.want_input();
+        }
+        if let Some(verdict) = self.preload(request) {
+            return verdict;
+        }
+        match self.serve(request, patience) {
+            Ok(verdict) => verdict,
+            Err(why) => {
+                self.give_up(why);
+                Verdict::Finish(libc::EPERM)
+            }
+        }
+    }
+
+    /// The job cannot go on here.
+    fn give_up(&self, why: Abandon) {
+        if !self.over.swap(true, Ordering::Relaxed) {
+            self.events.abandon(why);
+        }
+    }
+
+    /// The preload file exists for `ld.so` alone, and only for the class of program that
+    /// the shim is built for.
+    fn preload(&self, request: &Request) -> Option<Verdict> {
+        let preload = self.preload.as_ref().filter(|_| request.arch == Arch::X86_64)?;
+        let [named] = &request.paths[..] else { return None };
+        if named.path != PRELOAD_FILE.as_bytes() || self.view.refuses_preload(request.task) {
+            return None;
+        }
+        match (request.call.effect, named.intent) {
+            (Effect::Stat, _) if request.call.name.contains("access") => Some(Verdict::Finish(0)),
+            (Effect::Open(_), Intent::Read) => match File::open(preload) {
+                Ok(file) => Some(Verdict::Opened(file)),
+                Err(error) => {
+                    self.give_up(Abandon::Slot(format!(
+                        "the preload file {}: {error}",
+                        preload.display()
+                    )));
+                    Some(Verdict::Finish(libc::EPERM))
+                }
+            },
+            _ => None,
+        }
+    }
+
+    fn serve(&self, request: &Request, patience: Patience) -> Result<Verdict, Abandon> {
+        if request.call.effect == Effect::Exec {
+            self.refuse_drivers(request)?;
+        }
+        let mut standings = [Standing::Outside; 2];
+        for (named, standing) in request.paths.iter().zip(&mut standings) {
+            match self.view.fault(request.task, &named.used(), patience)? {
+                Reply::Ready(found) => *standing = found,
+                Reply::NeedsFetch => return Ok(Verdict::NeedsFetch),
+                Reply::Errno(errno) => return Ok(Verdict::Finish(errno)),
+            }
+        }
+        if let Some(mtime) = explicit_mtime(request) {
+            self.view.set_explicit(mtime);
+        }
+        if !self.view.moves_directories()
+            && let (Effect::Rename(_), Standing::Dir { below: true }) = (request.call.effect, standings[0])
+        {
+            return self.rename_dir(request, patience);
+        }
+        if ends_epoch(request, standings) {
+            self.view.disturb(request.task, request.number);
+        }
+        Ok(Verdict::Continue)
+    }
+
+    /// The kernel would say EXDEV, which no such rename gives on the client.
+    fn rename_dir(&self, request: &Request, patience: Patience) -> Result<Verdict, Abandon> {
+        let [from, to] = &request.paths[..] else {
+            return Ok(Verdict::Continue);
+        };
+        if patience == Patience::None {
+            return Ok(Verdict::NeedsFetch);
+        }
+        let reply = self
+            .view
+            .rename_dir(request.task, &from.used(), &to.used(), request.rename_flags());
+        self.view.end_epoch();
+        Ok(match reply? {
+            Reply::Errno(errno) => Verdict::Finish(errno),
+            Reply::Ready(_) | Reply::NeedsFetch => Verdict::Continue,
+        })
+    }
+
+    fn refuse_drivers(&self, request: &Request) -> Result<(), Abandon> {
+        let Some(named) = request.paths.first() else {
+            return Ok(());
+        };
+        let name = named.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        if self.drivers.iter().any(|driver| driver == OsStr::from_bytes(name)) {
+            return Err(Abandon::Driver(OsString::from_vec(named.path.clone()).into()));
+        }
+        Ok(())
+    }
+}
+
+/// Whether spellings of directories may lead elsewhere after the call.
+fn ends_epoch(request: &Request, [first, second]: [Standing; 2]) -> bool {
+    let leads = |standing| matches!(standing, Standing::Dir { .. } | Standing::Symlink);
+    match request.call.effect {
+        Effect::Rename(_) => leads(first) || leads(second),
+        Effect::Remove(_) | Effect::Link => leads(first),
+        // A new symlink may stand where a directory was looked for in vain.
+        Effect::Create => request.call.name.starts_with("symlink"),
+        _ => false,
+    }
+}

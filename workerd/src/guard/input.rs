@@ -1,0 +1,101 @@
+//! Standard input on demand: whether a stopped call is the job's first use of it. Knows
+//! descriptors by what they link to, not what is sent.
+
+use super::request::Request;
+use super::sys::read_memory;
+use crate::slot::calls::{Arch, Effect};
+use parking_lot::Mutex;
+use rustix::fd::OwnedFd;
+
+/// Spellings of descriptor 0 as a file.
+const NAMES: [&[u8]; 3] = [b"/dev/stdin", b"/dev/fd/0", b"/proc/self/fd/0"];
+/// More descriptors than that are not looked through.
+const MAX_POLLED: u64 = 1024;
+
+/// Watches for the first use of the job's own standard input.
+pub(super) struct InputWatch {
+    original: Mutex<State>,
+}
+
+enum State {
+    /// The job has not made its first call.
+    Unseen,
+    /// Nobody used it yet. What descriptor 0 was when the job began.
+    Unwanted(Vec<u8>),
+    /// It was used, or is none to be fetched.
+    Settled,
+}
+
+impl InputWatch {
+    pub fn new() -> Self {
+        Self {
+            original: Mutex::new(State::Unseen),
+        }
+    }
+
+    /// True once: this call wants the input. The job's first process must be seen before
+    /// it has changed its descriptors.
+    pub fn is_wanted_by(&self, request: &Request, proc: &OwnedFd) -> bool {
+        let mut state = self.original.lock();
+        if let State::Unseen = *state {
+            *state = match link(proc, request.task, 0) {
+                Some(original) if original.starts_with(b"pipe:") => State::Unwanted(original),
+                _ => State::Settled,
+            };
+        }
+        let State::Unwanted(original) = &*state else {
+            return false;
+        };
+        let wanted = uses_input(request) && link(proc, request.task, 0).as_ref() == Some(original);
+        if wanted {
+            *state = State::Settled;
+        }
+        wanted
+    }
+}
+
+fn link(proc: &OwnedFd, task: u32, fd: u32) -> Option<Vec<u8>> {
+    Some(
+        rustix::fs::readlinkat(proc, format!("{task}/fd/{fd}"), Vec::new())
+            .ok()?
+            .into_bytes(),
+    )
+}
+
+fn uses_input(request: &Request) -> bool {
+    let args = &request.args;
+    match request.call.effect {
+        Effect::Input(_) => !saves_for_later(request),
+        Effect::Open(_) => request.paths.iter().any(|named| NAMES.contains(&named.path.as_slice())),
+        Effect::Poll(polled, count) => {
+            // struct pollfd: descriptor (4 bytes), events, events that came.
+            let len = args[count as usize].min(MAX_POLLED) as usize * 8;
+            let polled = read_memory(request.task, args[polled as usize], len).unwrap_or_default();
+            polled
+                .chunks_exact(8)
+                .any(|one| one[..4] == [0; 4] && one[4] & libc::POLLIN as u8 != 0)
+        }
+        Effect::Select { count, read, block } => {
+            let (count, set) = match block {
+                false => (args[count as usize], args[read as usize]),
+                true => old_select(request).unwrap_or_default(),
+            };
+            let first = || read_memory(request.task, set, 1).is_ok_and(|byte| byte[0] & 1 != 0);
+            count as u32 > 0 && set != 0 && first()
+        }
+        _ => false,
+    }
+}
+
+/// A shell that gives one command another input puts its own away first, at a number that
+/// scripts cannot name, and back afterwards (dash and bash: 10 and above).
+fn saves_for_later(request: &Request) -> bool {
+    request.call.name.starts_with("fcntl") && request.args[2] as u32 >= 10
+}
+
+fn old_select(request: &Request) -> Option<(u64, u64)> {
+    debug_assert!(request.arch == Arch::I386);
+    let block = read_memory(request.task, request.args[0], 8).ok()?;
+    let word = |at: usize| Some(u64::from(u32::from_le_bytes(block.get(at..at + 4)?.try_into().ok()?)));
+    Some((word(0)?, word(4)?))
+}

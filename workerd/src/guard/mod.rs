@@ -1,0 +1,231 @@
+//! The front end that stops a job's path system calls: has the view make ready what a
+//! call names, then lets the kernel go on.
+//!
+//! One thread receives and answers whatever needs no waiting; calls that need the client
+//! go to a small pool, and their answers leave by id, in any order. Knows the calls'
+//! shapes by `slot::calls`; knows neither how files arrive nor what a mount is.
+
+mod answer;
+mod input;
+mod request;
+mod sys;
+#[cfg(test)]
+mod tests;
+mod times;
+
+use crate::view::{Patience, View};
+use answer::{Court, Verdict};
+use input::InputWatch;
+use parking_lot::Mutex;
+use request::Request;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use termite_types::Abandon;
+
+/// Calls of one job that wait for the client at the same time.
+const POOL: usize = 8;
+
+/// What the guard tells its owner, from its own threads. Each is called at most once.
+pub trait Events: Send + Sync {
+    /// The job wants its standard input.
+    fn want_input(&self);
+
+    /// The job cannot go on here. Every further call of it fails until its slot is
+    /// killed, which is for the owner to do.
+    fn abandon(&self, why: Abandon);
+}
+
+/// What a guard goes by.
+pub struct GuardSpec {
+    /// The job's tree.
+    pub view: Arc<View>,
+    /// What `ld.so` is given as its preload file; `None`: there is none.
+    pub preload: Option<PathBuf>,
+    /// Base names of programs that end the job here.
+    pub drivers: Vec<OsString>,
+}
+
+/// A running guard.
+pub struct Guard {
+    thread: Mutex<Option<JoinHandle<()>>>,
+    faults: Arc<AtomicU64>,
+}
+
+/// Begins to serve a job's calls, which arrive at `listener`.
+pub fn serve(listener: OwnedFd, spec: GuardSpec, events: Arc<dyn Events>) -> io::Result<Guard> {
+    let GuardSpec { view, preload, drivers } = spec;
+    sys::wake_in_step(listener.as_fd())?;
+    let court = Arc::new(Court {
+        view,
+        preload,
+        drivers,
+        input: InputWatch::new(),
+        events,
+        over: AtomicBool::new(false),
+    });
+    let faults = Arc::new(AtomicU64::new(0));
+    let calls = Loop::new(listener, court, faults.clone());
+    let thread = std::thread::Builder::new()
+        .name("guard".into())
+        .spawn(move || calls.run())?;
+    Ok(Guard {
+        thread: Mutex::new(Some(thread)),
+        faults,
+    })
+}
+
+impl Guard {
+    /// Waits until the last process of the job is gone and every answer is out.
+    pub fn join(&self) {
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic ends the whole program, so there is no thread that failed.
+            let _ = thread.join();
+        }
+    }
+
+    /// How many calls were stopped so far.
+    pub fn faults(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
+    }
+}
+
+struct Loop {
+    listener: Arc<OwnedFd>,
+    court: Arc<Court>,
+    pool: Vec<JoinHandle<()>>,
+    slow: mpsc::Sender<Request>,
+    slow_end: Arc<Mutex<mpsc::Receiver<Request>>>,
+    /// Requests handed to the pool and not yet answered.
+    waiting: Arc<AtomicUsize>,
+    stopped: Arc<AtomicU64>,
+}
+
+impl Loop {
+    fn new(listener: OwnedFd, court: Arc<Court>, stopped: Arc<AtomicU64>) -> Self {
+        let (slow, slow_end) = mpsc::channel();
+        let (listener, slow_end) = (Arc::new(listener), Arc::new(Mutex::new(slow_end)));
+        Self {
+            listener,
+            court,
+            pool: Vec::new(),
+            slow,
+            slow_end,
+            waiting: Arc::default(),
+            stopped,
+        }
+    }
+
+    fn run(mut self) {
+        while wait(&self.listener) {
+            let notification = match sys::receive(self.listener.as_fd()) {
+                Ok(notification) => notification,
+                // Its task was killed before it was received, or a signal came.
+                Err(Errno::NOENT | Errno::INTR) => continue,
+                Err(errno) => {
+                    tracing::error!("the guard cannot receive any more: {errno}");
+                    break;
+                }
+            };
+            self.stopped.fetch_add(1, Ordering::Relaxed);
+            self.court.view.came_back(notification.pid);
+            self.one(&notification);
+        }
+        drop(self.slow);
+        for thread in self.pool {
+            // A panic ends the whole program.
+            let _ = thread.join();
+        }
+    }
+
+    fn one(&mut self, notification: &libc::seccomp_notif) {
+        let request = Request::read(notification);
+        // Until here a number may have been given to another task.
+        if !sys::is_waiting(self.listener.as_fd(), notification.id) {
+            return;
+        }
+        let Some(request) = request else {
+            return send(&self.listener, notification.id, Verdict::Continue);
+        };
+        match self.court.judge(&request, Patience::None) {
+            Verdict::NeedsFetch => self.hand_over(request),
+            verdict => send(&self.listener, request.id, verdict),
+        }
+    }
+
+    fn hand_over(&mut self, request: Request) {
+        let waiting = self.waiting.fetch_add(1, Ordering::AcqRel) + 1;
+        if waiting > self.pool.len() && self.pool.len() < POOL {
+            let (listener, court) = (self.listener.clone(), self.court.clone());
+            let (slow, waiting) = (self.slow_end.clone(), self.waiting.clone());
+            let thread = std::thread::Builder::new().name("guard-fetch".into()).spawn(move || {
+                loop {
+                    let next = slow.lock().recv();
+                    let Ok(request) = next else { return };
+                    let verdict = court.judge(&request, Patience::Wait);
+                    send(&listener, request.id, verdict);
+                    waiting.fetch_sub(1, Ordering::AcqRel);
+                }
+            });
+            match thread {
+                Ok(thread) => self.pool.push(thread),
+                Err(error) => tracing::warn!("one thread less to fetch files: {error}"),
+            }
+        }
+        if self.pool.is_empty() {
+            let verdict = self.court.judge(&request, Patience::Wait);
+            self.waiting.fetch_sub(1, Ordering::AcqRel);
+            return send(&self.listener, request.id, verdict);
+        }
+        // The receiver lives as long as this loop.
+        let _ = self.slow.send(request);
+    }
+}
+
+/// True: there is something to receive. False: the last task of the filter is gone.
+fn wait(listener: &OwnedFd) -> bool {
+    loop {
+        let mut fds = [PollFd::new(listener, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) if fds[0].revents().contains(PollFlags::IN) => return true,
+            Ok(_)
+                if fds[0]
+                    .revents()
+                    .intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) =>
+            {
+                return false;
+            }
+            Ok(_) | Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(errno) => {
+                tracing::error!("the guard cannot wait any more: {errno}");
+                return false;
+            }
+        }
+    }
+}
+
+fn send(listener: &OwnedFd, id: u64, verdict: Verdict) {
+    let listener = listener.as_fd();
+    let sent = match verdict {
+        Verdict::Continue | Verdict::NeedsFetch => sys::let_go(listener, id),
+        Verdict::Finish(errno) => sys::finish(listener, id, errno),
+        Verdict::Opened(file) => sys::finish_with(listener, id, file),
+    };
+    match sent {
+        // The task was killed while it waited.
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => {
+            tracing::error!("the guard's answer was refused: {errno}");
+            if let Err(errno) = sys::finish(listener, id, libc::EIO) {
+                tracing::error!("and so was an error in its place: {errno}");
+            }
+        }
+    }
+}

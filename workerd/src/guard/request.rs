@@ -1,0 +1,231 @@
+//! Reading a notification: which paths a call names, what it will do to them, all of it
+//! taken from the table of calls and the task's memory. Knows nothing of views' insides.
+
+use super::sys::{read_memory, read_string};
+use crate::slot::calls::{self, Arch, Effect, Last, OpenFlags, PathArg, PathCall, Removal};
+use crate::slot::filter::AUDIT_X86_64;
+use crate::view::{Intent, Origin, PathUse};
+use rustix::fs::RenameFlags;
+
+/// A stopped call.
+pub(super) struct Request {
+    /// Of the notification.
+    pub id: u64,
+    /// The stopped thread, by workerd's numbers.
+    pub task: u32,
+    pub arch: Arch,
+    pub number: u32,
+    pub args: [u64; 6],
+    /// Its row in the table.
+    pub call: &'static PathCall,
+    /// The paths that matter to a view.
+    pub paths: Vec<Named>,
+}
+
+/// One path of a call.
+pub(super) struct Named {
+    pub origin: Origin,
+    pub path: Vec<u8>,
+    pub follow: bool,
+    pub intent: Intent,
+}
+
+impl Named {
+    pub fn used(&self) -> PathUse<'_> {
+        PathUse {
+            origin: self.origin,
+            path: &self.path,
+            follow: self.follow,
+            intent: self.intent,
+        }
+    }
+}
+
+/// What an open asks for.
+#[derive(Clone, Copy)]
+struct Opening {
+    flags: i32,
+    /// `openat2`: an absolute path begins at the descriptor.
+    in_root: bool,
+}
+
+impl Request {
+    /// Reads a notification. `None`: nothing in it concerns a view, or it cannot be read, so
+    /// that the kernel shall say what is wrong.
+    pub fn read(notification: &libc::seccomp_notif) -> Option<Self> {
+        let libc::seccomp_notif { id, pid, data, .. } = notification;
+        let arch = if data.arch == AUDIT_X86_64 {
+            Arch::X86_64
+        } else {
+            Arch::I386
+        };
+        let number = u32::try_from(data.nr).ok()?;
+        let call = calls::lookup(arch, number)?;
+        let mut request = Self {
+            id: *id,
+            task: *pid,
+            arch,
+            number,
+            args: data.args,
+            call,
+            paths: Vec::new(),
+        };
+        request.paths = match call.effect {
+            Effect::Socket { addr, len, bind } => {
+                request.socket(request.args[addr as usize], request.args[len as usize], bind)?
+            }
+            Effect::SocketCall => request.socket_call()?,
+            _ => request.named()?,
+        };
+        Some(request)
+    }
+
+    fn named(&self) -> Option<Vec<Named>> {
+        let opening = match self.call.effect {
+            Effect::Open(flags) => Some(self.opening(flags)?),
+            _ => None,
+        };
+        let mut paths = Vec::with_capacity(self.call.paths.len());
+        for (index, arg) in self.call.paths.iter().enumerate() {
+            paths.extend(self.path(arg, index, opening)?);
+        }
+        Some(paths)
+    }
+
+    /// `Some(None)`: this path does not matter. `None`: the kernel shall say what is wrong.
+    fn path(&self, arg: &PathArg, index: usize, opening: Option<Opening>) -> Option<Option<Named>> {
+        let address = self.args[arg.path as usize];
+        let mut path = if address == 0 {
+            Vec::new()
+        } else {
+            read_string(self.task, address)?
+        };
+        let intent = self.intent(index, opening);
+        if path.is_empty() {
+            let at_itself = self.at_flag(libc::AT_EMPTY_PATH) || address == 0 && self.call.effect == Effect::Times;
+            // Attributes of what is open are there already.
+            if !at_itself || intent == Intent::Stat {
+                return Some(None);
+            }
+        }
+        if opening.is_some_and(|opening| opening.in_root) {
+            let slashes = path.iter().take_while(|byte| **byte == b'/').count();
+            path.drain(..slashes);
+        }
+        let origin = match arg.dir.map(|dir| self.args[dir as usize] as i32) {
+            None | Some(libc::AT_FDCWD) => Origin::Cwd,
+            Some(fd) => Origin::Descriptor(fd),
+        };
+        let follow = match arg.last {
+            Last::Follow => true,
+            Last::Keep => false,
+            Last::FollowUnlessAt(at) => self.args[at as usize] as i32 & libc::AT_SYMLINK_NOFOLLOW == 0,
+            Last::FollowIfAt(at) => self.args[at as usize] as i32 & libc::AT_SYMLINK_FOLLOW != 0,
+            Last::ByOpen => opening.is_none_or(|opening| {
+                let exclusive = libc::O_CREAT | libc::O_EXCL;
+                opening.flags & libc::O_NOFOLLOW == 0 && opening.flags & exclusive != exclusive
+            }),
+        };
+        Some(Some(Named {
+            origin,
+            path,
+            follow,
+            intent,
+        }))
+    }
+
+    fn opening(&self, flags: OpenFlags) -> Option<Opening> {
+        match flags {
+            OpenFlags::Arg(at) => Some(Opening {
+                flags: self.args[at as usize] as i32,
+                in_root: false,
+            }),
+            OpenFlags::Fixed(flags) => Some(Opening { flags, in_root: false }),
+            OpenFlags::How(at) => {
+                // struct open_how of linux/openat2.h: flags, mode, resolve.
+                let how = read_memory(self.task, self.args[at as usize], 24).ok()?;
+                let word = |at: usize| Some(u64::from_le_bytes(how.get(at..at + 8)?.try_into().ok()?));
+                const RESOLVE_IN_ROOT: u64 = 0x10;
+                Some(Opening {
+                    flags: word(0)? as i32,
+                    in_root: word(16)? & RESOLVE_IN_ROOT != 0,
+                })
+            }
+        }
+    }
+
+    fn intent(&self, index: usize, opening: Option<Opening>) -> Intent {
+        if let Some(Opening { flags, .. }) = opening {
+            return open_intent(flags);
+        }
+        match self.call.effect {
+            Effect::Exec => Intent::Exec,
+            Effect::Create => Intent::Name,
+            Effect::Remove(Removal::Dir) => Intent::Empty,
+            Effect::Remove(Removal::ByAt(at)) if self.args[at as usize] as i32 & libc::AT_REMOVEDIR != 0 => {
+                Intent::Empty
+            }
+            Effect::Remove(_) => Intent::Name,
+            Effect::Rename(_) if index == 1 && !self.rename_flags().contains(RenameFlags::EXCHANGE) => Intent::Empty,
+            Effect::Link if index == 1 => Intent::Name,
+            Effect::Rename(_) | Effect::Link | Effect::Metadata | Effect::Times | Effect::Truncate => Intent::Change,
+            _ => Intent::Stat,
+        }
+    }
+
+    /// Flags of a rename.
+    pub fn rename_flags(&self) -> RenameFlags {
+        match self.call.effect {
+            Effect::Rename(Some(at)) => RenameFlags::from_bits_retain(self.args[at as usize] as u32),
+            _ => RenameFlags::empty(),
+        }
+    }
+
+    fn at_flag(&self, flag: i32) -> bool {
+        self.call
+            .at_flags
+            .is_some_and(|at| self.args[at as usize] as i32 & flag != 0)
+    }
+
+    fn socket_call(&self) -> Option<Vec<Named>> {
+        const BIND: u64 = 2;
+        let block = read_memory(self.task, self.args[1], 12).ok()?;
+        let word = |at: usize| Some(u64::from(u32::from_le_bytes(block.get(at..at + 4)?.try_into().ok()?)));
+        self.socket(word(4)?, word(8)?, self.args[0] & 0xffff_ffff == BIND)
+    }
+
+    /// A `sockaddr_un` with a path (`unix(7)`).
+    fn socket(&self, address: u64, len: u64, bind: bool) -> Option<Vec<Named>> {
+        let bytes = read_memory(self.task, address, (len as usize).min(size_of::<libc::sockaddr_un>())).ok()?;
+        let (family, path) = bytes.split_first_chunk::<2>()?;
+        if u16::from_le_bytes(*family) != libc::AF_UNIX as u16 {
+            return None;
+        }
+        let path = path
+            .split(|byte| *byte == 0)
+            .next()
+            .filter(|path| !path.is_empty())?
+            .to_vec();
+        let intent = if bind { Intent::Name } else { Intent::Stat };
+        Some(vec![Named {
+            origin: Origin::Cwd,
+            path,
+            follow: !bind,
+            intent,
+        }])
+    }
+}
+
+fn open_intent(flags: i32) -> Intent {
+    if flags & libc::O_PATH != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE {
+        return Intent::Stat;
+    }
+    let exclusive = libc::O_CREAT | libc::O_EXCL;
+    match flags & libc::O_ACCMODE {
+        _ if flags & exclusive == exclusive => Intent::Name,
+        _ if flags & libc::O_TRUNC != 0 => Intent::Change,
+        libc::O_RDONLY if flags & libc::O_DIRECTORY != 0 => Intent::List,
+        libc::O_RDONLY => Intent::Read,
+        _ => Intent::Update,
+    }
+}

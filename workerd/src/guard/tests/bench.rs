@@ -1,0 +1,291 @@
+//! What these tests stand on: a worker, a client that is a directory of this machine, a
+//! mirror of it, and jobs that run over it in real slots under the real guard.
+
+use crate::guard::{Events, GuardSpec, serve};
+use crate::slot::tests::bed::{USER, alone, is_inside, worker_command};
+use crate::slot::{JobFd, SlotEnd, SlotPlan, Started};
+use crate::start::{Entered, StoreOptions, enter};
+use crate::view::{Files, Harvest, LocalFiles, Mirror, Owners, SharedMap, View, ViewSpec, harvest};
+use parking_lot::Mutex;
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use termite_types::{
+    Abandon, BuildId, Change, ChangeKind, Content, JobId, JobSpec, Node, Owner, Stdin, Stdio, TraceItem, Update,
+};
+
+const COOKIE: u64 = 0x1234_5678_9abc_def0;
+
+/// A worker that serves one client.
+pub struct Bench {
+    pub entered: Entered,
+    pub files: Arc<LocalFiles>,
+    mirrors: AtomicU32,
+    count: AtomicU32,
+}
+
+/// What a job came to.
+pub struct Ran {
+    pub end: SlotEnd,
+    pub output: String,
+    pub harvest: Harvest,
+    pub trace: Vec<TraceItem>,
+    pub events: Arc<Heard>,
+    pub faults: u64,
+    pub fetches: u64,
+    pub wall: Duration,
+    pub shared: Arc<SharedMap>,
+}
+
+impl Ran {
+    /// Whether the shim would have known this spelling of a directory at the job's end.
+    pub fn knows(&self, spelled: &Path) -> bool {
+        let key = self
+            .shared
+            .dir_key(&[spelled.as_os_str().as_encoded_bytes()], self.shared.epoch());
+        self.shared.is_complete(key)
+    }
+}
+
+/// What the guard told.
+#[derive(Default)]
+pub struct Heard {
+    pub abandoned: Mutex<Option<Abandon>>,
+    pub wanted: AtomicU32,
+}
+
+impl Events for Heard {
+    fn want_input(&self) {
+        self.wanted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn abandon(&self, why: Abandon) {
+        *self.abandoned.lock() = Some(why);
+    }
+}
+
+/// Runs `body` as a worker whose client is this machine, as root and as an ordinary user.
+pub fn with_client(test: &str, body: impl FnOnce(&Bench)) {
+    if is_inside() {
+        alone(|| body(&Bench::new(Path::new("/"))));
+    }
+    let user = rustix::process::geteuid().is_root().then_some(Some(USER));
+    for user in [None].into_iter().chain(user) {
+        let output = worker_command(test, user)
+            .output()
+            .expect("the test binary executes itself");
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && text.contains("worker passed"),
+            "{user:?} {}: {text}",
+            output.status
+        );
+        print!("{text}");
+    }
+}
+
+impl Bench {
+    fn new(root: &Path) -> Self {
+        let options = StoreOptions {
+            bytes: Some(2 << 30),
+            ..StoreOptions::default()
+        };
+        let entered = enter(options).expect("this host lets workerd start");
+        let files = Arc::new(LocalFiles::new(root));
+        Self {
+            entered,
+            files,
+            mirrors: AtomicU32::new(0),
+            count: AtomicU32::new(0),
+        }
+    }
+
+    /// An empty mirror of the client.
+    pub fn mirror(&self) -> Arc<Mirror> {
+        let dir = self
+            .entered
+            .store
+            .root
+            .join(format!("client-{}", self.mirrors.fetch_add(1, Ordering::Relaxed)));
+        let owners = Owners::of(self.entered.store.root_user);
+        Arc::new(Mirror::new(&dir, self.files.clone(), owners).unwrap())
+    }
+
+    /// A job that runs a shell script in `cwd`.
+    pub fn script(&self, cwd: &Path, script: &str) -> JobSpec {
+        self.command(cwd, Path::new("/bin/sh"), &["sh", "-c", script])
+    }
+
+    pub fn command(&self, cwd: &Path, program: &Path, argv: &[&str]) -> JobSpec {
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let id = if self.entered.store.root_user {
+            (uid, gid)
+        } else {
+            (USER, USER)
+        };
+        JobSpec {
+            id: JobId {
+                build: BuildId(1),
+                number: 1,
+            },
+            program: program.into(),
+            argv: argv.iter().map(OsString::from).collect(),
+            env: vec!["PATH=/usr/local/bin:/usr/bin:/bin".into(), "LC_ALL=C".into()],
+            cwd: cwd.into(),
+            umask: 0o22,
+            limits: Vec::new(),
+            owner: Owner {
+                uid: id.0,
+                gid: id.1,
+                groups: Vec::new(),
+            },
+            hostname: "client".into(),
+            stdio: Stdio {
+                stdin: Stdin::Null,
+                stdout: true,
+                stderr: true,
+                merged: true,
+                terminal: [false; 3],
+                size: None,
+            },
+            jobserver: None,
+            drivers: Vec::new(),
+        }
+    }
+
+    /// Runs a job over a mirror to its harvest.
+    pub fn run(&self, mirror: &Arc<Mirror>, spec: JobSpec) -> Ran {
+        self.run_with(mirror, spec, JobFd::Null, None)
+    }
+
+    pub fn run_with(&self, mirror: &Arc<Mirror>, spec: JobSpec, stdin: JobFd, preload: Option<PathBuf>) -> Ran {
+        let begun = Instant::now();
+        let dir = self
+            .entered
+            .store
+            .root
+            .join(format!("job-{}", self.count.fetch_add(1, Ordering::Relaxed)));
+        std::fs::create_dir(&dir).unwrap();
+        let shared_path = dir.join("shared");
+        let shared = Arc::new(SharedMap::new(std::fs::File::create_new(&shared_path).unwrap().as_fd()).unwrap());
+        shared.init(COOKIE);
+        let (mut from, to) = std::io::pipe().unwrap();
+        let (owner, drivers) = (spec.owner.clone(), spec.drivers.clone());
+        let plan = SlotPlan {
+            lower: mirror.root().to_path_buf(),
+            dir: dir.clone(),
+            shared: shared_path,
+            shim: None,
+            spec,
+            stdio: [
+                stdin,
+                JobFd::Open(to.try_clone().unwrap().into()),
+                JobFd::Open(to.into()),
+            ],
+            jobserver: None,
+            cookie: COOKIE,
+        };
+        let Started {
+            mut slot,
+            listener,
+            root,
+            upper,
+            ..
+        } = self.entered.spawner.start(plan).expect("a slot starts");
+        let proc = std::fs::File::open(&self.entered.store.proc).unwrap().into();
+        let view = Arc::new(View::new(ViewSpec {
+            mirror: mirror.clone(),
+            root,
+            proc,
+            shared,
+        }));
+        let events = Arc::new(Heard::default());
+        let guard = serve(
+            listener,
+            GuardSpec {
+                view: view.clone(),
+                preload,
+                drivers,
+            },
+            events.clone(),
+        )
+        .unwrap();
+        slot.go().unwrap();
+        let mut output = String::new();
+        from.read_to_string(&mut output).unwrap();
+        let end = slot.wait().unwrap();
+        guard.join();
+        let harvest = harvest(upper, &view, &owner).unwrap();
+        let (faults, fetches, trace) = (guard.faults(), view.fetches(), view.trace());
+        Ran {
+            end,
+            output,
+            harvest,
+            trace,
+            events,
+            faults,
+            fetches,
+            wall: begun.elapsed(),
+            shared: view.shared().clone(),
+        }
+    }
+}
+
+impl Ran {
+    /// The changes in short: a letter for the kind and the path.
+    pub fn changes(&self) -> Vec<String> {
+        self.harvest.changes.iter().map(short).collect()
+    }
+
+    /// The content that a file of the harvest has.
+    pub fn content(&self, path: &Path) -> Vec<u8> {
+        let file = self.harvest.changes.iter().find_map(|change| match &change.kind {
+            ChangeKind::File { attr, content, .. } if change.path == path => Some((attr, content)),
+            _ => None,
+        });
+        let (attr, content) = file.expect("an output");
+        match content {
+            Content::Inline(bytes) => bytes.clone(),
+            Content::OnWorker => {
+                let Node::File { size, hash: Some(hash) } = attr.node else {
+                    panic!("{attr:?}")
+                };
+                self.harvest.outputs.read(&hash, 0, size as u32).unwrap().expect("held")
+            }
+        }
+    }
+}
+
+fn short(change: &Change) -> String {
+    let kind = match &change.kind {
+        ChangeKind::Remove => "-",
+        ChangeKind::Dir { .. } => "d",
+        ChangeKind::Symlink { .. } => "l",
+        ChangeKind::File { .. } => "f",
+        ChangeKind::Link { .. } => "h",
+    };
+    format!("{kind} {}", change.path.display())
+}
+
+/// How a path of this machine stands, as the client tells it.
+pub fn update(path: &Path) -> Update {
+    let attr = path
+        .parent()
+        .and_then(|dir| LocalFiles::new("/").read_dir(dir).ok())
+        .and_then(|listing| {
+            let name = path.file_name()?;
+            listing
+                .entries
+                .into_iter()
+                .find(|entry| entry.name == name)
+                .map(|entry| entry.attr)
+        });
+    Update {
+        path: path.to_path_buf(),
+        attr,
+    }
+}

@@ -1,0 +1,8 @@
+//! The guard and the view under real programs in real slots.
+
+mod bench;
+mod client;
+mod compile;
+mod random;
+mod repeat;
+mod trees;

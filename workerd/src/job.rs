@@ -1,0 +1,403 @@
+//! One job's life on a worker: its slot is made, its view served, its words carried, its
+//! outputs harvested. Knows the order of these steps; slot, view and guard do them.
+
+use crate::guard::{self, Events, Guard, GuardSpec};
+use crate::session::blocking;
+use crate::slot::{Slot, SlotEnd, SlotPlan, SlotStatus, Spawner, Started};
+use crate::stdio::{self, Input, OurEnds, Terminal};
+use crate::view::{self, Harvest, Mirror, Outputs, SharedMap, View, ViewSpec};
+use crate::watched::watched;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use std::cell::{OnceCell, RefCell};
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+use termite_types::{Abandon, FileTime, JobEnd, JobResult, JobSpec, Owner, TerminalSize, Usage};
+use termite_wire::remote::RemoteSink;
+use tokio::sync::mpsc;
+
+/// Output that is kept here before it is sent ahead of the result.
+const HELD: usize = 1 << 20;
+
+/// What a job needs of its session and worker.
+pub(crate) struct JobEnv {
+    /// A directory of its own in the store.
+    pub dir: PathBuf,
+    /// The client's tree.
+    pub mirror: Arc<Mirror>,
+    /// Makes slots.
+    pub spawner: Arc<Spawner>,
+    /// The worker's `/proc`.
+    pub proc: PathBuf,
+    /// The shim and its preload file, if the job gets it.
+    pub shim: Option<(PathBuf, PathBuf)>,
+}
+
+/// Outputs of an ended job, until they are committed or discarded. Dropping it may block.
+pub(crate) struct Finished {
+    /// Their contents by hash.
+    pub outputs: Outputs,
+    _dir: JobDir,
+}
+
+/// What can be done to a running job from outside.
+#[derive(Default)]
+pub(crate) struct Steering {
+    /// Signals that came before there was a job to receive them.
+    early: RefCell<Vec<u8>>,
+    slot: RefCell<Option<Rc<RefCell<Slot>>>>,
+    input: OnceCell<Input>,
+    terminal: OnceCell<Terminal>,
+    why: RefCell<Option<Abandon>>,
+}
+
+impl Steering {
+    /// Sends a signal to the job's process group, once there is one.
+    pub fn signal(&self, signal: u8) {
+        match &*self.slot.borrow() {
+            Some(slot) => send(&slot.borrow(), signal),
+            None => self.early.borrow_mut().push(signal),
+        }
+    }
+
+    /// The job runs: what came before is delivered.
+    fn begin(&self, slot: Rc<RefCell<Slot>>) {
+        for signal in self.early.take() {
+            send(&slot.borrow(), signal);
+        }
+        *self.slot.borrow_mut() = Some(slot);
+    }
+
+    /// Hands over standard input; empty: its end.
+    pub async fn input(&self, bytes: &[u8]) {
+        if let Some(input) = self.input.get()
+            && let Err(error) = input.put(bytes).await
+        {
+            tracing::warn!("standard input of a job: {error}");
+        }
+    }
+
+    /// Gives the terminal another size.
+    pub fn resize(&self, size: TerminalSize) {
+        if let Some(terminal) = self.terminal.get()
+            && let Err(error) = terminal.resize(size)
+        {
+            tracing::warn!("terminal of a job: {error}");
+        }
+    }
+
+    /// Ends the job; the first reason counts.
+    pub fn abandon(&self, why: Abandon) {
+        self.why.borrow_mut().get_or_insert(why);
+        if let Some(slot) = &*self.slot.borrow() {
+            kill(&slot.borrow());
+        }
+    }
+
+    fn check(&self) -> Result<(), Abandon> {
+        self.why.borrow().clone().map_or(Ok(()), Err)
+    }
+}
+
+/// Removes a job's directory when the last user of it is gone.
+struct JobDir(PathBuf);
+
+impl Drop for JobDir {
+    fn drop(&mut self) {
+        remove_tree(&self.0);
+    }
+}
+
+/// A job whose slot stands and whose guard listens.
+struct Launched {
+    slot: Slot,
+    upper: OwnedFd,
+    view: Arc<View>,
+    guard: Guard,
+    ours: OurEnds,
+    told: mpsc::UnboundedReceiver<Event>,
+    dir: JobDir,
+}
+
+/// What the guard's threads tell.
+enum Event {
+    WantsInput,
+    Abandon(Abandon),
+}
+
+/// Passes the guard's events to the job's task. Nobody listens any more once it ended.
+struct Tell(mpsc::UnboundedSender<Event>);
+
+impl Events for Tell {
+    fn want_input(&self) {
+        let _ = self.0.send(Event::WantsInput);
+    }
+
+    fn abandon(&self, why: Abandon) {
+        let _ = self.0.send(Event::Abandon(why));
+    }
+}
+
+/// Runs a job to its end and harvests it. Dropping the future kills the job.
+pub(crate) async fn run(
+    env: JobEnv,
+    spec: JobSpec,
+    sink: RemoteSink,
+    steering: &Steering,
+) -> Result<(JobResult, Finished), Abandon> {
+    let begun = Instant::now();
+    let (stdio, owner) = (spec.stdio.clone(), spec.owner.clone());
+    let Launched {
+        slot,
+        upper,
+        view,
+        guard,
+        ours,
+        told,
+        dir,
+    } = blocking(move || launch(env, spec)).await?;
+    let slot = Rc::new(RefCell::new(slot));
+    let (input, output, terminal) = ours.watch().map_err(refused)?;
+    if steering.input.set(input).is_err() || steering.terminal.set(terminal).is_err() {
+        unreachable!("a job is run once");
+    }
+    steering.check()?;
+    slot.borrow_mut().go().map_err(refused)?;
+    steering.begin(slot.clone());
+    steering.check()?;
+
+    let talk = Talk {
+        sink: &sink,
+        streams: stdio.terminal[1] || stdio.terminal[2],
+        held: RefCell::default(),
+    };
+    let ended = async {
+        let (end, pumped) = futures::join!(wait(&slot), output.pump(async |fd, bytes| talk.show(fd, bytes).await));
+        pumped.map_err(refused)?;
+        end
+    };
+    let end = tokio::select! {
+        end = ended => end?,
+        () = listen(told, steering, &sink, stdio.terminal[0]) => unreachable!("never resolves"),
+    };
+    steering.slot.borrow_mut().take();
+    steering.check()?;
+    let unread_input = steering.input.get().map_or(Ok(0), Input::unread).map_err(refused)?;
+    let output = talk.held.into_inner();
+    // The slot's file system is gone before its upper directory is looked at.
+    drop(slot);
+    let (mut result, finished) = blocking(move || collect(view, guard, upper, dir, end, &owner)).await?;
+    result.output = output;
+    result.unread_input = unread_input;
+    result.usage.wall_us = begun.elapsed().as_micros() as u64;
+    result.worker_now = now();
+    Ok((result, finished))
+}
+
+/// Carries a job's words to the client.
+struct Talk<'a> {
+    sink: &'a RemoteSink,
+    streams: bool,
+    held: RefCell<Vec<(u8, Vec<u8>)>>,
+}
+
+impl Talk<'_> {
+    async fn show(&self, fd: u8, bytes: Vec<u8>) {
+        self.held.borrow_mut().push((fd, bytes));
+        let waiting: usize = self.held.borrow().iter().map(|(_, bytes)| bytes.len()).sum();
+        if !self.streams && waiting < HELD {
+            return;
+        }
+        for (fd, bytes) in self.held.take() {
+            if let Err(error) = self.sink.output(fd, &bytes).await {
+                tracing::debug!("a job's output found nobody: {error}");
+            }
+        }
+    }
+}
+
+/// Acts on what the guard tells; never resolves.
+async fn listen(mut told: mpsc::UnboundedReceiver<Event>, steering: &Steering, sink: &RemoteSink, wants_input: bool) {
+    if wants_input {
+        want_input(sink).await;
+    }
+    while let Some(event) = told.recv().await {
+        match event {
+            Event::WantsInput => want_input(sink).await,
+            Event::Abandon(why) => steering.abandon(why),
+        }
+    }
+    std::future::pending().await
+}
+
+async fn want_input(sink: &RemoteSink) {
+    if let Err(error) = sink.want_input().await {
+        tracing::debug!("a job's wish for input found nobody: {error}");
+    }
+}
+
+/// Resolves when the slot has ended.
+async fn wait(slot: &RefCell<Slot>) -> Result<SlotEnd, Abandon> {
+    let name = rustix::io::fcntl_dupfd_cloexec(&*slot.borrow(), 3).map_err(refused)?;
+    let ready = watched(name).map_err(refused)?;
+    loop {
+        let mut readable = ready.readable().await.map_err(refused)?;
+        if let Some(end) = slot.borrow_mut().try_wait().map_err(refused)? {
+            return Ok(end);
+        }
+        readable.clear_ready();
+    }
+}
+
+fn send(slot: &Slot, signal: u8) {
+    if let Err(error) = slot.signal(signal) {
+        tracing::warn!("signal {signal} for a job: {error}");
+    }
+}
+
+fn kill(slot: &Slot) {
+    if let Err(error) = slot.kill() {
+        tracing::warn!("a job cannot be killed: {error}");
+    }
+}
+
+fn refused(error: impl Display) -> Abandon {
+    Abandon::Slot(error.to_string())
+}
+
+/// Makes the slot and its view, and lets the guard listen.
+fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
+    let dir = JobDir(env.dir);
+    let stdio = spec.stdio.clone();
+    let drivers = spec.drivers.clone();
+    let shared_path = dir.0.join("shared");
+    let shared = std::fs::File::create_new(&shared_path).map_err(refused)?;
+    let shared = Arc::new(SharedMap::new(shared.as_fd()).map_err(refused)?);
+    let cookie = cookie().map_err(refused)?;
+    shared.init(cookie);
+    let (job_fds, mut ours) = stdio::open(&stdio).map_err(refused)?;
+    let (library, preload) = env.shim.unzip();
+    let plan = SlotPlan {
+        lower: env.mirror.root().to_path_buf(),
+        dir: dir.0.clone(),
+        shared: shared_path,
+        shim: library,
+        jobserver: spec.jobserver.map(|_| jobserver()).transpose().map_err(refused)?,
+        spec,
+        stdio: job_fds,
+        cookie,
+    };
+    let Started {
+        slot,
+        listener,
+        root,
+        upper,
+        terminal,
+    } = env.spawner.start(plan).map_err(refused)?;
+    if let Some(master) = terminal {
+        ours.set_terminal(master, &stdio).map_err(refused)?;
+    }
+    let proc = rustix::fs::open(
+        &env.proc,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    );
+    let view = ViewSpec {
+        mirror: env.mirror,
+        root,
+        proc: proc.map_err(refused)?,
+        shared,
+    };
+    let view = Arc::new(View::new(view));
+    let (tell, told) = mpsc::unbounded_channel();
+    let spec = GuardSpec {
+        view: view.clone(),
+        drivers,
+        preload,
+    };
+    let guard = guard::serve(listener, spec, Arc::new(Tell(tell))).map_err(refused)?;
+    Ok(Launched {
+        slot,
+        upper,
+        view,
+        guard,
+        ours,
+        told,
+        dir,
+    })
+}
+
+/// What the job left behind.
+fn collect(
+    view: Arc<View>,
+    guard: Guard,
+    upper: OwnedFd,
+    dir: JobDir,
+    end: SlotEnd,
+    owner: &Owner,
+) -> Result<(JobResult, Finished), Abandon> {
+    guard.join();
+    let end_of = match (end.exec_errno, end.cwd_errno, end.status) {
+        // Where the command really stands, the system gives the true error.
+        (Some(errno), _, _) => return Err(Abandon::Unsupported(format!("its execution (errno {errno})"))),
+        (_, Some(errno), _) => return Err(Abandon::Unsupported(format!("its working directory (errno {errno})"))),
+        (_, _, SlotStatus::Exited(status)) => JobEnd::Exited(status),
+        (_, _, SlotStatus::Signaled(signal)) => JobEnd::Signaled(signal),
+        (_, _, SlotStatus::InitDied) => return Err(refused("its processes were killed")),
+    };
+    let Harvest { changes, outputs } = view::harvest(upper, &view, owner).map_err(|e| Abandon::Full(e.to_string()))?;
+    let usage = Usage {
+        wall_us: 0,
+        cpu_us: end.cpu_us,
+        guard_faults: guard.faults(),
+        fetches: view.fetches(),
+    };
+    let result = JobResult {
+        end: end_of,
+        changes,
+        trace: view.trace(),
+        output: Vec::new(),
+        unread_input: 0,
+        usage,
+        worker_now: now(),
+    };
+    Ok((result, Finished { outputs, _dir: dir }))
+}
+
+/// A job server with one token beside the job's own: what the slot can give.
+fn jobserver() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    rustix::io::write(&write, b"+")?;
+    Ok((read, write))
+}
+
+/// A random number without a zero half, which is what a call without the cookie has.
+fn cookie() -> std::io::Result<u64> {
+    let mut bytes = [0; 8];
+    loop {
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+        let cookie = u64::from_le_bytes(bytes);
+        if cookie as u32 != 0 && cookie >> 32 != 0 {
+            return Ok(cookie);
+        }
+    }
+}
+
+/// The clock of this machine.
+pub(crate) fn now() -> FileTime {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    FileTime {
+        sec: now.tv_sec,
+        nsec: now.tv_nsec as u32,
+    }
+}
+
+/// Removes a directory of the store with all that is in it.
+pub(crate) fn remove_tree(path: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(path) {
+        tracing::warn!("{} stays in the store: {error}", path.display());
+    }
+}

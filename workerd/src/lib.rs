@@ -1,0 +1,14 @@
+//! The worker daemon: slots, views, the guard and the RAM store. Knows nothing of
+//! what a command means, and nothing of make.
+
+mod files;
+pub mod guard;
+mod job;
+pub mod link;
+mod session;
+pub mod slot;
+pub mod start;
+mod stdio;
+pub mod view;
+mod watched;
+pub mod worker;

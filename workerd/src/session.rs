@@ -1,0 +1,224 @@
+//! One client's session: its mirror, its running jobs, its outputs that wait for a
+//! commit. Knows the order in which updates, jobs and merges must happen; how a job
+//! runs is told in `job`.
+
+use crate::job::{self, Finished, JobEnv, Steering};
+use crate::view::Mirror;
+use crate::worker::{Shim, Worker};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use termite_types::{Abandon, BlobHash, JobEnd, JobId, JobResult, JobSpec, Snapshot, TerminalSize, Update, Usage};
+use termite_wire::offer::SessionService;
+use termite_wire::remote::RemoteSink;
+use tokio::sync::{Mutex, watch};
+
+/// The state of one client here. Dropping it ends the client's jobs and forgets its tree.
+pub struct Session {
+    worker: Rc<Worker>,
+    dir: PathBuf,
+    mirror: Arc<Mirror>,
+    shim: Option<Shim>,
+    newest: watch::Sender<Snapshot>,
+    /// Updates and merges change the mirror one after another, in the order of their
+    /// arrival; the lock is fair.
+    order: Mutex<()>,
+    running: RefCell<HashMap<JobId, Rc<Steering>>>,
+    finished: RefCell<HashMap<JobId, Arc<Finished>>>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        dir: PathBuf,
+        mirror: Arc<Mirror>,
+        shim: Option<Shim>,
+        newest: watch::Sender<Snapshot>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            worker,
+            dir,
+            mirror,
+            shim,
+            newest,
+            order: Mutex::new(()),
+            running: RefCell::default(),
+            finished: RefCell::default(),
+        })
+    }
+
+    /// Brings the mirror to `snapshot`.
+    async fn advance(&self, snapshot: Snapshot, updates: Vec<Update>) -> Result<(), Abandon> {
+        let _turn = self.order.lock().await;
+        if !updates.is_empty() {
+            let mirror = self.mirror.clone();
+            blocking(move || mirror.apply(&updates))
+                .await
+                .map_err(|e| Abandon::Files(e.to_string()))?;
+        }
+        self.newest.send_replace(snapshot);
+        Ok(())
+    }
+
+    async fn run_job(
+        &self,
+        spec: JobSpec,
+        snapshot: Snapshot,
+        updates: Vec<Update>,
+        sink: RemoteSink,
+    ) -> Result<JobResult, Abandon> {
+        let steering = Rc::new(Steering::default());
+        let _entry = Entry::new(&self.running, spec.id, steering.clone());
+        self.advance(snapshot, updates).await?;
+        // The store outlives its users only if somebody asks for a slot after the worker ended.
+        let _slot = self.worker.slots.acquire().await.map_err(|_| Abandon::Cancelled)?;
+        let dir = self
+            .worker
+            .new_directory("job")
+            .map_err(|e| Abandon::Full(e.to_string()))?;
+        let env = JobEnv {
+            dir,
+            mirror: self.mirror.clone(),
+            spawner: self.worker.spawner.clone(),
+            proc: self.worker.store.proc.clone(),
+            shim: self
+                .shim
+                .as_ref()
+                .map(|shim| (shim.library.clone(), shim.preload.clone())),
+        };
+        let id = spec.id;
+        let (result, finished) = job::run(env, spec, sink, &steering).await?;
+        self.finished.borrow_mut().insert(id, Arc::new(finished));
+        Ok(result)
+    }
+}
+
+impl SessionService for Session {
+    async fn run(
+        &self,
+        job: JobSpec,
+        snapshot: Snapshot,
+        updates: Vec<Update>,
+        sink: RemoteSink,
+    ) -> Result<JobResult, String> {
+        match self.run_job(job, snapshot, updates, sink).await {
+            Ok(result) => Ok(result),
+            Err(why) => Ok(abandoned(why)),
+        }
+    }
+
+    async fn committed(&self, job: JobId, snapshot: Snapshot, updates: Vec<Update>) -> Result<(), String> {
+        let _turn = self.order.lock().await;
+        let Some(finished) = self.finished.borrow_mut().remove(&job) else {
+            return Err(format!("job {job} has no outputs here"));
+        };
+        let mirror = self.mirror.clone();
+        let merged = blocking(move || {
+            let merged = mirror.merge(&finished.outputs, &updates);
+            drop(finished);
+            merged
+        });
+        merged.await.map_err(|e| format!("outputs of job {job}: {e}"))?;
+        self.newest.send_replace(snapshot);
+        Ok(())
+    }
+
+    fn discard(&self, job: JobId) {
+        let finished = self.finished.borrow_mut().remove(&job);
+        tokio::task::spawn_blocking(move || drop(finished));
+    }
+
+    fn signal(&self, job: JobId, signal: u8) {
+        if let Some(steering) = self.running.borrow().get(&job) {
+            steering.signal(signal);
+        }
+    }
+
+    async fn input(&self, job: JobId, bytes: Vec<u8>) {
+        let steering = self.running.borrow().get(&job).cloned();
+        if let Some(steering) = steering {
+            steering.input(&bytes).await;
+        }
+    }
+
+    fn resize(&self, job: JobId, size: TerminalSize) {
+        if let Some(steering) = self.running.borrow().get(&job) {
+            steering.resize(size);
+        }
+    }
+
+    fn cancel(&self, job: JobId) {
+        if let Some(steering) = self.running.borrow().get(&job) {
+            steering.abandon(Abandon::Cancelled);
+        }
+    }
+
+    async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
+        let holders: Vec<_> = self.finished.borrow().values().cloned().collect();
+        blocking(move || {
+            for finished in holders {
+                let piece = finished.outputs.read(&hash, offset, length);
+                if let Some(bytes) = piece.map_err(|e| format!("output {hash}: {e}"))? {
+                    return Ok(bytes);
+                }
+            }
+            Err(format!("no output of this session is {hash}"))
+        })
+        .await
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        for steering in self.running.borrow().values() {
+            steering.abandon(Abandon::Cancelled);
+        }
+        let (dir, finished) = (self.dir.clone(), self.finished.take());
+        tokio::task::spawn_blocking(move || {
+            drop(finished);
+            job::remove_tree(&dir);
+        });
+    }
+}
+
+/// A running job's place in the table, given back when its future ends or is dropped.
+struct Entry<'a> {
+    table: &'a RefCell<HashMap<JobId, Rc<Steering>>>,
+    id: JobId,
+}
+
+impl<'a> Entry<'a> {
+    fn new(table: &'a RefCell<HashMap<JobId, Rc<Steering>>>, id: JobId, steering: Rc<Steering>) -> Self {
+        table.borrow_mut().insert(id, steering);
+        Self { table, id }
+    }
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        self.table.borrow_mut().remove(&self.id);
+    }
+}
+
+fn abandoned(why: Abandon) -> JobResult {
+    JobResult {
+        end: JobEnd::Abandoned(why),
+        changes: Vec::new(),
+        trace: Vec::new(),
+        output: Vec::new(),
+        unread_input: 0,
+        usage: Usage::default(),
+        worker_now: job::now(),
+    }
+}
+
+/// Runs `work` on a thread that may block.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        // Panics abort, and the runtime outlives its tasks: nothing else ends one.
+        Err(gone) => unreachable!("blocking task: {gone}"),
+    }
+}

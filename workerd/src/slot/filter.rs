@@ -1,0 +1,194 @@
+//! The guard's seccomp filter as a BPF program, made from the table of calls. Pure:
+//! knows how to decide, not how to install or answer.
+//!
+//! Shape: one balanced binary search over the call numbers for each architecture, whose
+//! leaves decide at once or jump to the comparison with the cookie.
+
+use super::calls::{self, Arch, Effect, LAST, PathCall};
+use libc::sock_filter;
+
+/// What a slot's filter depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct FilterOptions {
+    /// A path call whose sixth argument is this passes. Both halves not zero.
+    pub cookie: u64,
+    /// Reads of descriptor 0 and their like are stopped.
+    pub input_on_demand: bool,
+}
+
+/// `AUDIT_ARCH_X86_64` of linux/audit.h.
+pub const AUDIT_X86_64: u32 = 0xc000_003e;
+/// `AUDIT_ARCH_I386` of linux/audit.h.
+pub const AUDIT_I386: u32 = 0x4000_0003;
+
+// Offsets in struct seccomp_data of linux/seccomp.h.
+const NR: u32 = 0;
+const ARCH: u32 = 4;
+const fn low(arg: u8) -> u32 {
+    16 + 8 * arg as u32
+}
+const fn high(arg: u8) -> u32 {
+    low(arg) + 4
+}
+
+const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
+const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+const IF_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
+const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+
+/// What becomes of a call number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    Allow,
+    Errno(i32),
+    /// Stopped, unless its sixth argument is the cookie.
+    StopOrCookie,
+    Stop,
+    /// Stopped if arguments have certain values.
+    StopWhen(&'static [(u8, &'static [u32])]),
+}
+
+/// The filter of a slot.
+pub fn program(options: FilterOptions) -> Vec<sock_filter> {
+    let mut code = Code {
+        out: Vec::new(),
+        to_cookie: Vec::new(),
+    };
+    code.emit(LOAD, ARCH);
+    for (audit, arch) in [(AUDIT_X86_64, Arch::X86_64), (AUDIT_I386, Arch::I386)] {
+        let next = code.skip_unless(IF_EQUAL, audit);
+        code.emit(LOAD, NR);
+        code.search(&ranges(arch, options));
+        code.land(next);
+    }
+    code.emit(RETURN, errno(libc::ENOSYS));
+    code.compare_cookie(options.cookie);
+    code.out
+}
+
+fn errno(number: i32) -> u32 {
+    libc::SECCOMP_RET_ERRNO | number as u32
+}
+
+/// The fates of all numbers as ranges that begin at the given number; the first at 0.
+/// x32 numbers have bit 30 set and so lie beyond the last.
+fn ranges(arch: Arch, options: FilterOptions) -> Vec<(u32, Fate)> {
+    let mut ranges = Vec::new();
+    for nr in 0..=LAST {
+        let fate = calls::lookup(arch, nr).map_or(Fate::Allow, |call| fate(call, arch, options));
+        if ranges.last().is_none_or(|&(_, last)| last != fate) {
+            ranges.push((nr, fate));
+        }
+    }
+    ranges.push((LAST + 1, Fate::Errno(libc::ENOSYS)));
+    ranges
+}
+
+fn fate(call: &PathCall, arch: Arch, options: FilterOptions) -> Fate {
+    match call.effect {
+        Effect::Refused(number) => Fate::Errno(number),
+        Effect::Input(_) | Effect::Poll(..) | Effect::Select { .. } if !options.input_on_demand => Fate::Allow,
+        _ if !call.when.is_empty() => Fate::StopWhen(call.when),
+        Effect::Poll(..) | Effect::Select { .. } => Fate::Stop,
+        // The shim is a 64-bit library; and 32-bit arguments never match both halves.
+        _ if call.cookie && arch == Arch::X86_64 => Fate::StopOrCookie,
+        _ => Fate::Stop,
+    }
+}
+
+struct Code {
+    out: Vec<sock_filter>,
+    /// Jumps to the comparison with the cookie, which comes last.
+    to_cookie: Vec<usize>,
+}
+
+impl Code {
+    fn emit(&mut self, code: u16, k: u32) {
+        self.out.push(sock_filter { code, jt: 0, jf: 0, k });
+    }
+
+    /// A far jump that is taken unless the condition holds; [`Code::land`] says where to.
+    fn skip_unless(&mut self, condition: u16, k: u32) -> usize {
+        self.out.push(sock_filter {
+            code: condition,
+            jt: 1,
+            jf: 0,
+            k,
+        });
+        self.emit(JUMP, 0);
+        self.out.len() - 1
+    }
+
+    fn land(&mut self, jump: usize) {
+        self.out[jump].k = (self.out.len() - jump - 1) as u32;
+    }
+
+    fn search(&mut self, ranges: &[(u32, Fate)]) {
+        let [.., (_, fate)] = ranges else { return };
+        if ranges.len() == 1 {
+            return self.leaf(*fate);
+        }
+        let (left, right) = ranges.split_at(ranges.len() / 2);
+        let to_left = self.skip_unless(IF_AT_LEAST, right[0].0);
+        self.search(right);
+        self.land(to_left);
+        self.search(left);
+    }
+
+    fn leaf(&mut self, fate: Fate) {
+        match fate {
+            Fate::Allow => self.emit(RETURN, libc::SECCOMP_RET_ALLOW),
+            Fate::Errno(number) => self.emit(RETURN, errno(number)),
+            Fate::Stop => self.emit(RETURN, libc::SECCOMP_RET_USER_NOTIF),
+            Fate::StopWhen(conditions) => self.stop_when(conditions),
+            Fate::StopOrCookie => {
+                self.to_cookie.push(self.out.len());
+                self.emit(JUMP, 0);
+            }
+        }
+    }
+
+    fn stop_when(&mut self, conditions: &[(u8, &[u32])]) {
+        for (arg, values) in conditions {
+            self.emit(LOAD, low(*arg));
+            let count = values.len();
+            for (at, value) in values.iter().enumerate() {
+                // Over the values that remain, and over the return behind them.
+                self.out.push(sock_filter {
+                    code: IF_EQUAL,
+                    jt: (count - at) as u8,
+                    jf: 0,
+                    k: *value,
+                });
+            }
+            self.emit(RETURN, libc::SECCOMP_RET_ALLOW);
+        }
+        self.emit(RETURN, libc::SECCOMP_RET_USER_NOTIF);
+    }
+
+    fn compare_cookie(&mut self, cookie: u64) {
+        for jump in std::mem::take(&mut self.to_cookie) {
+            self.land(jump);
+        }
+        self.emit(LOAD, low(5));
+        self.out.push(sock_filter {
+            code: IF_EQUAL,
+            jt: 0,
+            jf: 3,
+            k: cookie as u32,
+        });
+        self.emit(LOAD, high(5));
+        self.out.push(sock_filter {
+            code: IF_EQUAL,
+            jt: 0,
+            jf: 1,
+            k: (cookie >> 32) as u32,
+        });
+        self.emit(RETURN, libc::SECCOMP_RET_ALLOW);
+        self.emit(RETURN, libc::SECCOMP_RET_USER_NOTIF);
+    }
+}
+
+#[cfg(test)]
+mod tests;

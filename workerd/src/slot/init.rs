@@ -1,0 +1,176 @@
+//! The init of a slot, pid 1 of its pid namespace: makes the slot's namespaces and file
+//! system, gives up its powers, forks the job and reaps until nothing is left.
+//!
+//! Knows nothing of what the job runs, and has no open file of workerd's but its
+//! channel. Its end kills whatever is left of the slot.
+
+use super::error::{During, Refusal};
+use super::outer::{Brief, MAP_ME, fail};
+use super::post::{self, Report};
+use super::{SlotStatus, Step, job, layers, sys};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Gid, Pid, PidfdFlags, Uid};
+use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+/// How long what a job left running may go on after the job's own end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What the job shows to workerd when it is ready.
+pub(super) struct Exhibits {
+    pub root: OwnedFd,
+    pub init: OwnedFd,
+    /// Both ends of the slot's terminal: workerd's, the job's.
+    pub terminal: Option<(OwnedFd, OwnedFd)>,
+}
+
+/// Runs init; `outer` is its channel to the process that forked it.
+pub(super) fn run(brief: Brief, outer: OwnedFd) -> ! {
+    let (control, job) = match set_up(brief, &outer) {
+        Ok(it) => it,
+        Err((control, refusal)) => fail(control.as_fd(), refusal),
+    };
+    let status = reap_until_empty(job, control.as_fd());
+    let report = Report::Ended {
+        status,
+        cpu_us: sys::cpu_of_children(),
+    };
+    // An outer process that is gone takes this one with it.
+    let _ = post::send(outer.as_fd(), &report.encode(), &[]);
+    sys::exit(0)
+}
+
+fn set_up(brief: Brief, outer: &OwnedFd) -> Result<(OwnedFd, Pid), (OwnedFd, Refusal)> {
+    match prepare(&brief, outer) {
+        Ok(exhibits) => match sys::fork().during(Step::Fork) {
+            Ok(None) => job::run(brief, exhibits),
+            Ok(Some(pid)) => Ok((brief.control, pid)),
+            Err(refusal) => Err((brief.control, refusal)),
+        },
+        Err(refusal) => Err((brief.control, refusal)),
+    }
+}
+
+fn prepare(brief: &Brief, outer: &OwnedFd) -> Result<Exhibits, Refusal> {
+    let errand = &brief.errand;
+    sys::new_namespaces(UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | UnshareFlags::NEWNET)
+        .during(Step::Namespaces)?;
+    layers::build(errand, &brief.grounds)?;
+    rustix::system::sethostname(errand.hostname.as_bytes()).during(Step::Hostname)?;
+    sys::loopback_up().during(Step::Loopback)?;
+    let terminal = if errand.stdio.contains(&super::plan::FdKind::Terminal) {
+        let owner = Some((errand.owner.uid, errand.owner.gid)).filter(|_| brief.grounds.root_user);
+        Some(sys::open_terminal(errand.size, owner).during(Step::Terminal)?)
+    } else {
+        None
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open("/", flags, Mode::empty()).during(Step::Pivot)?;
+    let init = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).during(Step::Announce)?;
+    become_owner(brief, outer)?;
+    // Gaining an identity clears this, so it comes last; the channel tells whether the
+    // outer process was gone before.
+    sys::die_with_parent().during(Step::Identity)?;
+    sys::still_there(outer.as_fd()).during(Step::Identity)?;
+    sys::hide_from_job().during(Step::Identity)?;
+    sys::hold_child_signals().during(Step::Fork)?;
+    Ok(Exhibits { root, init, terminal })
+}
+
+/// Enters a user namespace of the slot's own as the job's owner, with no capability;
+/// a root owner keeps those over files and ids.
+fn become_owner(brief: &Brief, outer: &OwnedFd) -> Result<(), Refusal> {
+    let owner = &brief.errand.owner;
+    sys::new_namespaces(UnshareFlags::NEWUSER).during(Step::UserNamespace)?;
+    post::send(outer.as_fd(), MAP_ME, &[]).during(Step::UserNamespace)?;
+    let answer = post::receive(outer.as_fd(), true).during(Step::UserNamespace)?;
+    match answer
+        .and_then(|letter| letter.bytes.try_into().ok())
+        .map(i32::from_le_bytes)
+    {
+        Some(0) => {}
+        Some(errno) => {
+            return Err(Refusal {
+                step: Step::UserNamespace,
+                errno,
+            });
+        }
+        None => {
+            return Err(Refusal {
+                step: Step::UserNamespace,
+                errno: libc::EPIPE,
+            });
+        }
+    }
+
+    let kept = if owner.uid == 0 {
+        CapabilitySet::CHOWN
+            | CapabilitySet::DAC_OVERRIDE
+            | CapabilitySet::FOWNER
+            | CapabilitySet::FSETID
+            | CapabilitySet::SETUID
+            | CapabilitySet::SETGID
+            | CapabilitySet::MKNOD
+    } else {
+        CapabilitySet::empty()
+    };
+    // Without a user's privileges and with no_new_privs nothing can be regained by an
+    // execve; for a root owner the bounding set says so once more.
+    if owner.uid == 0 {
+        sys::bound_capabilities(kept).during(Step::Identity)?;
+    }
+    if brief.grounds.root_user {
+        let groups: Vec<Gid> = owner.groups.iter().map(|&group| Gid::from_raw(group)).collect();
+        rustix::thread::set_thread_groups(&groups).during(Step::Identity)?;
+        let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+        rustix::thread::set_thread_res_gid(gid, gid, gid).during(Step::Identity)?;
+        rustix::thread::set_thread_res_uid(uid, uid, uid).during(Step::Identity)?;
+    }
+    let sets = CapabilitySets {
+        effective: kept,
+        permitted: kept,
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, sets).during(Step::Identity)?;
+    rustix::thread::set_no_new_privs(true).during(Step::Identity)
+}
+
+/// Reaps everything, passes signals on to the job's process group, and ends when the
+/// job and all others have ended, or the grace after the job's end is over, or workerd
+/// has let go of the slot.
+fn reap_until_empty(job: Pid, control: std::os::fd::BorrowedFd<'_>) -> SlotStatus {
+    let mut status = SlotStatus::InitDied;
+    let mut deadline = None;
+    loop {
+        loop {
+            match sys::reap_any() {
+                Ok(Some((pid, ended))) if pid == job => {
+                    status = ended;
+                    deadline = Some(Instant::now() + GRACE);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => return status,
+            }
+        }
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return status;
+        }
+        match sys::await_child_or_letter(control, left) {
+            Ok(true) => match post::receive(control, false) {
+                Ok(Some(letter)) => letter
+                    .bytes
+                    .first()
+                    .into_iter()
+                    .for_each(|&signal| sys::signal_group(job, signal)),
+                Err(rustix::io::Errno::AGAIN) => {}
+                Ok(None) | Err(_) => return status,
+            },
+            Ok(false) => {}
+            Err(_) => return status,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Letters between workerd, its spawner and a slot's processes: bytes and descriptors
+//! over `SOCK_SEQPACKET` pairs, and what a slot reports. Knows nothing of who reads them.
+
+use super::{SlotStatus, Step};
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// Descriptors in one letter at most: plan, control, gate, stdio, jobserver.
+const MAX_FDS: usize = 8;
+const MAX_BYTES: usize = 256;
+
+/// A letter as it arrived.
+pub(super) struct Letter {
+    pub bytes: Vec<u8>,
+    pub fds: Vec<OwnedFd>,
+    /// Pid of the sender as the receiver sees it, where the receiver asked for it.
+    pub sender: Option<u32>,
+}
+
+/// What a slot tells workerd.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Report {
+    /// With descriptors: root, init, listener and, if it has one, terminal. Sent by the job.
+    Ready,
+    /// There will be no slot.
+    Failed(Step, i32),
+    /// The working directory could not be entered.
+    CwdFailed(i32),
+    /// The program could not be executed.
+    ExecFailed(i32),
+    /// The last letter.
+    Ended { status: SlotStatus, cpu_us: u64 },
+}
+
+/// Sends one letter. A receiver that is gone gives `EPIPE` or `ECONNRESET`, no signal.
+pub(super) fn send(to: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Errno::TOOMANYREFS);
+    }
+    rustix::io::retry_on_intr(|| sendmsg(to, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)).map(drop)
+}
+
+/// Receives one letter. `None`: every sender is gone. Without `wait`, `EAGAIN` says
+/// that none is there.
+pub(super) fn receive(from: BorrowedFd<'_>, wait: bool) -> Result<Option<Letter>, Errno> {
+    let mut bytes = [0; MAX_BYTES];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS), ScmCredentials(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC | if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
+    let received = loop {
+        match recvmsg(from, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags) {
+            Err(Errno::INTR) => {}
+            Err(Errno::CONNRESET) => return Ok(None),
+            other => break other?,
+        }
+    };
+    let (mut fds, mut sender) = (Vec::new(), None);
+    for message in control.drain() {
+        match message {
+            RecvAncillaryMessage::ScmRights(rights) => fds.extend(rights),
+            RecvAncillaryMessage::ScmCredentials(who) => sender = Some(who.pid.as_raw_nonzero().get().unsigned_abs()),
+            _ => {}
+        }
+    }
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    Ok(Some(Letter {
+        bytes: bytes[..received.bytes].to_vec(),
+        fds,
+        sender,
+    }))
+}
+
+/// Lets whoever waits in [`pass_gate`] go on.
+pub(super) fn open_gate(gate: &OwnedFd) -> Result<(), Errno> {
+    send(std::os::fd::AsFd::as_fd(gate), b"g", &[])
+}
+
+/// Waits for [`open_gate`]. False: the other side went away without it.
+pub(super) fn pass_gate(gate: BorrowedFd<'_>) -> Result<bool, Errno> {
+    receive(gate, true).map(|letter| letter.is_some())
+}
+
+impl Report {
+    pub fn encode(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(16);
+        match self {
+            Self::Ready => bytes.push(0),
+            Self::Failed(step, errno) => {
+                bytes.extend([1, step.number()]);
+                bytes.extend(errno.to_le_bytes());
+            }
+            Self::CwdFailed(errno) => {
+                bytes.push(2);
+                bytes.extend(errno.to_le_bytes());
+            }
+            Self::ExecFailed(errno) => {
+                bytes.push(3);
+                bytes.extend(errno.to_le_bytes());
+            }
+            Self::Ended { status, cpu_us } => {
+                bytes.push(4);
+                bytes.extend(match status {
+                    SlotStatus::Exited(code) => [0, code],
+                    SlotStatus::Signaled(signal) => [1, signal],
+                    SlotStatus::InitDied => [2, 0],
+                });
+                bytes.extend(cpu_us.to_le_bytes());
+            }
+        }
+        bytes
+    }
+
+    /// `None`: not a report.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (&tag, rest) = bytes.split_first()?;
+        let errno = |bytes: &[u8]| bytes.try_into().ok().map(i32::from_le_bytes);
+        Some(match (tag, rest) {
+            (0, []) => Self::Ready,
+            (1, [step, rest @ ..]) => Self::Failed(Step::from_number(*step)?, errno(rest)?),
+            (2, rest) => Self::CwdFailed(errno(rest)?),
+            (3, rest) => Self::ExecFailed(errno(rest)?),
+            (4, [kind, value, cpu @ ..]) => Self::Ended {
+                status: match kind {
+                    0 => SlotStatus::Exited(*value),
+                    1 => SlotStatus::Signaled(*value),
+                    2 => SlotStatus::InitDied,
+                    _ => return None,
+                },
+                cpu_us: u64::from_le_bytes(cpu.try_into().ok()?),
+            },
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_report_survives_its_encoding() {
+        let reports = [
+            Report::Ready,
+            Report::Failed(Step::Overlay, libc::EINVAL),
+            Report::CwdFailed(libc::ENOENT),
+            Report::ExecFailed(libc::EACCES),
+            Report::Ended {
+                status: SlotStatus::Exited(3),
+                cpu_us: 1 << 40,
+            },
+            Report::Ended {
+                status: SlotStatus::Signaled(9),
+                cpu_us: 0,
+            },
+            Report::Ended {
+                status: SlotStatus::InitDied,
+                cpu_us: 7,
+            },
+        ];
+        for report in reports {
+            assert_eq!(Report::decode(&report.encode()), Some(report));
+        }
+        assert_eq!(Report::decode(&[]), None);
+        assert_eq!(Report::decode(&[9]), None);
+        assert_eq!(Report::decode(&[1, 255, 0, 0, 0, 0]), None);
+    }
+}

@@ -1,0 +1,199 @@
+//! The spawner: a small single-threaded process, forked before workerd has threads or
+//! secrets, that forks a slot's first process whenever it is asked to. Here are both
+//! ends of its socket.
+//!
+//! Its root directory is the store's own tmpfs, so that a slot inherits nothing of the
+//! host's tree. Knows nothing of how a slot is made.
+
+use super::plan::{Errand, FdKind, Places};
+use super::post::{self, Report};
+use super::{JobFd, Slot, SlotEnd, SlotError, SlotPlan, SlotStatus, Started, Step, outer, sys};
+use rustix::fs::{MemfdFlags, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// What the spawner is asked for: the first byte of a letter.
+const SLOT: u8 = b's';
+pub(super) const SELF_TEST: u8 = b't';
+
+/// workerd's end. May be used from several threads at once.
+#[derive(Debug)]
+pub struct Spawner {
+    socket: OwnedFd,
+    store: PathBuf,
+}
+
+/// What the spawner's process knows about the store. Copied into each slot.
+#[derive(Clone, Debug)]
+pub(crate) struct Grounds {
+    /// Real root: devices and trusted attributes are allowed.
+    pub root_user: bool,
+}
+
+/// The store as the spawner's processes see it.
+pub(crate) const STORE: &str = "/store";
+/// workerd's own `/proc` as they see it.
+pub(crate) const PROC: &str = "/proc";
+/// The `/dev` of all slots as they see it.
+pub(crate) const DEV: &str = "/dev";
+
+/// Two ends of a channel for letters.
+pub(crate) fn channel() -> Result<(OwnedFd, OwnedFd), Errno> {
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+impl Spawner {
+    /// `store` is where workerd sees what the spawner sees at [`STORE`].
+    pub(crate) fn new(socket: OwnedFd, store: PathBuf) -> Self {
+        Self { socket, store }
+    }
+
+    /// Makes a slot, until its job stands right before its first path call. Blocks for
+    /// some milliseconds.
+    pub fn start(&self, plan: SlotPlan) -> Result<Started, SlotError> {
+        let errand = self.errand(&plan)?;
+        let memory = in_memory(&errand.encode()).map_err(SlotError::Talk)?;
+        let (control, their_control) = channel().map_err(SlotError::Talk)?;
+        let (gate, their_gate) = channel().map_err(SlotError::Talk)?;
+        sockopt::set_socket_passcred(&control, true).map_err(SlotError::Talk)?;
+
+        let mut fds = vec![memory.as_fd(), their_control.as_fd(), their_gate.as_fd()];
+        fds.extend(plan.stdio.iter().filter_map(|fd| match fd {
+            JobFd::Open(fd) => Some(fd.as_fd()),
+            JobFd::Closed | JobFd::Null | JobFd::Terminal => None,
+        }));
+        if let Some((read, write)) = &plan.jobserver {
+            fds.extend([read.as_fd(), write.as_fd()]);
+        }
+        self.ask(SLOT, &fds)?;
+        let upper_path = plan.dir.join("upper");
+        drop((their_control, their_gate, plan));
+        self.await_ready(control, gate, &upper_path)
+    }
+
+    pub(super) fn ask(&self, what: u8, fds: &[BorrowedFd<'_>]) -> Result<(), SlotError> {
+        post::send(self.socket.as_fd(), &[what], fds).map_err(|errno| match errno {
+            Errno::PIPE | Errno::CONNRESET | Errno::CONNREFUSED => SlotError::SpawnerGone,
+            errno => SlotError::Talk(errno),
+        })
+    }
+
+    /// A path of the store as the spawner's processes see it.
+    pub(super) fn seen_by_spawner(&self, path: &Path) -> Result<PathBuf, SlotError> {
+        let inside = path
+            .strip_prefix(&self.store)
+            .map_err(|_| SlotError::OutsideStore(path.to_owned()))?;
+        Ok(Path::new(STORE).join(inside))
+    }
+
+    fn errand(&self, plan: &SlotPlan) -> Result<Errand, SlotError> {
+        if plan.cookie as u32 == 0 || plan.cookie >> 32 == 0 {
+            return Err(SlotError::Plan("half of the cookie is zero"));
+        }
+        if plan.jobserver.is_some() != plan.spec.jobserver.is_some() {
+            return Err(SlotError::Plan("a jobserver needs both its pipe and its numbers"));
+        }
+        let places = Places {
+            lower: self.seen_by_spawner(&plan.lower)?,
+            dir: self.seen_by_spawner(&plan.dir)?,
+            shared: self.seen_by_spawner(&plan.shared)?,
+            shim: plan
+                .shim
+                .as_deref()
+                .map(|shim| self.seen_by_spawner(shim))
+                .transpose()?,
+        };
+        let stdio = [0, 1, 2].map(|at| match plan.stdio[at] {
+            JobFd::Closed => FdKind::Closed,
+            JobFd::Open(_) => FdKind::Open,
+            JobFd::Null => FdKind::Null,
+            JobFd::Terminal => FdKind::Terminal,
+        });
+        Errand::new(places, &plan.spec, stdio, plan.cookie)
+            .map_err(|_| SlotError::Plan("a string of the job holds a NUL"))
+    }
+
+    fn await_ready(&self, control: OwnedFd, gate: OwnedFd, upper: &Path) -> Result<Started, SlotError> {
+        let letter = post::receive(control.as_fd(), true)
+            .map_err(SlotError::Talk)?
+            .ok_or(SlotError::Died)?;
+        match Report::decode(&letter.bytes) {
+            Some(Report::Ready) => {}
+            Some(Report::Failed(step, errno)) => return Err(SlotError::Setup { step, errno }),
+            Some(Report::Ended { .. }) => return Err(SlotError::Died),
+            _ => return Err(SlotError::Nonsense),
+        }
+        let mut fds = letter.fds.into_iter();
+        let (Some(root), Some(init), Some(listener), terminal) = (fds.next(), fds.next(), fds.next(), fds.next())
+        else {
+            return Err(SlotError::Nonsense);
+        };
+        sys::wake_listener_in_step(&listener);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let upper = rustix::fs::open(upper, flags, Mode::empty()).map_err(SlotError::Talk)?;
+        let end = SlotEnd {
+            status: SlotStatus::InitDied,
+            cpu_us: 0,
+            exec_errno: None,
+            cwd_errno: None,
+        };
+        let slot = Slot {
+            control,
+            gate: Some(gate),
+            init,
+            pid: letter.sender.ok_or(SlotError::Nonsense)?,
+            end,
+        };
+        Ok(Started {
+            slot,
+            listener,
+            root,
+            upper,
+            terminal,
+        })
+    }
+}
+
+/// The bytes in a memory file, to be read from its start.
+pub(super) fn in_memory(bytes: &[u8]) -> Result<OwnedFd, Errno> {
+    let memory = rustix::fs::memfd_create("plan", MemfdFlags::CLOEXEC)?;
+    let mut at = 0;
+    while at < bytes.len() {
+        at += rustix::io::retry_on_intr(|| rustix::io::pwrite(&memory, &bytes[at..], at as u64))?;
+    }
+    Ok(memory)
+}
+
+/// The spawner's process: answers until workerd closes its end. The caller is a
+/// freshly forked process with one thread, whose root directory is the store's tmpfs.
+pub(crate) fn serve(socket: OwnedFd, grounds: &Grounds) -> ! {
+    sys::reap_children_unseen();
+    loop {
+        let letter = match post::receive(socket.as_fd(), true) {
+            Ok(Some(letter)) => letter,
+            Ok(None) | Err(_) => sys::exit(0),
+        };
+        // Without a process there is nobody to take the letter's descriptors: they are
+        // closed here, and who asked sees the end of its channel.
+        match sys::fork() {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                drop(socket);
+                match letter.bytes.first() {
+                    Some(&SLOT) => outer::run(letter.fds, grounds),
+                    Some(&SELF_TEST) => super::selftest::run(letter.fds, grounds),
+                    _ => sys::exit(2),
+                }
+            }
+            Err(errno) => {
+                if let Some(control) = letter.fds.get(1) {
+                    let report = Report::Failed(Step::Fork, errno.raw_os_error());
+                    // Who asked may be gone; there is nobody else to tell.
+                    let _ = post::send(control.as_fd(), &report.encode(), &[]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! One job's tree, and what happens when one of its calls names a path: everything that
+//! the kernel will look at is brought first.
+//!
+//! Knows paths and what is to be done to them; knows neither system calls nor where a
+//! notification came from.
+
+use super::mapped::SharedMap;
+use super::mirror::Mirror;
+use super::spelling::{Spellings, absolute};
+use super::trouble::Trouble;
+use super::walk::{Looks, Stop, Walk, Walked, through_own};
+use parking_lot::Mutex;
+use rustix::fd::OwnedFd;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use termite_abi::Access;
+use termite_types::{Abandon, Attr, FileTime, Node, TraceItem};
+
+/// What a view is made of.
+pub struct ViewSpec {
+    /// The client's tree: the lower layer of the job's mount.
+    pub mirror: Arc<Mirror>,
+    /// The root directory of the job, as its processes see it.
+    pub root: OwnedFd,
+    /// A proc file system that shows the job's processes by the worker's numbers.
+    pub proc: OwnedFd,
+    /// The memory that the job's shim sees.
+    pub shared: Arc<SharedMap>,
+}
+
+/// One job's tree.
+pub struct View {
+    pub(super) mirror: Arc<Mirror>,
+    pub(super) root: OwnedFd,
+    pub(super) proc: OwnedFd,
+    pub(super) shared: Arc<SharedMap>,
+    pub(super) spellings: Mutex<Spellings>,
+    /// Modification times that the job set itself. A file that has one of them at the
+    /// end has it by the job's will, whatever became of its name and inode meanwhile.
+    explicit: Mutex<HashSet<FileTime>>,
+    /// Files of the client that the job was about to change, as they stood then: the
+    /// mirror moves on under a running job.
+    bases: Mutex<HashMap<PathBuf, Attr>>,
+    /// Tasks whose program does not bear a preloaded library.
+    refusing: Mutex<HashSet<u32>>,
+    fetches_before: u64,
+}
+
+/// Where a relative path begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// The working directory.
+    Cwd,
+    /// An open descriptor of the task.
+    Descriptor(i32),
+}
+
+/// What is to be done to what a path names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Intent {
+    /// Look at attributes or a link target, enter, or just resolve.
+    Stat,
+    /// Open for reading; of a directory, its names.
+    Read,
+    /// Open for its names: nothing but a directory will do.
+    List,
+    /// Open for reading and writing.
+    Update,
+    /// Change content, attributes, or give another name.
+    Change,
+    /// Make, or remove what is no directory.
+    Name,
+    /// Remove or replace a directory, which must be seen to be empty.
+    Empty,
+    /// Execute.
+    Exec,
+}
+
+/// One path of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct PathUse<'a> {
+    /// Where it begins if it is relative. An empty path names the origin itself.
+    pub origin: Origin,
+    /// As the job gave it.
+    pub path: &'a [u8],
+    /// A symlink at its end is followed.
+    pub follow: bool,
+    /// What is to be done there.
+    pub intent: Intent,
+}
+
+/// Whether a fault may wait for the client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Patience {
+    /// No: it says [`Reply::NeedsFetch`] instead.
+    None,
+    /// Yes.
+    Wait,
+}
+
+/// What a fault came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// The kernel may go on.
+    Ready(Standing),
+    /// The client has to be asked: call again with patience.
+    NeedsFetch,
+    /// The call fails like this.
+    Errno(i32),
+}
+
+/// What a path names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// Nothing, or nothing that can be reached.
+    Missing,
+    /// Something that is neither a directory nor a symlink.
+    File,
+    /// A directory; `below`: the client's tree has it too.
+    Dir {
+        /// It is not the job's own.
+        below: bool,
+    },
+    /// A symlink that is not followed.
+    Symlink,
+    /// Nothing of a view's: the slot's own files, pipes, deleted files.
+    Outside,
+}
+
+impl View {
+    /// The view of a job whose mounts stand.
+    pub fn new(spec: ViewSpec) -> Self {
+        let ViewSpec {
+            mirror,
+            root,
+            proc,
+            shared,
+        } = spec;
+        let fetches_before = mirror.fetches();
+        let (spellings, explicit, refusing) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let bases = Mutex::default();
+        Self {
+            mirror,
+            root,
+            proc,
+            shared,
+            spellings,
+            explicit,
+            bases,
+            refusing,
+            fetches_before,
+        }
+    }
+
+    /// Makes ready what a task of the job is about to use. `task` is its number in
+    /// the view's proc.
+    pub fn fault(&self, task: u32, used: &PathUse<'_>, patience: Patience) -> Result<Reply, Abandon> {
+        settle_stop(self.try_fault(Some(task), used, patience))
+    }
+
+    /// Makes ready an absolute path for a job that is about to start. Blocks.
+    pub fn prepare(&self, path: &Path, intent: Intent) -> Result<Reply, Abandon> {
+        let used = PathUse {
+            origin: Origin::Cwd,
+            path: path.as_os_str().as_bytes(),
+            follow: true,
+            intent,
+        };
+        settle_stop(self.try_fault(None, &used, Patience::Wait))
+    }
+
+    /// A task is about to rename or remove a directory or symlink, or to make a symlink,
+    /// by the system call with this number: spellings lose their meaning.
+    pub fn disturb(&self, task: u32, call: u32) {
+        self.spellings.lock().disturb(task, call);
+        self.shared.next_epoch();
+    }
+
+    /// Something was renamed: spellings have lost their meaning.
+    pub fn end_epoch(&self) {
+        self.shared.next_epoch();
+    }
+
+    /// A task made another call, so what it was doing is done.
+    pub fn came_back(&self, task: u32) {
+        self.spellings.lock().came_back(task);
+    }
+
+    /// The job set a modification time.
+    pub fn set_explicit(&self, mtime: FileTime) {
+        self.explicit.lock().insert(mtime);
+    }
+
+    /// How the client's file at a path stood when the job first changed it.
+    pub(super) fn base(&self, path: &Path) -> Option<Attr> {
+        self.bases.lock().get(path).cloned()
+    }
+
+    fn reach_file(
+        &self,
+        walk: &Walk<'_>,
+        path: &Path,
+        looks: Looks,
+        spelled: &[u8],
+        intent: Intent,
+    ) -> Result<(), Stop> {
+        match intent {
+            Intent::Stat | Intent::List | Intent::Name | Intent::Empty => Ok(()),
+            Intent::Read => walk.fill(looks),
+            Intent::Exec => walk.fill_program(path, looks, spelled),
+            Intent::Update | Intent::Change => {
+                walk.fill(looks)?;
+                // Copied up by then, it is the job's own and not the mirror's.
+                if let Some(attr) = self.mirror.attr_of(looks.ino) {
+                    self.bases.lock().entry(path.to_path_buf()).or_insert(attr);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the job set this modification time itself.
+    pub fn is_explicit(&self, mtime: FileTime) -> bool {
+        self.explicit.lock().contains(&mtime)
+    }
+
+    /// Whether the program that a task executes is one that does not bear preloading.
+    pub fn refuses_preload(&self, task: u32) -> bool {
+        self.refusing.lock().contains(&task)
+    }
+
+    pub(super) fn set_refuses_preload(&self, task: u32, refuses: bool) {
+        let mut refusing = self.refusing.lock();
+        if refuses {
+            refusing.insert(task);
+        } else {
+            refusing.remove(&task);
+        }
+    }
+
+    /// Directories completed and files filled since this view began, for whichever job.
+    pub fn fetches(&self) -> u64 {
+        self.mirror.fetches() - self.fetches_before
+    }
+
+    /// A proc file system that shows the job's processes by the worker's numbers.
+    pub fn proc(&self) -> &OwnedFd {
+        &self.proc
+    }
+
+    /// Whether the kernel lets a job rename a directory that the client has, which needs
+    /// the `trusted` attributes of the real root user (overlayfs, `redirect_dir`).
+    pub fn moves_directories(&self) -> bool {
+        self.mirror.keeps_owners()
+    }
+
+    /// The memory that the job's shim sees.
+    pub fn shared(&self) -> &Arc<SharedMap> {
+        &self.shared
+    }
+
+    /// The client's tree below.
+    pub fn mirror(&self) -> &Arc<Mirror> {
+        &self.mirror
+    }
+
+    /// What the job used, in order of first use. Only after its last process has ended.
+    pub fn trace(&self) -> Vec<TraceItem> {
+        let item = |(access, path): (Access, &[u8])| {
+            let path = PathBuf::from(OsString::from_vec(path.to_vec()));
+            let known = (access == Access::Read)
+                .then(|| self.mirror.lookup(&path).ok().flatten())
+                .flatten();
+            let hash = known.and_then(|known| match known.attr.node {
+                Node::File { hash, .. } => hash,
+                _ => None,
+            });
+            TraceItem {
+                access: access as u8,
+                path,
+                hash,
+            }
+        };
+        self.shared.trace_records().map(item).collect()
+    }
+
+    fn try_fault(&self, task: Option<u32>, used: &PathUse<'_>, patience: Patience) -> Result<Reply, Stop> {
+        let walk = Walk::new(self, task, patience);
+        let Some(spelled) = absolute(&walk, used) else {
+            return Ok(Reply::Ready(Standing::Outside));
+        };
+        if let Some(standing) = self.answered(&spelled, used) {
+            return Ok(Reply::Ready(standing));
+        }
+        let epoch = self.learning_epoch();
+        let walked = walk.locate(&spelled, used.follow)?;
+        let (standing, access) = match &walked {
+            Walked::Outside => return Ok(Reply::Ready(Standing::Outside)),
+            Walked::Missing | Walked::Blocked => (Standing::Missing, missing(used.intent)),
+            Walked::Dir(path) => (
+                self.reach_dir(&walk, path, &spelled, used.intent)?,
+                found_dir(used.intent),
+            ),
+            Walked::Symlink => (Standing::Symlink, found(used.intent)),
+            Walked::File(path, looks) => {
+                self.reach_file(&walk, path, *looks, &spelled, used.intent)?;
+                (Standing::File, found(used.intent))
+            }
+        };
+        if used.intent == Intent::Update && standing == Standing::File {
+            self.record(Access::Read, &spelled);
+        }
+        self.record(access, &spelled);
+        if let Some(epoch) = epoch.filter(|_| !walk.magic.get() && !through_own(&spelled)) {
+            if walk.linked.get() && !matches!(walked, Walked::Blocked) {
+                self.learn_link(epoch, &spelled);
+            }
+            self.learn_answer(epoch, &spelled, used, standing);
+        }
+        Ok(Reply::Ready(standing))
+    }
+
+    fn reach_dir(&self, walk: &Walk<'_>, path: &Path, spelled: &[u8], intent: Intent) -> Result<Standing, Stop> {
+        if matches!(intent, Intent::Read | Intent::List | Intent::Empty) {
+            walk.ensure(path)?;
+            walk.publish(spelled, path);
+        }
+        let below = match super::confine::handle(&self.root, path).and_then(super::confine::stat) {
+            Ok(stat) => path == Path::new("/") || self.mirror.dir_at(stat.stx_ino).is_some(),
+            Err(_) => false,
+        };
+        Ok(Standing::Dir { below })
+    }
+
+    /// When the log is full, the shim leaves the recording to the guard, and the job's
+    /// record is known to be cut off (`Shared::trace_overflow`).
+    pub(super) fn record(&self, access: Access, spelled: &[u8]) {
+        self.shared.trace(access, &[spelled]);
+    }
+}
+
+pub(super) fn settle_stop(outcome: Result<Reply, Stop>) -> Result<Reply, Abandon> {
+    match outcome {
+        Ok(reply) => Ok(reply),
+        Err(Stop::NeedsFetch) => Ok(Reply::NeedsFetch),
+        Err(Stop::Trouble(Trouble::Errno(errno))) => Ok(Reply::Errno(errno)),
+        Err(Stop::Trouble(Trouble::Abandon(abandon))) => Err(abandon),
+    }
+}
+
+fn found(intent: Intent) -> Access {
+    match intent {
+        Intent::Stat | Intent::List => Access::Stat,
+        Intent::Read | Intent::Exec => Access::Read,
+        Intent::Update | Intent::Change | Intent::Name | Intent::Empty => Access::Write,
+    }
+}
+
+fn found_dir(intent: Intent) -> Access {
+    if matches!(intent, Intent::Read | Intent::List) {
+        Access::Listed
+    } else {
+        found(intent)
+    }
+}
+
+fn missing(intent: Intent) -> Access {
+    match found(intent) {
+        Access::Write => Access::Write,
+        _ => Access::Missing,
+    }
+}

@@ -1,0 +1,140 @@
+//! A directory of this machine in the role of the client. Serves tests and self-tests;
+//! a worker's views never have a directory of their host.
+
+use super::files::{Files, FilesError, OpenedFile};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::fs::{self, File, Metadata};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use termite_types::{Attr, BlobHash, Entry, FileTime, Listing, Node};
+
+/// Bytes that an answer to `open` carries.
+const HEAD: usize = 256 << 10;
+
+/// Serves the tree below a directory as if that were the client's root.
+pub struct LocalFiles {
+    root: PathBuf,
+    blobs: Mutex<HashMap<BlobHash, PathBuf>>,
+    asked: AtomicU64,
+}
+
+impl LocalFiles {
+    /// Serves the tree below `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            blobs: Mutex::default(),
+            asked: AtomicU64::new(0),
+        }
+    }
+
+    /// How many questions it answered.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    fn locate(&self, path: &Path) -> Result<PathBuf, FilesError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let names = path.components().filter_map(|part| match part {
+            Component::Normal(name) => Some(name),
+            _ => None,
+        });
+        Ok(names.fold(self.root.clone(), |at, name| at.join(name)))
+    }
+}
+
+impl Files for LocalFiles {
+    fn read_dir(&self, path: &Path) -> Result<Listing, FilesError> {
+        let at = self.locate(path)?;
+        let own = fs::symlink_metadata(&at)?;
+        if !own.is_dir() {
+            return Err(FilesError::Errno(libc::ENOTDIR));
+        }
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&at)? {
+            let entry = entry?;
+            // A name may go between the listing and the look at it.
+            let Ok(meta) = fs::symlink_metadata(entry.path()) else {
+                continue;
+            };
+            if let Some(attr) = attr_of(&entry.path(), &meta)? {
+                entries.push(Entry {
+                    name: entry.file_name(),
+                    attr,
+                });
+            }
+        }
+        let attr = attr_of(&at, &own)?.ok_or(FilesError::Errno(libc::ENOTDIR))?;
+        Ok(Listing { attr, entries })
+    }
+
+    fn open(&self, path: &Path) -> Result<OpenedFile, FilesError> {
+        let at = self.locate(path)?;
+        let meta = fs::symlink_metadata(&at)?;
+        if !meta.is_file() {
+            return Err(FilesError::Errno(if meta.is_dir() {
+                libc::EISDIR
+            } else {
+                libc::ELOOP
+            }));
+        }
+        let content = fs::read(&at)?;
+        let hash = BlobHash(*blake3::hash(&content).as_bytes());
+        self.blobs.lock().insert(hash, at.clone());
+        let mut attr = attr_of(&at, &meta)?.ok_or(FilesError::Errno(libc::ENOENT))?;
+        attr.node = Node::File {
+            size: content.len() as u64,
+            hash: Some(hash),
+        };
+        Ok(OpenedFile {
+            attr,
+            head: content[..content.len().min(HEAD)].to_vec(),
+        })
+    }
+
+    fn read(&self, hash: &BlobHash, offset: u64, len: u32) -> Result<Vec<u8>, FilesError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let at = self.blobs.lock().get(hash).cloned();
+        let file = File::open(at.ok_or_else(|| FilesError::Lost(format!("nobody opened {hash}")))?)?;
+        let mut bytes = vec![0; len as usize];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match file.read_at(&mut bytes[filled..], offset + filled as u64)? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+}
+
+/// `None` for what a view does not hold: devices, FIFOs, sockets.
+fn attr_of(path: &Path, meta: &Metadata) -> Result<Option<Attr>, FilesError> {
+    let node = if meta.is_dir() {
+        Node::Dir
+    } else if meta.is_file() {
+        Node::File {
+            size: meta.len(),
+            hash: None,
+        }
+    } else if meta.is_symlink() {
+        Node::Symlink {
+            target: fs::read_link(path)?,
+        }
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(Attr {
+        mode: meta.mode() & 0o7777,
+        uid: meta.uid(),
+        gid: meta.gid(),
+        mtime: FileTime {
+            sec: meta.mtime(),
+            nsec: meta.mtime_nsec() as u32,
+        },
+        node,
+    }))
+}

@@ -1,0 +1,45 @@
+//! The one place that maps memory: a slot's shared memory, and outputs to be hashed.
+//! Knows nothing of what is in them.
+
+use memmap2::{Mmap, MmapOptions, MmapRaw};
+use std::io;
+use std::ops::Deref;
+use std::os::fd::BorrowedFd;
+use termite_abi::Shared;
+
+/// A mapped [`Shared`], alive as long as this is.
+pub struct SharedMap(MmapRaw);
+
+impl SharedMap {
+    /// Maps the shared file of a slot and grows it to the right size. Its header is the
+    /// caller's to make (`Shared::init`).
+    pub fn new(file: BorrowedFd<'_>) -> io::Result<Self> {
+        rustix::fs::ftruncate(file, size_of::<Shared>() as u64)?;
+        let map = MmapOptions::new().len(size_of::<Shared>()).map_raw(&file)?;
+        Ok(Self(map))
+    }
+}
+
+impl Deref for SharedMap {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        // SAFETY: the mapping is page-aligned, as long as `Shared`, lives as long as
+        // `self`, and every bit pattern is a valid `Shared`, whose fields are atomics or
+        // guarded by its own contract. The file is workerd's and is never shortened.
+        unsafe { &*self.0.as_ptr().cast::<Shared>() }
+    }
+}
+
+/// Calls `look` with the bytes of a finished job's file.
+pub(super) fn with_bytes<T>(file: BorrowedFd<'_>, look: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+    // A file of no bytes cannot be mapped.
+    if rustix::fs::fstat(file)?.st_size == 0 {
+        return Ok(look(&[]));
+    }
+    // SAFETY: the file is in the upper directory of a job whose processes have all ended,
+    // or is a filled file of the mirror, which nobody writes to; the store is reachable
+    // by workerd alone. So the bytes stay as they are while `look` has them.
+    let map = unsafe { Mmap::map(&file)? };
+    Ok(look(&map))
+}

@@ -1,0 +1,287 @@
+//! Completing directories: one thread lists, the others wait; what is there already is
+//! kept where it is still right. Knows nothing of jobs.
+
+use super::place::{Workplace, names_in};
+use super::tables::{Fill, Names};
+use super::{Known, Mirror, OWN_NAMES};
+use crate::view::files::FilesError;
+use crate::view::trouble::Trouble;
+use rustix::fd::AsFd;
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use termite_types::{Attr, Listing, Node};
+
+impl Mirror {
+    /// The directory with this inode number, and whether all of its names are there.
+    /// `None`: it is none of the mirror's.
+    pub(in crate::view) fn dir_at(&self, ino: u64) -> Option<(Arc<Path>, bool)> {
+        let tables = self.tables.lock();
+        let path = tables.dir_path(ino)?;
+        let complete = tables.dirs.get(path).is_some_and(|dir| dir.names == Names::Complete);
+        Some((path.clone(), complete))
+    }
+
+    /// The inode number of the mirror's own root.
+    pub(in crate::view) fn root_ino(&self) -> u64 {
+        self.tables.lock().root()
+    }
+
+    /// Brings all names of a directory that the mirror has. Blocks.
+    pub(in crate::view) fn complete(&self, path: &Path) -> Result<(), Trouble> {
+        while self.claim_listing(path)? {
+            self.count_fetch();
+            let done = match self.files.read_dir(path) {
+                Ok(listing) => self
+                    .reconcile(path, &listing)
+                    .map_err(|errno| Trouble::from_store(errno, path)),
+                Err(FilesError::Errno(libc::EACCES)) => self.close_dir(path),
+                Err(error) => Err(Trouble::from_client(error, path)),
+            };
+            self.end_listing(path, done.is_ok());
+            if let Err(Trouble::Errno(libc::ENOENT | libc::ENOTDIR)) = done {
+                self.drop_vanished(path)?;
+            }
+            done?;
+        }
+        Ok(())
+    }
+
+    /// True: it is this thread's to list. False: it is complete.
+    fn claim_listing(&self, path: &Path) -> Result<bool, Trouble> {
+        let mut tables = self.tables.lock();
+        loop {
+            let dir = tables.dirs.get_mut(path).ok_or(Trouble::Errno(libc::ENOENT))?;
+            match dir.names {
+                Names::Complete => return Ok(false),
+                Names::Listing { .. } => self.settled.wait(&mut tables),
+                Names::Partial => {
+                    dir.names = Names::Listing { again: false };
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    fn end_listing(&self, path: &Path, listed: bool) {
+        let mut tables = self.tables.lock();
+        if let Some(dir) = tables.dirs.get_mut(path) {
+            let trusted = listed && dir.names == Names::Listing { again: false };
+            dir.names = if trusted { Names::Complete } else { Names::Partial };
+        }
+        self.settled.notify_all();
+    }
+
+    /// The client's user may not list it, so nobody here may look into it.
+    fn close_dir(&self, path: &Path) -> Result<(), Trouble> {
+        let closed = match self.open_dir(path) {
+            Ok(Some(dir)) => rustix::fs::fchmod(dir, Mode::empty()),
+            Ok(None) => Ok(()),
+            Err(errno) => Err(errno),
+        };
+        closed.map_err(|errno| Trouble::from_store(errno, path))
+    }
+
+    /// The client has no such directory any more.
+    pub(super) fn drop_vanished(&self, path: &Path) -> Result<(), Trouble> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok(());
+        };
+        let _turn = self.naming.lock();
+        let dropped = match self.workplace(parent) {
+            Ok(Some(dir)) => self.remove(&dir, name),
+            Ok(None) => Ok(()),
+            Err(errno) => Err(errno),
+        };
+        dropped.map_err(|errno| Trouble::from_store(errno, path))
+    }
+
+    /// A directory of the mirror to change names in. `None`: it has no such directory.
+    pub(super) fn workplace(&self, path: &Path) -> Result<Option<Workplace>, Errno> {
+        let Some(path) = self.tables.lock().interned(path) else {
+            return Ok(None);
+        };
+        Ok(self.open_dir(&path)?.map(|fd| Workplace { path, fd }))
+    }
+
+    /// Makes the mirror's directory equal to the listing. Names are made in reverse,
+    /// because tmpfs lists the newest first.
+    fn reconcile(&self, path: &Path, listing: &Listing) -> Result<(), Errno> {
+        let _turn = self.naming.lock();
+        let Some(dir) = self.workplace(path)? else {
+            return Ok(());
+        };
+        let own = |name: &OsStr| path == Path::new("/") && OWN_NAMES.iter().any(|own| name == *own);
+        let mut stale: HashSet<_> = names_in(dir.fd.as_fd())?
+            .into_iter()
+            .filter(|name| !own(name))
+            .collect();
+        for entry in listing.entries.iter().rev().filter(|entry| !own(&entry.name)) {
+            if stale.remove(&entry.name) {
+                self.settle(&dir, &entry.name, &entry.attr, Heard::Listed)?;
+            } else {
+                self.make(&dir, &entry.name, &entry.attr)?;
+            }
+        }
+        for name in stale {
+            self.remove(&dir, &name)?;
+        }
+        self.dress_dir(&dir, &listing.attr)
+    }
+
+    /// Gives an open directory its attributes, after its names, which changed its time.
+    fn dress_dir(&self, dir: &Workplace, attr: &Attr) -> Result<(), Errno> {
+        self.dress(dir.fd.as_fd(), OsStr::new("."), attr)?;
+        if let Some(known) = self.tables.lock().dirs.get_mut(&dir.path) {
+            known.attr = attr.clone();
+        }
+        Ok(())
+    }
+
+    /// Makes a name that may be there already stand as told, keeping what it holds where
+    /// that is still the client's.
+    pub(super) fn settle(&self, dir: &Workplace, name: &OsStr, attr: &Attr, heard: Heard) -> Result<(), Errno> {
+        let Some(known) = self.known_at_rest(dir, name)? else {
+            self.remove(dir, name)?;
+            return self.make(dir, name, attr);
+        };
+        match (&known.attr.node, &attr.node) {
+            (Node::File { .. }, Node::File { .. }) => self.settle_file(dir, name, &known, attr, heard),
+            (Node::Dir, Node::Dir) => {
+                if !self.same_looks(&known.attr, attr) {
+                    self.dress(dir.fd.as_fd(), name, attr)?;
+                }
+                self.retell_dir(&dir.child(name), attr);
+                Ok(())
+            }
+            (Node::Symlink { target: old }, Node::Symlink { target }) if old == target => {
+                if self.same_looks(&known.attr, attr) {
+                    Ok(())
+                } else {
+                    self.dress(dir.fd.as_fd(), name, attr)
+                }
+            }
+            _ => {
+                self.remove(dir, name)?;
+                self.make(dir, name, attr)
+            }
+        }
+    }
+
+    /// Takes note of a directory's attributes as its parent's listing gives them. Another
+    /// time tells of other names, or of another directory by the same name.
+    fn retell_dir(&self, path: &Path, attr: &Attr) {
+        let mut tables = self.tables.lock();
+        let Some(known) = tables.dirs.get_mut(path) else { return };
+        let differs = known.attr.mtime != attr.mtime;
+        known.attr = attr.clone();
+        if differs {
+            tables.doubt_dir(path);
+        }
+    }
+
+    fn settle_file(
+        &self,
+        dir: &Workplace,
+        name: &OsStr,
+        known: &Known,
+        attr: &Attr,
+        heard: Heard,
+    ) -> Result<(), Errno> {
+        let same = same_content(&known.attr, attr, heard);
+        if known.fill != Fill::Filled {
+            let unchanged = same && self.same_looks(&known.attr, attr) && known.attr.node == attr.node;
+            return if unchanged {
+                Ok(())
+            } else {
+                self.remake_placeholder(dir, name, known.ino, attr)
+            };
+        }
+        if !same {
+            self.tables.lock().forget_file(known.ino);
+            return self.make_over(dir, name, attr);
+        }
+        if !self.same_looks(&known.attr, attr) {
+            self.dress(dir.fd.as_fd(), name, attr)?;
+            self.tables.lock().set_attr(
+                known.ino,
+                Attr {
+                    node: known.attr.node.clone(),
+                    ..attr.clone()
+                },
+            );
+        }
+        Ok(())
+    }
+
+    /// How a name stands once no thread is filling it.
+    pub(super) fn known_at_rest(&self, dir: &Workplace, name: &OsStr) -> Result<Option<Known>, Errno> {
+        let Some(known) = self.known(dir, name)? else {
+            return Ok(None);
+        };
+        if known.fill != Fill::Filling {
+            return Ok(Some(known));
+        }
+        let mut tables = self.tables.lock();
+        while tables.file(known.ino).is_some_and(|file| file.fill == Fill::Filling) {
+            self.settled.wait(&mut tables);
+        }
+        drop(tables);
+        self.known(dir, name)
+    }
+
+    /// Whether mode, time and (where the mirror has it) owner are equal.
+    pub(super) fn same_looks(&self, a: &Attr, b: &Attr) -> bool {
+        a.mode == b.mode && a.mtime == b.mtime && self.owner(a) == self.owner(b)
+    }
+
+    /// How a client path stands in the mirror, as far as its directory is known.
+    pub(in crate::view) fn lookup(&self, path: &Path) -> Result<Option<Known>, Errno> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok(None);
+        };
+        match self.workplace(parent)? {
+            Some(dir) => self.known_at_rest(&dir, name),
+            None => Ok(None),
+        }
+    }
+
+    /// The names that a directory of the mirror holds, completed first.
+    pub(in crate::view) fn names(&self, path: &Path) -> Result<Vec<PathBuf>, Trouble> {
+        self.complete(path)?;
+        let names = match self.open_dir(path) {
+            Ok(Some(dir)) => names_in(dir.as_fd()),
+            Ok(None) => Ok(Vec::new()),
+            Err(errno) => Err(errno),
+        };
+        Ok(names
+            .map_err(|errno| Trouble::from_store(errno, path))?
+            .into_iter()
+            .map(PathBuf::from)
+            .collect())
+    }
+}
+
+/// How it is known that a name stands like this.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Heard {
+    /// It is in the listing of its directory.
+    Listed,
+    /// It was named as changed.
+    Named,
+}
+
+/// Whether two descriptions are of the same content: by hash where both know it, else by
+/// size and time, which do not tell two writes within one tick of a clock apart.
+fn same_content(a: &Attr, b: &Attr, heard: Heard) -> bool {
+    match (&a.node, &b.node) {
+        (Node::File { hash: Some(a), .. }, Node::File { hash: Some(b), .. }) => a == b,
+        (Node::File { size: x, .. }, Node::File { size: y, .. }) => {
+            x == y && (*x == 0 || a.mtime == b.mtime && heard == Heard::Listed)
+        }
+        _ => false,
+    }
+}

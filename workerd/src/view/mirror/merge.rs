@@ -1,0 +1,141 @@
+//! Moving the committed outputs of a job from its upper directory into the mirror, so that
+//! the next job has them for nothing. Knows nothing of the commit itself.
+
+use super::Mirror;
+use super::complete::Heard;
+use super::fill::copy;
+use super::place::Workplace;
+use super::tables::{Fill, Names};
+use crate::view::confine;
+use crate::view::outputs::Outputs;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+use termite_types::{Attr, BlobHash, Node, Update};
+
+/// What overlayfs notes on a copied-up file, by mount with and without `userxattr`.
+pub(in crate::view) const COPY_UP_NOTES: [&str; 2] = ["trusted.overlay.origin", "user.overlay.origin"];
+
+impl Mirror {
+    /// Takes in how the committed paths of a job stand on the client. Content that the
+    /// upper directory still holds is moved out of it; what it does not hold becomes a
+    /// placeholder. The job's overlay must be gone.
+    pub fn merge(&self, outputs: &Outputs, updates: &[Update]) -> io::Result<()> {
+        let _turn = self.naming.lock();
+        updates
+            .iter()
+            .try_for_each(|update| Ok(self.merge_one(outputs, update)?))
+    }
+
+    fn merge_one(&self, outputs: &Outputs, update: &Update) -> Result<(), Errno> {
+        let Some((dir, name)) = self.place_of(&update.path)? else {
+            return Ok(());
+        };
+        match &update.attr {
+            Some(attr) if attr.is_dir() => self.merge_dir(&dir, name, attr),
+            Some(Attr {
+                node: Node::File { size, hash: Some(hash) },
+                ..
+            }) if *size > 0 => {
+                let attr = update.attr.as_ref().ok_or(Errno::INVAL)?;
+                let moved = match outputs.upper_file(&update.path, hash) {
+                    Some(path) => self.adopt(outputs, path, &dir, name, attr, hash)?,
+                    None => false,
+                };
+                if moved { Ok(()) } else { self.apply_one(update) }
+            }
+            _ => self.apply_one(update),
+        }
+    }
+
+    /// A directory that a complete one did not have was made by the job, so that the
+    /// names to come are all it holds.
+    fn merge_dir(&self, dir: &Workplace, name: &OsStr, attr: &Attr) -> Result<(), Errno> {
+        let is_new = self.known(dir, name)?.is_none_or(|known| !known.attr.is_dir()) && self.is_complete(&dir.path);
+        if !is_new && self.known(dir, name)?.is_none() {
+            return Ok(());
+        }
+        self.settle(dir, name, attr, Heard::Named)?;
+        if is_new && let Some(made) = self.tables.lock().dirs.get_mut(dir.child(name).as_path()) {
+            made.names = Names::Complete;
+        }
+        Ok(())
+    }
+
+    /// Moves an output into the tree. False: it is not there any more.
+    fn adopt(
+        &self,
+        outputs: &Outputs,
+        path: &Path,
+        dir: &Workplace,
+        name: &OsStr,
+        attr: &Attr,
+        hash: &BlobHash,
+    ) -> Result<bool, Errno> {
+        let source = match confine::file(outputs.upper(), path) {
+            Ok(source) => source,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
+            Err(errno) => return Err(errno),
+        };
+        let stat = confine::stat(&source)?;
+        if !matches!(attr.node, Node::File { size, .. } if size == stat.stx_size) {
+            return Ok(false);
+        }
+        // Holders of the old file must be rid of it, and a directory makes no room.
+        if let Some(known) = self.known_at_rest(dir, name)? {
+            if matches!(known.attr.node, Node::File { .. }) {
+                self.tables.lock().forget_file(known.ino);
+            } else {
+                self.remove(dir, name)?;
+            }
+        }
+        let (at, beside) = self.bring_beside(outputs, path, source, stat.stx_nlink > 1, stat.stx_size)?;
+        let file = at.as_fd();
+        self.dress_file(file, attr, Fill::Filled)?;
+        let ino = confine::stat(file)?.stx_ino;
+        rustix::fs::renameat(&self.nursery, &beside, &dir.fd, name)?;
+        let node = Node::File {
+            size: stat.stx_size,
+            hash: Some(*hash),
+        };
+        self.note_file(dir, name, ino, &Attr { node, ..attr.clone() }, Fill::Filled);
+        Ok(true)
+    }
+
+    /// Moves the file into the nursery. One with several names is copied: an overlay
+    /// does not tell the inode of such a lower file.
+    fn bring_beside(
+        &self,
+        outputs: &Outputs,
+        path: &Path,
+        source: OwnedFd,
+        linked: bool,
+        size: u64,
+    ) -> Result<(OwnedFd, std::ffi::OsString), Errno> {
+        let beside = self.nursery_name();
+        let (Some(parent), Some(last)) = (path.parent(), path.file_name()) else {
+            return Err(Errno::INVAL);
+        };
+        let upper_dir = confine::directory(outputs.upper(), parent)?;
+        if !linked {
+            rustix::fs::renameat(&upper_dir, last, &self.nursery, &beside)?;
+            for note in COPY_UP_NOTES {
+                match rustix::fs::fremovexattr(&source, note) {
+                    Ok(()) | Err(Errno::NODATA | Errno::PERM | Errno::NOTSUP) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+            return Ok((source, beside));
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let target = rustix::fs::openat(&self.nursery, &beside, flags, Mode::RUSR | Mode::WUSR)?;
+        if !copy(source.as_fd(), target.as_fd(), size)? {
+            return Err(Errno::IO);
+        }
+        rustix::fs::unlinkat(&upper_dir, last, AtFlags::empty())?;
+        Ok((target, beside))
+    }
+}

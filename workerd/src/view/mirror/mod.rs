@@ -1,0 +1,146 @@
+//! A client's tree as far as it is known here: the lower layer of its jobs' views.
+//!
+//! The tree itself is a directory of the store; the tables beside it say which
+//! directories are complete and which files hold their content. Both are found by inode
+//! number too, because an overlay reports a lower directory or file under its own
+//! number wherever the job moved it, and an upper one under a number that no mirror has.
+//! Layers share one file system, so numbers do not collide, and tmpfs reuses none.
+//!
+//! Knows nothing of jobs and of who asks.
+
+mod complete;
+mod fill;
+mod merge;
+mod place;
+mod tables;
+mod update;
+
+use super::confine;
+use super::files::Files;
+use parking_lot::{Condvar, Mutex};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tables::Tables;
+use termite_types::Attr;
+
+pub(super) use merge::COPY_UP_NOTES;
+pub(super) use place::{is_placeholder, names_in, seen};
+pub(super) use tables::Fill;
+
+/// Top-level names that every view has of its own: mount points that the client's tree
+/// never fills.
+pub(super) const OWN_NAMES: [&str; 3] = ["proc", "dev", "sys"];
+
+/// Whose the files of a mirror are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owners {
+    /// The client's users and groups.
+    Client,
+    /// The worker's own user, for want of the right to give files away.
+    Own,
+}
+
+impl Owners {
+    /// What a worker can do that runs as the real root user, or not.
+    pub fn of(root_user: bool) -> Self {
+        if root_user { Self::Client } else { Self::Own }
+    }
+}
+
+/// One client's tree. All of it may be used from many threads at once.
+pub struct Mirror {
+    root_path: PathBuf,
+    root: OwnedFd,
+    /// Files under construction, on the same file system, outside of the tree.
+    nursery: OwnedFd,
+    files: Arc<dyn Files>,
+    owners: Owners,
+    tables: Mutex<Tables>,
+    /// Something in the tables has ceased to be under way.
+    settled: Condvar,
+    /// Changes of names come one at a time; reads and fills do not wait for them.
+    naming: Mutex<()>,
+    fetches: AtomicU64,
+    names: AtomicU64,
+}
+
+/// How a name stands in the mirror.
+pub(super) struct Known {
+    /// As the client told, with the hash where it is known.
+    pub attr: Attr,
+    /// Inode number.
+    pub ino: u64,
+    /// For a file: whether the content is there.
+    pub fill: Fill,
+}
+
+impl Mirror {
+    /// An empty mirror in `dir`, which is made.
+    pub fn new(dir: &Path, files: Arc<dyn Files>, owners: Owners) -> io::Result<Self> {
+        let root_path = dir.join("root");
+        let mut private = std::fs::DirBuilder::new();
+        private.recursive(true).mode(0o755).create(&root_path)?;
+        let nursery = dir.join("nursery");
+        private.mode(0o700).create(&nursery)?;
+        for name in OWN_NAMES {
+            std::fs::DirBuilder::new().mode(0o755).create(root_path.join(name))?;
+        }
+        let root: OwnedFd = std::fs::File::open(&root_path)?.into();
+        let tables = Tables::new(confine::stat(&root)?.stx_ino);
+        Ok(Self {
+            root_path,
+            root,
+            nursery: std::fs::File::open(nursery)?.into(),
+            files,
+            owners,
+            tables: Mutex::new(tables),
+            settled: Condvar::new(),
+            naming: Mutex::new(()),
+            fetches: AtomicU64::new(0),
+            names: AtomicU64::new(0),
+        })
+    }
+
+    /// The directory that overlay mounts take as their lower layer.
+    pub fn root(&self) -> &Path {
+        &self.root_path
+    }
+
+    /// How many directories were listed and files fetched.
+    pub fn fetches(&self) -> u64 {
+        self.fetches.load(Ordering::Relaxed)
+    }
+
+    fn count_fetch(&self) {
+        self.fetches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The mirror's directory at a client path, to work in. `None`: there is none.
+    fn open_dir(&self, path: &Path) -> Result<Option<OwnedFd>, Errno> {
+        match confine::directory(&self.root, path) {
+            Ok(dir) => Ok(Some(dir)),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// A regular file of the mirror by client path, for reading.
+    pub(super) fn open_file(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        confine::file(&self.root, path)
+    }
+
+    /// The owner to record for a file: `None` where the mirror cannot give it away.
+    fn owner(&self, attr: &Attr) -> Option<(u32, u32)> {
+        (self.owners == Owners::Client).then_some((attr.uid, attr.gid))
+    }
+
+    /// Whether owners in the mirror are the client's.
+    pub(super) fn keeps_owners(&self) -> bool {
+        self.owners == Owners::Client
+    }
+}

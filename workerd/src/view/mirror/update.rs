@@ -1,0 +1,63 @@
+//! Taking in what changed on the client since the last dispatch. Knows nothing of how the
+//! client found out.
+
+use super::Mirror;
+use super::complete::Heard;
+use super::place::Workplace;
+use super::tables::Names;
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+use termite_types::Update;
+
+impl Mirror {
+    /// Brings the mirror to a newer snapshot. What running jobs hold open stays as it is.
+    /// Blocks while a changed file is being filled.
+    pub fn apply(&self, updates: &[Update]) -> io::Result<()> {
+        let _turn = self.naming.lock();
+        updates.iter().try_for_each(|update| Ok(self.apply_one(update)?))
+    }
+
+    /// One update, under the lock on names.
+    pub(super) fn apply_one(&self, update: &Update) -> Result<(), Errno> {
+        if update.attr.as_ref().is_some_and(termite_types::Attr::is_dir) {
+            self.tables.lock().doubt_dir(&update.path);
+        }
+        let Some((dir, name)) = self.place_of(&update.path)? else {
+            return Ok(());
+        };
+        self.tables.lock().doubt_listing(&dir.path);
+        let Some(attr) = &update.attr else {
+            return self.remove(&dir, name);
+        };
+        if self.known(&dir, name)?.is_some() {
+            return self.settle(&dir, name, attr, Heard::Named);
+        }
+        // Names of a directory that is not complete come with its listing.
+        if self.is_complete(&dir.path) {
+            self.settle(&dir, name, attr, Heard::Named)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The mirror's directory that a path is in, if it has that, and the last name.
+    pub(super) fn place_of<'a>(&self, path: &'a Path) -> Result<Option<(Workplace, &'a OsStr)>, Errno> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok(None);
+        };
+        if parent == Path::new("/") && super::OWN_NAMES.iter().any(|own| name == *own) {
+            return Ok(None);
+        }
+        Ok(self.workplace(parent)?.map(|dir| (dir, name)))
+    }
+
+    pub(super) fn is_complete(&self, path: &Path) -> bool {
+        self.tables
+            .lock()
+            .dirs
+            .get(path)
+            .is_some_and(|dir| dir.names == Names::Complete)
+    }
+}

@@ -1,0 +1,34 @@
+//! The file tree that a job sees: the client's tree, held in RAM, filled on demand.
+//!
+//! A [`Mirror`] is a client's tree as far as it is known here, the lower layer of
+//! every overlay mount of that client's jobs. A [`View`] is one job's tree over it; the
+//! front ends of faults (guard, FUSE) call [`View::fault`]. [`harvest`] tells what the
+//! job left in its upper layer.
+//!
+//! Nothing here knows of system calls, connections, slots or mounts.
+
+mod confine;
+mod elf;
+mod exec;
+mod fault;
+mod files;
+mod harvest;
+mod local;
+mod mapped;
+mod mirror;
+mod moving;
+mod outputs;
+mod spelling;
+mod trouble;
+mod walk;
+
+pub use fault::{Intent, Origin, PathUse, Patience, Reply, Standing, View, ViewSpec};
+pub use files::{Files, FilesError, OpenedFile};
+pub use harvest::{HarvestError, INLINE_MAX, harvest};
+pub use local::LocalFiles;
+pub use mapped::SharedMap;
+pub use mirror::{Mirror, Owners};
+pub use outputs::{Harvest, Outputs};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! Renaming a directory that the client has, where the kernel will not (EXDEV: overlayfs
+//! without `redirect_dir`, which an ordinary user cannot have): its files are renamed one
+//! by one into a new directory.
+//!
+//! Knows the job's tree by the same walk as everything else; knows no notification.
+
+use super::confine::{self, is_dir};
+use super::fault::{PathUse, Reply, Standing, View};
+use super::mirror::names_in;
+use super::spelling::absolute;
+use super::trouble::Trouble;
+use super::walk::{Looks, Stop, Walk, Walked};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, Mode, RenameFlags, Statx, Timespec, Timestamps};
+use rustix::io::Errno;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use termite_types::{Abandon, FileTime};
+
+/// A place for a name in the job's tree.
+struct Place {
+    dir: OwnedFd,
+    name: OsString,
+    path: PathBuf,
+    /// It was spelled with a final slash, which only a directory bears.
+    slashed: bool,
+}
+
+impl View {
+    /// Renames for a task, as `renameat2(2)` would. `Ready`: the kernel has to say what is
+    /// wrong. `Errno`: the call ends with this, 0 being success. Blocks.
+    pub fn rename_dir(
+        &self,
+        task: u32,
+        from: &PathUse<'_>,
+        to: &PathUse<'_>,
+        flags: RenameFlags,
+    ) -> Result<Reply, Abandon> {
+        let walk = Walk::new(self, Some(task), super::Patience::Wait);
+        super::fault::settle_stop(self.try_rename(&walk, from, to, flags))
+    }
+
+    fn try_rename(
+        &self,
+        walk: &Walk<'_>,
+        from: &PathUse<'_>,
+        to: &PathUse<'_>,
+        flags: RenameFlags,
+    ) -> Result<Reply, Stop> {
+        let (Some(from), Some(to)) = (self.place(walk, from)?, self.place(walk, to)?) else {
+            return Ok(Reply::Ready(Standing::Missing));
+        };
+        let is_dir = confine::stat_name(&from.dir, Path::new(&from.name)).is_ok_and(|stat| is_dir(&stat));
+        if (from.slashed || to.slashed) && !is_dir {
+            return Ok(Reply::Ready(Standing::Missing));
+        }
+        let moved = match self.rename(&from, &to, flags) {
+            Err(Errno::XDEV) if flags.contains(RenameFlags::EXCHANGE) => {
+                return Err(Trouble::from(Abandon::Unsupported("exchanging directories".into())).into());
+            }
+            // A process that stands in it would stay in the old one.
+            Err(Errno::XDEV) if self.is_in_use(&from.path) => {
+                return Err(Trouble::from(Abandon::Unsupported("renaming a directory in use".into())).into());
+            }
+            Err(Errno::XDEV) => self.move_tree(walk, &from, &to),
+            Err(errno) => Err(errno.into()),
+            Ok(()) => Ok(()),
+        };
+        match moved {
+            Ok(()) => Ok(Reply::Errno(0)),
+            Err(Moving::Errno(errno)) => Ok(Reply::Errno(errno.raw_os_error())),
+            Err(Moving::Stop(stop)) => Err(stop),
+        }
+    }
+
+    /// Where a name is or would be. `None`: it names no entry of a directory that the
+    /// owner may write to.
+    fn place(&self, walk: &Walk<'_>, used: &PathUse<'_>) -> Result<Option<Place>, Stop> {
+        let Some(mut spelled) = absolute(walk, used) else {
+            return Ok(None);
+        };
+        let slashed = spelled.ends_with(b"/");
+        while spelled.len() > 1 && spelled.ends_with(b"/") {
+            spelled.pop();
+        }
+        let Some(slash) = spelled.iter().rposition(|byte| *byte == b'/') else {
+            return Ok(None);
+        };
+        let name = std::ffi::OsStr::from_bytes(&spelled[slash + 1..]).to_os_string();
+        if matches!(name.as_bytes(), b"" | b"." | b"..") {
+            return Ok(None);
+        }
+        let Walked::Dir(parent) = walk.walk(PathBuf::from("/"), &spelled[..slash], true)? else {
+            return Ok(None);
+        };
+        walk.ensure(&parent)?;
+        let Ok(dir) = confine::directory(&self.root, &parent) else {
+            return Ok(None);
+        };
+        let writable = confine::stat(&dir).is_ok_and(|stat| stat.stx_mode & 0o200 != 0);
+        let path = parent.join(&name);
+        Ok(writable.then_some(Place {
+            dir,
+            name,
+            path,
+            slashed,
+        }))
+    }
+
+    /// Whether a process of the job has the directory, or one below it, as its working
+    /// directory or open.
+    fn is_in_use(&self, dir: &Path) -> bool {
+        let names = |path: &Path| {
+            let dir = confine::directory(&self.proc, path);
+            dir.and_then(|dir| names_in(dir.as_fd())).unwrap_or_default()
+        };
+        let leads_in = |link: &Path| {
+            let target = rustix::fs::readlinkat(&self.proc, link, Vec::new());
+            target.is_ok_and(|target| Path::new(std::ffi::OsStr::from_bytes(target.as_bytes())).starts_with(dir))
+        };
+        let own_root = rustix::fs::fstat(&self.root).map(|stat| (stat.st_dev, stat.st_ino));
+        let is_of_job = |task: &Path| {
+            let root = rustix::fs::statat(&self.proc, task.join("root"), AtFlags::empty());
+            matches!((root, own_root), (Ok(root), Ok(own)) if (root.st_dev, root.st_ino) == own)
+        };
+        let tasks = names(Path::new(".")).into_iter().map(PathBuf::from);
+        let numbered = |task: &PathBuf| task.as_os_str().as_bytes().iter().all(u8::is_ascii_digit);
+        tasks.filter(numbered).filter(|task| is_of_job(task)).any(|task| {
+            let open = names(&task.join("fd"));
+            leads_in(&task.join("cwd")) || open.iter().any(|fd| leads_in(&task.join("fd").join(fd)))
+        })
+    }
+
+    fn rename(&self, from: &Place, to: &Place, flags: RenameFlags) -> Result<(), Errno> {
+        rustix::fs::renameat_with(&from.dir, &from.name, &to.dir, &to.name, flags)
+    }
+
+    fn move_tree(&self, walk: &Walk<'_>, from: &Place, to: &Place) -> Result<(), Moving> {
+        walk.ensure(&from.path)?;
+        let looks = confine::stat_name(&from.dir, Path::new(&from.name))?;
+        match rustix::fs::mkdirat(&to.dir, &to.name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let source = confine::directory(&from.dir, Path::new(&from.name))?;
+        let target = confine::directory(&to.dir, Path::new(&to.name))?;
+        // One that was there is replaced if it is empty.
+        walk.ensure(&to.path)?;
+        if !names_in(target.as_fd())?.is_empty() {
+            return Err(Errno::NOTEMPTY.into());
+        }
+        for name in names_in(source.as_fd())? {
+            let inner = Place {
+                dir: dup(&source)?,
+                path: from.path.join(&name),
+                name: name.clone(),
+                slashed: false,
+            };
+            let outer = Place {
+                dir: dup(&target)?,
+                path: to.path.join(&name),
+                name,
+                slashed: false,
+            };
+            self.move_entry(walk, &inner, &outer)?;
+        }
+        let mtime = dress(&target, &looks)?;
+        self.set_explicit(mtime);
+        Ok(rustix::fs::unlinkat(&from.dir, &from.name, AtFlags::REMOVEDIR)?)
+    }
+
+    fn move_entry(&self, walk: &Walk<'_>, from: &Place, to: &Place) -> Result<(), Moving> {
+        let looks = confine::stat_name(&from.dir, Path::new(&from.name))?;
+        if !is_dir(&looks) {
+            // Renaming copies it up.
+            walk.fill(Looks::of(&looks))?;
+        }
+        match self.rename(from, to, RenameFlags::empty()) {
+            Err(Errno::XDEV) if is_dir(&looks) => self.move_tree(walk, from, to),
+            done => Ok(done?),
+        }
+    }
+}
+
+/// Why a move stopped.
+enum Moving {
+    Errno(Errno),
+    Stop(Stop),
+}
+
+impl From<Errno> for Moving {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno)
+    }
+}
+
+impl From<Stop> for Moving {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}
+
+fn dup(fd: &OwnedFd) -> Result<OwnedFd, Errno> {
+    rustix::io::fcntl_dupfd_cloexec(fd, 3)
+}
+
+/// Mode and times of the directory that a new one stands for. Returns the modification
+/// time, which a rename leaves alone.
+fn dress(dir: &OwnedFd, looks: &Statx) -> Result<FileTime, Errno> {
+    rustix::fs::fchmod(dir, Mode::from_raw_mode(u32::from(looks.stx_mode) & 0o7777))?;
+    let time = |time: rustix::fs::StatxTimestamp| Timespec {
+        tv_sec: time.tv_sec,
+        tv_nsec: time.tv_nsec.into(),
+    };
+    let times = Timestamps {
+        last_access: time(looks.stx_atime),
+        last_modification: time(looks.stx_mtime),
+    };
+    rustix::fs::futimens(dir, &times)?;
+    Ok(FileTime {
+        sec: looks.stx_mtime.tv_sec,
+        nsec: looks.stx_mtime.tv_nsec,
+    })
+}

@@ -1,0 +1,168 @@
+//! Spellings of directories: how a job's relative paths become absolute, and which
+//! spellings are known to lead to complete directories.
+//!
+//! A spelling holds for one epoch. While a call that ends an epoch is still under way in
+//! the kernel, nothing new is learnt. Knows nothing of mirrors.
+
+use super::fault::{Intent, Origin, PathUse, Standing, View};
+use super::walk::Walk;
+use rustix::fd::OwnedFd;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+/// Kinds of use that change nothing: by intent and by whether a last symlink is followed.
+const QUIET: usize = 6;
+
+/// What one view has learnt about spellings in the current epoch.
+#[derive(Default)]
+pub(super) struct Spellings {
+    epoch: u64,
+    /// Spelled directory to the canonical one, which is complete.
+    leads: HashMap<Vec<u8>, PathBuf>,
+    /// Uses that were made ready, and so stay: whatever comes to stand at such a spelling
+    /// within the epoch is the job's own, or was filled before it was moved there.
+    answered: HashMap<Vec<u8>, [Option<Standing>; QUIET]>,
+    /// Canonical directories that need nothing more.
+    ready: HashSet<PathBuf>,
+    /// Tasks that are inside a call which ends the epoch, with its number.
+    unsettled: Vec<(u32, u32)>,
+}
+
+impl Spellings {
+    pub fn disturb(&mut self, task: u32, call: u32) {
+        self.unsettled.push((task, call));
+    }
+
+    pub fn came_back(&mut self, task: u32) {
+        self.unsettled.retain(|(other, _)| *other != task);
+    }
+
+    fn turn(&mut self, epoch: u64) {
+        if self.epoch != epoch {
+            self.leads.clear();
+            self.answered.clear();
+            self.ready.clear();
+            self.epoch = epoch;
+        }
+    }
+}
+
+impl View {
+    /// The epoch to learn in; `None` while one is ending.
+    pub(super) fn learning_epoch(&self) -> Option<u64> {
+        let mut spellings = self.spellings.lock();
+        spellings
+            .unsettled
+            .retain(|(task, call)| still_inside(&self.proc, *task, *call));
+        spellings.unsettled.is_empty().then(|| self.shared.epoch())
+    }
+
+    /// What this very use of a spelling came to before, if that still holds.
+    pub(super) fn answered(&self, spelled: &[u8], used: &PathUse<'_>) -> Option<Standing> {
+        let kind = quiet(used)?;
+        let mut spellings = self.spellings.lock();
+        spellings.turn(self.shared.epoch());
+        spellings.answered.get(spelled)?[kind]
+    }
+
+    /// Records what a use of a spelling came to.
+    pub(super) fn learn_answer(&self, epoch: u64, spelled: &[u8], used: &PathUse<'_>, standing: Standing) {
+        let Some(kind) = quiet(used).filter(|_| standing != Standing::Outside) else {
+            return;
+        };
+        let mut spellings = self.spellings.lock();
+        if self.shared.epoch() == epoch && spellings.unsettled.is_empty() {
+            spellings.turn(epoch);
+            spellings.answered.entry(spelled.to_vec()).or_default()[kind] = Some(standing);
+        }
+    }
+
+    /// Where a spelled directory leads, if that is known.
+    pub(super) fn known_lead(&self, spelled: &[u8]) -> Option<PathBuf> {
+        let mut spellings = self.spellings.lock();
+        spellings.turn(self.shared.epoch());
+        spellings.leads.get(spelled).cloned()
+    }
+
+    /// Records where a spelled directory leads, here and for the shim. `None`: there is
+    /// no such directory, and all that was looked at on the way is complete. The job may
+    /// make it yet, but only its own; so the shim need not ask again.
+    pub(super) fn learn_lead(&self, epoch: u64, spelled: &[u8], lead: Option<&Path>) {
+        self.shared.set_complete(self.shared.dir_key(&[spelled], epoch));
+        let Some(lead) = lead else { return };
+        let mut spellings = self.spellings.lock();
+        if self.shared.epoch() == epoch && spellings.unsettled.is_empty() {
+            spellings.turn(epoch);
+            spellings.leads.insert(spelled.to_vec(), lead.to_path_buf());
+        }
+    }
+
+    /// Records for the shim that all is complete that following the symlink at the end of
+    /// a spelling looks at.
+    pub(super) fn learn_link(&self, epoch: u64, spelled: &[u8]) {
+        self.shared.set_complete(self.shared.link_key(&[spelled], epoch));
+    }
+
+    pub(super) fn is_ready(&self, dir: &Path) -> bool {
+        let mut spellings = self.spellings.lock();
+        spellings.turn(self.shared.epoch());
+        spellings.ready.contains(dir)
+    }
+
+    pub(super) fn learn_ready(&self, epoch: u64, dir: &Path) {
+        let mut spellings = self.spellings.lock();
+        if self.shared.epoch() == epoch && spellings.unsettled.is_empty() {
+            spellings.turn(epoch);
+            spellings.ready.insert(dir.to_path_buf());
+        }
+    }
+}
+
+fn quiet(used: &PathUse<'_>) -> Option<usize> {
+    match used.intent {
+        Intent::Stat => Some(usize::from(used.follow)),
+        Intent::Read => Some(2 + usize::from(used.follow)),
+        Intent::List => Some(4 + usize::from(used.follow)),
+        _ => None,
+    }
+}
+
+/// The absolute spelling of a path, joined as the shim joins it. `None`: it begins or
+/// lies where no view is.
+pub(super) fn absolute(walk: &Walk<'_>, used: &PathUse<'_>) -> Option<Vec<u8>> {
+    if used.path.first() == Some(&b'/') {
+        return Some(used.path.to_vec());
+    }
+    let mut spelled = walk.link_of_task(match used.origin {
+        Origin::Cwd => None,
+        Origin::Descriptor(fd) => Some(fd),
+    })?;
+    if used.path.is_empty() {
+        return Some(spelled);
+    }
+    if spelled == b"/" {
+        spelled.clear();
+    }
+    spelled.push(b'/');
+    spelled.extend_from_slice(used.path);
+    Some(spelled)
+}
+
+/// Whether a task may still be in that system call. One that runs on a processor does
+/// not tell, so it may.
+fn still_inside(proc: &OwnedFd, task: u32, call: u32) -> bool {
+    let path = format!("{task}/syscall");
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::openat(proc, path, flags, rustix::fs::Mode::empty()) else {
+        return false;
+    };
+    let mut text = [0; 16];
+    let Ok(len) = rustix::io::read(file, &mut text) else {
+        return false;
+    };
+    let first = text[..len]
+        .split(|byte| byte.is_ascii_whitespace())
+        .next()
+        .unwrap_or_default();
+    first == b"running" || first == call.to_string().as_bytes()
+}

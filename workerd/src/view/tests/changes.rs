@@ -1,0 +1,214 @@
+//! A mirror that is told what changed is equal to the client again, whatever changed and
+//! however much of it was known before.
+
+use super::Pair;
+use crate::view::{Files, Mirror};
+use proptest::prelude::*;
+use proptest::sample::select;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use termite_types::Update;
+
+#[derive(Clone, Debug)]
+enum Act {
+    Write(PathBuf, u8),
+    MakeDir(PathBuf),
+    Link(PathBuf, PathBuf),
+    Remove(PathBuf),
+    Rename(PathBuf, PathBuf),
+    Chmod(PathBuf, u32),
+    /// The mirror lists a directory.
+    Complete(PathBuf),
+    /// The mirror fills a file.
+    Fill(PathBuf),
+    /// The mirror is told everything so far.
+    Tell,
+}
+
+fn path() -> impl Strategy<Value = PathBuf> {
+    prop::collection::vec(select(vec!["a", "b", "c"]), 1..4).prop_map(|names| names.iter().collect())
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => (path(), any::<u8>()).prop_map(|(path, byte)| Act::Write(path, byte)),
+        3 => path().prop_map(Act::MakeDir),
+        1 => (path(), path()).prop_map(|(path, target)| Act::Link(path, target)),
+        2 => path().prop_map(Act::Remove),
+        2 => (path(), path()).prop_map(|(from, to)| Act::Rename(from, to)),
+        1 => (path(), select(vec![0o600, 0o644, 0o755])).prop_map(|(path, mode)| Act::Chmod(path, mode)),
+        4 => path().prop_map(Act::Complete),
+        4 => path().prop_map(Act::Fill),
+        2 => Just(Act::Tell),
+    ]
+}
+
+/// Does it here if it can be done; returns the paths that a watching client names: the
+/// changed names and their directories.
+fn perform(pair: &Pair, act: &Act) -> Vec<PathBuf> {
+    let here = |path: &PathBuf| pair.client.path().join(path);
+    let done = match act {
+        Act::Write(path, byte) => fs::write(here(path), vec![*byte; usize::from(*byte % 7)])
+            .is_ok()
+            .then(|| vec![path]),
+        Act::MakeDir(path) => fs::create_dir(here(path)).is_ok().then(|| vec![path]),
+        Act::Link(path, target) => symlink(target, here(path)).is_ok().then(|| vec![path]),
+        Act::Remove(path) => {
+            (fs::remove_file(here(path)).is_ok() || fs::remove_dir_all(here(path)).is_ok()).then(|| vec![path])
+        }
+        Act::Rename(from, to) => fs::rename(here(from), here(to)).is_ok().then(|| vec![from, to]),
+        Act::Chmod(path, mode) => {
+            // Directories stay accessible for a test that is not run by root.
+            let mode = if here(path).is_dir() { 0o755 } else { *mode };
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            fs::set_permissions(here(path), mode).is_ok().then(|| vec![path])
+        }
+        Act::Complete(path) => {
+            look_into(&pair.mirror, path);
+            None
+        }
+        Act::Fill(path) => {
+            if let Some(parent) = path.parent() {
+                look_into(&pair.mirror, parent);
+            }
+            if let Ok(meta) = fs::symlink_metadata(pair.mirror.root().join(path)) {
+                // A file that is not what the mirror holds any more is no concern here.
+                let _ = pair.mirror.fill(meta.ino());
+            }
+            None
+        }
+        Act::Tell => None,
+    };
+    let named = done.unwrap_or_default();
+    let through = matches!(act, Act::Write(..) | Act::Chmod(..));
+    let named = named
+        .into_iter()
+        .map(|path| canonical(pair.client.path(), path, through));
+    named
+        .flat_map(|path| [path.parent().unwrap().to_path_buf(), path])
+        .collect()
+}
+
+/// Where a change really happened: symlinks on the way are followed, and the last one if
+/// the change went `through` it.
+fn canonical(root: &Path, path: &Path, through: bool) -> PathBuf {
+    let root = root.canonicalize().unwrap();
+    let whole = root.join(path);
+    let found = match through {
+        true => whole.canonicalize().unwrap(),
+        false => whole
+            .parent()
+            .unwrap()
+            .canonicalize()
+            .unwrap()
+            .join(whole.file_name().unwrap()),
+    };
+    found.strip_prefix(root).unwrap().to_path_buf()
+}
+
+/// Completes every directory down to this one, as a walk does.
+fn look_into(mirror: &Mirror, path: &Path) {
+    let whole = Path::new("/").join(path);
+    for dir in whole.ancestors().collect::<Vec<_>>().into_iter().rev() {
+        if mirror.complete(dir).is_err() {
+            return;
+        }
+    }
+}
+
+fn tell(pair: &Pair, paths: &mut Vec<PathBuf>) {
+    // The parents first, and each as it is at last: what a drained queue gives.
+    paths.sort();
+    paths.dedup();
+    let updates: Vec<_> = paths
+        .drain(..)
+        .map(|path| {
+            let path = Path::new("/").join(path);
+            let attr = match (path.parent(), path.file_name()) {
+                (Some(parent), Some(name)) => pair.files.files.read_dir(parent).ok().and_then(|listing| {
+                    listing
+                        .entries
+                        .into_iter()
+                        .find(|entry| entry.name == name)
+                        .map(|entry| entry.attr)
+                }),
+                _ => pair.files.files.read_dir(&path).ok().map(|listing| listing.attr),
+            };
+            Update {
+                path: path.components().collect(),
+                attr,
+            }
+        })
+        .collect();
+    pair.mirror.apply(&updates).unwrap();
+}
+
+/// Everything that a job could see, all of it fetched.
+fn whole(root: &Path, dir: &Path, mirror: Option<&Mirror>, found: &mut BTreeMap<PathBuf, String>) {
+    if let Some(mirror) = mirror {
+        mirror.complete(dir).unwrap();
+    }
+    let at = root.join(dir.strip_prefix("/").unwrap());
+    for entry in fs::read_dir(&at).unwrap() {
+        let entry = entry.unwrap();
+        let name = dir.join(entry.file_name());
+        if mirror.is_some() && ["/proc", "/dev", "/sys"].iter().any(|own| name == Path::new(own)) {
+            continue;
+        }
+        let meta = fs::symlink_metadata(entry.path()).unwrap();
+        let looks = format!("{:o} {}.{}", meta.mode(), meta.mtime(), meta.mtime_nsec());
+        if meta.is_dir() {
+            found.insert(name.clone(), format!("dir {:o}", meta.mode()));
+            whole(root, &name, mirror, found);
+        } else if meta.is_symlink() {
+            found.insert(
+                name,
+                format!("{looks} -> {}", fs::read_link(entry.path()).unwrap().display()),
+            );
+        } else {
+            if let Some(mirror) = mirror {
+                mirror.fill(meta.ino()).unwrap();
+            }
+            found.insert(name, format!("{looks} {:?}", fs::read(entry.path()).unwrap()));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #[test]
+    fn a_mirror_that_is_told_is_equal(acts in prop::collection::vec(act(), 1..60)) {
+        let pair = Pair::new();
+        let mut changed = Vec::new();
+        for act in &acts {
+            changed.extend(perform(&pair, act));
+            if matches!(act, Act::Tell) {
+                tell(&pair, &mut changed);
+            }
+        }
+        tell(&pair, &mut changed);
+        let (mut here, mut there) = (BTreeMap::new(), BTreeMap::new());
+        whole(pair.client.path(), Path::new("/"), None, &mut here);
+        whole(pair.mirror.root(), Path::new("/"), Some(&pair.mirror), &mut there);
+        prop_assert_eq!(there, here);
+    }
+}
+
+#[test]
+fn a_directory_moved_over_another_shows_its_own_names() {
+    let pair = Pair::new();
+    let acts = [
+        Act::MakeDir("b".into()),
+        Act::MakeDir("c".into()),
+        Act::Write("b/a".into(), 1),
+        Act::Complete("c".into()),
+        Act::Complete("b".into()),
+    ];
+    acts.iter().for_each(|act| drop(perform(&pair, act)));
+    let mut changed = perform(&pair, &Act::Rename("b".into(), "c".into()));
+    tell(&pair, &mut changed);
+    look_into(&pair.mirror, Path::new("c"));
+    assert!(pair.there("c/a").exists() && !pair.there("b").exists());
+}

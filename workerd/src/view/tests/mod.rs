@@ -1,0 +1,227 @@
+//! The mirror against a client that changes, refuses, lies or goes away. No mounts: what
+//! jobs see through an overlay is tested with the guard.
+
+mod changes;
+
+use super::mirror::{Fill, Mirror, Owners};
+use super::trouble::Trouble;
+use super::{Files, FilesError, LocalFiles, OpenedFile};
+use parking_lot::Mutex;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use termite_types::{Abandon, BlobHash, Listing};
+
+/// A client that can be made to misbehave.
+struct Client {
+    files: LocalFiles,
+    open_error: Mutex<Option<FilesError>>,
+    list_error: Mutex<Option<FilesError>>,
+    /// So many answers to `read` or `open` carry wrong bytes.
+    lies: AtomicU32,
+    listings: AtomicU32,
+    opens: AtomicU32,
+}
+
+impl Files for Client {
+    fn read_dir(&self, path: &Path) -> Result<Listing, FilesError> {
+        self.listings.fetch_add(1, Ordering::Relaxed);
+        let error = self.list_error.lock().clone();
+        error.map_or_else(|| self.files.read_dir(path), Err)
+    }
+
+    fn open(&self, path: &Path) -> Result<OpenedFile, FilesError> {
+        self.opens.fetch_add(1, Ordering::Relaxed);
+        if let Some(error) = self.open_error.lock().clone() {
+            return Err(error);
+        }
+        let mut opened = self.files.open(path)?;
+        let lies = self
+            .lies
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |lies| lies.checked_sub(1));
+        if lies.is_ok() {
+            opened.head[0] ^= 1;
+        }
+        Ok(opened)
+    }
+
+    fn read(&self, hash: &BlobHash, offset: u64, len: u32) -> Result<Vec<u8>, FilesError> {
+        self.files.read(hash, offset, len)
+    }
+}
+
+/// A client's tree and a mirror of it, side by side.
+struct Pair {
+    client: tempfile::TempDir,
+    _store: tempfile::TempDir,
+    files: Arc<Client>,
+    mirror: Arc<Mirror>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let (client, store) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let files = Arc::new(Client {
+            files: LocalFiles::new(client.path()),
+            open_error: Mutex::default(),
+            list_error: Mutex::default(),
+            lies: AtomicU32::new(0),
+            listings: AtomicU32::new(0),
+            opens: AtomicU32::new(0),
+        });
+        let owners = Owners::of(rustix::process::geteuid().is_root());
+        let mirror = Arc::new(Mirror::new(store.path(), files.clone(), owners).unwrap());
+        Self {
+            client,
+            _store: store,
+            files,
+            mirror,
+        }
+    }
+
+    fn here(&self, name: &str) -> PathBuf {
+        self.client.path().join(name)
+    }
+
+    fn there(&self, name: &str) -> PathBuf {
+        self.mirror.root().join(name)
+    }
+
+    fn ino(&self, name: &str) -> u64 {
+        fs::symlink_metadata(self.there(name)).unwrap().ino()
+    }
+
+    fn fill(&self, name: &str) -> Result<(), Trouble> {
+        self.mirror.fill(self.ino(name))
+    }
+}
+
+#[test]
+fn many_threads_ask_once() {
+    let pair = Pair::new();
+    fs::write(pair.here("file"), "content").unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| pair.mirror.complete(Path::new("/")).unwrap());
+        }
+    });
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| pair.fill("file").unwrap());
+        }
+    });
+    assert_eq!(pair.files.listings.load(Ordering::Relaxed), 1);
+    assert_eq!(pair.files.opens.load(Ordering::Relaxed), 1);
+    assert_eq!(fs::read(pair.there("file")).unwrap(), b"content");
+}
+
+#[test]
+fn a_placeholder_has_looks_and_no_content_until_it_is_filled_in_place() {
+    let pair = Pair::new();
+    let content: Vec<u8> = (0..3_000_000u32).flat_map(u32::to_le_bytes).collect();
+    fs::write(pair.here("large"), &content).unwrap();
+    fs::set_permissions(pair.here("large"), PermissionsExt::from_mode(0o440)).unwrap();
+    pair.mirror.complete(Path::new("/")).unwrap();
+    let looks = |path: PathBuf| {
+        let meta = fs::metadata(path).unwrap();
+        (meta.len(), meta.mode(), meta.mtime(), meta.mtime_nsec(), meta.uid())
+    };
+    assert_eq!(looks(pair.there("large")), looks(pair.here("large")));
+    let marked = || {
+        let meta = fs::metadata(pair.there("large")).unwrap();
+        (meta.atime(), meta.atime_nsec()) == (termite_abi::PLACEHOLDER_ATIME_SEC, termite_abi::PLACEHOLDER_ATIME_NSEC)
+    };
+    assert!(marked() && fs::metadata(pair.there("large")).unwrap().blocks() == 0);
+    let ino = pair.ino("large");
+    pair.fill("large").unwrap();
+    assert!(!marked() && pair.ino("large") == ino);
+    assert!(fs::read(pair.there("large")).unwrap() == content);
+    assert_eq!(looks(pair.there("large")), looks(pair.here("large")));
+}
+
+#[test]
+fn content_is_copied_where_it_is_here_already() {
+    let pair = Pair::new();
+    fs::write(pair.here("one"), "content").unwrap();
+    fs::write(pair.here("two"), "content").unwrap();
+    pair.mirror.complete(Path::new("/")).unwrap();
+    pair.fill("one").unwrap();
+    pair.fill("two").unwrap();
+    assert_eq!(fs::read(pair.there("two")).unwrap(), b"content");
+    assert_ne!(pair.ino("one"), pair.ino("two"));
+}
+
+#[test]
+fn wrong_bytes_are_asked_for_once_more_and_never_shown() {
+    let pair = Pair::new();
+    fs::write(pair.here("file"), "content").unwrap();
+    pair.mirror.complete(Path::new("/")).unwrap();
+    pair.files.lies.store(2, Ordering::Relaxed);
+    assert!(matches!(pair.fill("file"), Err(Trouble::Abandon(Abandon::Files(_)))));
+    assert_eq!(pair.mirror.fill_state(pair.ino("file")), Some(Fill::Placeholder));
+    pair.files.lies.store(1, Ordering::Relaxed);
+    pair.fill("file").unwrap();
+    assert_eq!(fs::read(pair.there("file")).unwrap(), b"content");
+}
+
+#[test]
+fn refusals_are_told_apart() {
+    let pair = Pair::new();
+    fs::create_dir(pair.here("dir")).unwrap();
+    fs::write(pair.here("file"), "content").unwrap();
+    pair.mirror.complete(Path::new("/")).unwrap();
+    let fill = |error| {
+        *pair.files.open_error.lock() = Some(error);
+        pair.fill("file")
+    };
+    assert_eq!(fill(FilesError::Errno(libc::EACCES)), Err(Trouble::Errno(libc::EACCES)));
+    assert_eq!(
+        fill(FilesError::Denied),
+        Err(Trouble::Abandon(Abandon::Denied("/file".into())))
+    );
+    assert!(matches!(
+        fill(FilesError::Lost("gone".into())),
+        Err(Trouble::Abandon(Abandon::Files(_)))
+    ));
+    *pair.files.open_error.lock() = None;
+    pair.fill("file").unwrap();
+
+    let complete = |error| {
+        *pair.files.list_error.lock() = Some(error);
+        pair.mirror.complete(Path::new("/dir"))
+    };
+    assert_eq!(
+        complete(FilesError::Denied),
+        Err(Trouble::Abandon(Abandon::Denied("/dir".into())))
+    );
+    assert_eq!(complete(FilesError::Errno(libc::EACCES)), Ok(()));
+    assert_eq!(
+        fs::metadata(pair.there("dir")).unwrap().mode() & 0o777,
+        0,
+        "nobody may look into it here either"
+    );
+}
+
+#[test]
+fn what_the_client_lost_is_gone_here() {
+    let pair = Pair::new();
+    fs::create_dir(pair.here("dir")).unwrap();
+    fs::write(pair.here("file"), "content").unwrap();
+    pair.mirror.complete(Path::new("/")).unwrap();
+    let file = pair.ino("file");
+    fs::remove_file(pair.here("file")).unwrap();
+    fs::remove_dir(pair.here("dir")).unwrap();
+    assert_eq!(pair.mirror.fill(file), Err(Trouble::Errno(libc::ENOENT)));
+    assert_eq!(
+        pair.mirror.fill(file),
+        Err(Trouble::Errno(libc::ENOENT)),
+        "a job may hold it yet"
+    );
+    assert_eq!(
+        pair.mirror.complete(Path::new("/dir")),
+        Err(Trouble::Errno(libc::ENOENT))
+    );
+    assert!(!pair.there("file").exists() && !pair.there("dir").exists());
+}

@@ -1,0 +1,377 @@
+//! Walking a path through a job's tree as the kernel will, component by component, with
+//! each directory completed before anything looks into it.
+//!
+//! Whatever stands behind a directory of the job's tree is found by its inode number, so
+//! that a directory which the job moved is still completed from where the client has it.
+//! Knows nothing of system calls.
+
+use super::confine::{self, is_dir, is_symlink};
+use super::fault::{Patience, View};
+use super::mirror::{Fill, OWN_NAMES, is_placeholder};
+use super::trouble::Trouble;
+use rustix::fs::Statx;
+use rustix::io::Errno;
+use std::cell::Cell;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// As many symlinks as the kernel follows in one path (`MAXSYMLINKS`).
+const MAX_LINKS: u32 = 40;
+
+/// Why a walk ended early.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The client must be asked, and there is no patience.
+    NeedsFetch,
+    /// The call cannot go on.
+    Trouble(Trouble),
+}
+
+impl From<Trouble> for Stop {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+/// Where a walk ended. Paths are canonical in the job's tree.
+#[derive(Debug)]
+pub(super) enum Walked {
+    /// At a directory.
+    Dir(PathBuf),
+    /// At something that is neither directory nor symlink.
+    File(PathBuf, Looks),
+    /// At a symlink that is not to be followed.
+    Symlink,
+    /// At a name that is not there.
+    Missing,
+    /// At something that the kernel will refuse in its own words.
+    Blocked,
+    /// In the slot's own files.
+    Outside,
+}
+
+/// What matters of a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Looks {
+    pub ino: u64,
+    /// It is marked as a placeholder.
+    waits: bool,
+    /// Somebody may execute it.
+    pub runs: bool,
+}
+
+impl Looks {
+    pub fn of(stat: &Statx) -> Self {
+        Self {
+            ino: stat.stx_ino,
+            waits: is_placeholder(stat),
+            runs: stat.stx_mode & 0o111 != 0,
+        }
+    }
+}
+
+/// One walk for one task.
+pub(super) struct Walk<'v> {
+    pub view: &'v View,
+    pub task: Option<u32>,
+    pub patience: Patience,
+    /// The last walk of [`Walk::locate`] went through a symlink.
+    pub linked: Cell<bool>,
+    /// It went through a magic link, which leads each task elsewhere: nothing is learnt.
+    pub magic: Cell<bool>,
+}
+
+impl<'v> Walk<'v> {
+    /// A walk that begins.
+    pub fn new(view: &'v View, task: Option<u32>, patience: Patience) -> Self {
+        Self {
+            view,
+            task,
+            patience,
+            linked: Cell::new(false),
+            magic: Cell::new(false),
+        }
+    }
+
+    /// Where an absolute spelling leads.
+    pub fn locate(&self, spelled: &[u8], follow: bool) -> Result<Walked, Stop> {
+        let (dir, name) = match spelled.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => (&spelled[..slash], &spelled[slash + 1..]),
+            None => return Ok(Walked::Blocked),
+        };
+        if matches!(name, b"" | b"." | b"..") {
+            return self.walk(PathBuf::from("/"), spelled, true);
+        }
+        let lead = self.lead(dir)?;
+        self.linked.set(false);
+        match lead {
+            Lead::To(dir) => self.walk(dir, name, follow),
+            Lead::Nowhere => Ok(Walked::Missing),
+            Lead::Outside => self.walk(PathBuf::from("/"), spelled, follow),
+        }
+    }
+
+    /// Where a spelled directory leads, all that is looked at on the way and the
+    /// directory itself complete.
+    fn lead(&self, spelled: &[u8]) -> Result<Lead, Stop> {
+        if let Some(lead) = self.view.known_lead(spelled) {
+            return Ok(Lead::To(lead));
+        }
+        let epoch = self.view.learning_epoch();
+        let lead = match self.walk(PathBuf::from("/"), spelled, true)? {
+            Walked::Dir(dir) => {
+                self.ensure(&dir)?;
+                Some(dir)
+            }
+            Walked::Outside => return Ok(Lead::Outside),
+            Walked::File(..) | Walked::Symlink | Walked::Missing | Walked::Blocked => None,
+        };
+        // Once a missing directory is made, `missing/../other` leads where nobody looked.
+        let lasts = lead.is_some() || !spelled.split(|byte| *byte == b'/').any(|part| part == b"..");
+        if let Some(epoch) = epoch
+            && lasts
+            && !self.magic.get()
+            && !through_own(spelled)
+        {
+            self.view.learn_lead(epoch, spelled, lead.as_deref());
+        }
+        Ok(lead.map_or(Lead::Nowhere, Lead::To))
+    }
+
+    /// Tells the shim that a directory, spelled like this, is complete itself.
+    pub fn publish(&self, spelled: &[u8], dir: &Path) {
+        let name = spelled.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        if let Some(epoch) = self.view.learning_epoch()
+            && !matches!(name, b"" | b"." | b"..")
+            && !self.magic.get()
+            && !through_own(spelled)
+            && self.view.is_ready(dir)
+        {
+            self.view.learn_lead(epoch, spelled, Some(dir));
+        }
+    }
+
+    /// Completes the client's directory behind a canonical directory of the job's tree.
+    pub fn ensure(&self, dir: &Path) -> Result<(), Stop> {
+        if self.view.is_ready(dir) {
+            return Ok(());
+        }
+        let epoch = self.view.learning_epoch();
+        let ino = if dir == Path::new("/") {
+            self.view.mirror.root_ino()
+        } else {
+            match confine::handle(&self.view.root, dir).and_then(confine::stat) {
+                Ok(stat) => stat.stx_ino,
+                // Moved or removed by another task this moment: the kernel will say.
+                Err(_) => return Ok(()),
+            }
+        };
+        if let Some((path, false)) = self.view.mirror.dir_at(ino) {
+            if self.patience == Patience::None {
+                return Err(Stop::NeedsFetch);
+            }
+            self.view.mirror.complete(&path)?;
+        }
+        if let Some(epoch) = epoch {
+            self.view.learn_ready(epoch, dir);
+        }
+        Ok(())
+    }
+
+    /// Gives a file its content, if it is one that waits for it.
+    pub fn fill(&self, looks: Looks) -> Result<(), Stop> {
+        if !looks.waits {
+            return Ok(());
+        }
+        match self.view.mirror.fill_state(looks.ino) {
+            None | Some(Fill::Filled) => Ok(()),
+            Some(Fill::Placeholder | Fill::Filling) if self.patience == Patience::None => Err(Stop::NeedsFetch),
+            Some(_) => Ok(self.view.mirror.fill(looks.ino)?),
+        }
+    }
+
+    /// Walks `path` from a canonical directory; an absolute symlink leads to the root.
+    pub fn walk(&self, from: PathBuf, path: &[u8], follow: bool) -> Result<Walked, Stop> {
+        let mut at = from;
+        let mut todo: Vec<Vec<u8>> = reversed(path);
+        let mut links = 0;
+        while let Some(name) = todo.pop() {
+            match &name[..] {
+                b"" | b"." => continue,
+                b".." => {
+                    at.pop();
+                    continue;
+                }
+                _ => {}
+            }
+            if is_own(&at, &name) {
+                match self.own_link(&at, &name, &mut todo) {
+                    Own::Leads(target) => {
+                        self.magic.set(true);
+                        at = self.restart(&target, PathBuf::from("/"), &mut todo, &mut links);
+                    }
+                    Own::Passes => at.push(OsStr::from_bytes(&name)),
+                    Own::Outside => return Ok(Walked::Outside),
+                }
+                if links > MAX_LINKS {
+                    return Ok(Walked::Blocked);
+                }
+                continue;
+            }
+            self.ensure(&at)?;
+            let next = at.join(OsStr::from_bytes(&name));
+            let handle = match confine::handle(&self.view.root, &next) {
+                Ok(handle) => handle,
+                Err(Errno::NOENT) => return Ok(Walked::Missing),
+                Err(_) => return Ok(Walked::Blocked),
+            };
+            let Ok(stat) = confine::stat(&handle) else {
+                return Ok(Walked::Blocked);
+            };
+            if is_dir(&stat) {
+                at = next;
+            } else if !is_symlink(&stat) {
+                return Ok(if todo.is_empty() {
+                    Walked::File(next, Looks::of(&stat))
+                } else {
+                    Walked::Blocked
+                });
+            } else if todo.is_empty() && !follow {
+                return Ok(Walked::Symlink);
+            } else {
+                let Ok(target) = rustix::fs::readlinkat(&handle, c"", Vec::new()) else {
+                    return Ok(Walked::Blocked);
+                };
+                at = self.restart(target.as_bytes(), at, &mut todo, &mut links);
+                if links > MAX_LINKS || target.as_bytes().is_empty() {
+                    return Ok(Walked::Blocked);
+                }
+            }
+        }
+        Ok(Walked::Dir(at))
+    }
+
+    /// Goes on with a link's target before the rest of the path.
+    fn restart(&self, target: &[u8], at: PathBuf, todo: &mut Vec<Vec<u8>>, links: &mut u32) -> PathBuf {
+        *links += 1;
+        self.linked.set(true);
+        todo.extend(reversed(target));
+        if target.first() == Some(&b'/') {
+            PathBuf::from("/")
+        } else {
+            at
+        }
+    }
+
+    /// What a task's working directory (`None`) or descriptor names. `None`: nothing that
+    /// has a path.
+    pub fn link_of_task(&self, fd: Option<i32>) -> Option<Vec<u8>> {
+        let task = self.task?;
+        let link = match fd {
+            None => format!("{task}/cwd"),
+            Some(fd) => format!("{task}/fd/{fd}"),
+        };
+        with_path(
+            rustix::fs::readlinkat(&self.view.proc, link, Vec::new())
+                .ok()?
+                .into_bytes(),
+        )
+    }
+
+    /// Magic links lead out of the slot's own files and back into the view:
+    /// `/proc/self/cwd/x.c`, `/proc/self/fd/5`, `/dev/fd/5`.
+    fn own_link(&self, at: &Path, name: &[u8], todo: &mut Vec<Vec<u8>>) -> Own {
+        let mut whole = at.as_os_str().as_bytes().to_vec();
+        for part in std::iter::once(name).chain(todo.iter().rev().map(Vec::as_slice)) {
+            whole.push(b'/');
+            whole.extend_from_slice(part);
+        }
+        let parts: Vec<&[u8]> = whole
+            .split(|byte| *byte == b'/')
+            .filter(|part| !part.is_empty() && *part != b".")
+            .collect();
+        let (link, used) = match *parts {
+            [b"dev", b"fd", fd, ..] => (number(fd).and_then(|fd| self.link_of_task(Some(fd))), 3),
+            [b"proc", b"self" | b"thread-self", b"fd", fd, ..] => {
+                (number(fd).and_then(|fd| self.link_of_task(Some(fd))), 4)
+            }
+            [b"proc", b"self" | b"thread-self", b"cwd", ..] => (self.link_of_task(None), 3),
+            [b"proc", b"self" | b"thread-self", b"root", ..] => (Some(b"/".to_vec()), 3),
+            [b"proc", pid, b"cwd", ..] => (self.link_of_slot(pid, None, b"cwd"), 3),
+            [b"proc", pid, b"fd", fd, ..] => (self.link_of_slot(pid, Some(OsStr::new("fd")), fd), 4),
+            _ => (None, 0),
+        };
+        if let Some(link) = link {
+            let rest = parts[used..].iter().rev().map(|part| part.to_vec()).collect();
+            *todo = rest;
+            return Own::Leads(link);
+        }
+        if todo.iter().any(|part| part == b"..") {
+            Own::Passes
+        } else {
+            Own::Outside
+        }
+    }
+
+    /// A magic link of another process of the slot, by the slot's numbers.
+    fn link_of_slot(&self, pid: &[u8], sub: Option<&OsStr>, name: &[u8]) -> Option<Vec<u8>> {
+        let pid = number(pid)?;
+        number(name).map(drop).or_else(|| (name == b"cwd").then_some(()))?;
+        let mut dir = PathBuf::from(format!("/proc/{pid}"));
+        dir.extend(sub);
+        let dir = confine::handle(&self.view.root, &dir).ok()?;
+        with_path(
+            rustix::fs::readlinkat(dir, OsStr::from_bytes(name), Vec::new())
+                .ok()?
+                .into_bytes(),
+        )
+    }
+}
+
+/// Where a spelled directory leads.
+enum Lead {
+    To(PathBuf),
+    Nowhere,
+    Outside,
+}
+
+/// What a name in the slot's own files is.
+enum Own {
+    /// A magic link to this path.
+    Leads(Vec<u8>),
+    /// On the way out again by `..`.
+    Passes,
+    /// Served by nobody.
+    Outside,
+}
+
+fn reversed(path: &[u8]) -> Vec<Vec<u8>> {
+    path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect()
+}
+
+fn is_own(at: &Path, name: &[u8]) -> bool {
+    let first = at.iter().nth(1).map_or(name, OsStr::as_bytes);
+    OWN_NAMES.iter().any(|own| own.as_bytes() == first)
+}
+
+/// Whether a spelling passes the slot's own files, whose magic links mean something
+/// else to each task.
+pub(super) fn through_own(spelled: &[u8]) -> bool {
+    OWN_NAMES
+        .iter()
+        .any(|own| spelled.split(|byte| *byte == b'/').any(|part| part == own.as_bytes()))
+}
+
+fn number(text: &[u8]) -> Option<i32> {
+    std::str::from_utf8(text)
+        .ok()?
+        .parse()
+        .ok()
+        .filter(|number| *number >= 0)
+}
+
+/// Pipes, sockets and deleted files have no path.
+fn with_path(link: Vec<u8>) -> Option<Vec<u8>> {
+    (link.first() == Some(&b'/') && !link.ends_with(b" (deleted)")).then_some(link)
+}

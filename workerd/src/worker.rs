@@ -1,0 +1,115 @@
+//! The worker: its slots, its store and its clients' sessions. Knows what is shared
+//! between sessions; knows nothing of connections.
+
+use crate::files::ClientFiles;
+use crate::session::Session;
+use crate::slot::Spawner;
+use crate::start::Store;
+use crate::view::{Mirror, Owners};
+use std::cell::Cell;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use termite_types::Snapshot;
+use termite_wire::offer::WorkerService;
+use termite_wire::peer::ClientInfo;
+use termite_wire::remote::RemoteFiles;
+use tokio::sync::{Semaphore, watch};
+
+/// What was asked for at the start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Jobs at a time.
+    pub slots: u16,
+    /// Jobs get the shim; else the guard alone serves them.
+    pub shim: bool,
+    /// What callers over TCP must show; empty: no TCP.
+    pub token: Vec<u8>,
+}
+
+/// One `workerd`.
+pub struct Worker {
+    /// As asked for.
+    pub options: Options,
+    /// `uname -n`.
+    pub hostname: OsString,
+    /// Boot id of this machine; empty where it cannot be read.
+    pub machine: Vec<u8>,
+    pub(crate) store: Store,
+    pub(crate) spawner: Arc<Spawner>,
+    pub(crate) slots: Rc<Semaphore>,
+    numbers: Cell<u64>,
+}
+
+impl Worker {
+    /// A worker without clients.
+    pub fn new(options: Options, store: Store, spawner: Spawner) -> Rc<Self> {
+        let uname = rustix::system::uname();
+        Rc::new(Self {
+            hostname: std::os::unix::ffi::OsStringExt::from_vec(uname.nodename().to_bytes().to_vec()),
+            machine: std::fs::read(store.proc.join("sys/kernel/random/boot_id")).unwrap_or_default(),
+            slots: Rc::new(Semaphore::new(options.slots.into())),
+            numbers: Cell::new(0),
+            spawner: Arc::new(spawner),
+            options,
+            store,
+        })
+    }
+
+    /// Resolves when no job runs. Jobs that come later are not waited for.
+    pub async fn drained(&self) {
+        // The semaphore is never closed, so that acquiring it cannot fail.
+        let _all = self.slots.acquire_many(self.options.slots.into()).await;
+    }
+
+    /// A new directory in the store, named after what it is for.
+    pub(crate) fn new_directory(&self, purpose: &str) -> io::Result<PathBuf> {
+        self.numbers.set(self.numbers.get() + 1);
+        let path = self.store.root.join(format!("{purpose}-{}", self.numbers.get()));
+        std::fs::create_dir(&path)?;
+        Ok(path)
+    }
+
+    /// Writes what a session keeps beside its mirror: the shim and the file that makes
+    /// `ld.so` load it.
+    fn place_shim(&self, dir: &Path, shim: &[u8]) -> io::Result<Option<Shim>> {
+        if shim.is_empty() || !self.options.shim {
+            return Ok(None);
+        }
+        let (library, preload) = (dir.join("libtermite.so"), dir.join("preload"));
+        std::fs::write(&library, shim)?;
+        std::fs::write(&preload, format!("{}\n", termite_abi::SHIM_FILE))?;
+        Ok(Some(Shim { library, preload }))
+    }
+}
+
+/// A client's shim in the store.
+pub(crate) struct Shim {
+    /// The library.
+    pub library: PathBuf,
+    /// What `ld.so` reads as its preload file.
+    pub preload: PathBuf,
+}
+
+/// The worker as connections reach it.
+pub struct WorkerHandle(pub Rc<Worker>);
+
+impl WorkerService for WorkerHandle {
+    type Session = Session;
+
+    async fn open(&self, client: ClientInfo, files: RemoteFiles) -> Result<Rc<Session>, String> {
+        let opened = || {
+            let worker = &self.0;
+            let dir = worker.new_directory("client")?;
+            let shim = worker.place_shim(&dir, &client.shim)?;
+            let (snapshot, newest) = watch::channel(Snapshot::default());
+            let files = Arc::new(ClientFiles::new(files, newest));
+            let owners = Owners::of(worker.store.root_user);
+            let mirror = Arc::new(Mirror::new(&dir.join("mirror"), files, owners)?);
+            Ok::<_, io::Error>(Session::new(worker.clone(), dir, mirror, shim, snapshot))
+        };
+        opened().map_err(|e| format!("the worker cannot make room for this client: {e}"))
+    }
+}
