@@ -246,16 +246,14 @@ impl Build {
         self.count(|jobs| jobs.remote += 1);
     }
 
-    /// A job ran on the client, by rule or because of a fault.
-    pub fn local(&self, reason: &str) {
+    /// A job ran on the client, by rule or because of a fault. True if it is the first
+    /// one for that reason.
+    pub fn local(&self, reason: &str) -> bool {
         self.count(|jobs| jobs.local += 1);
-        *self
-            .record
-            .borrow_mut()
-            .report
-            .local_reasons
-            .entry(reason.to_string())
-            .or_default() += 1;
+        let reasons = &mut self.record.borrow_mut().report.local_reasons;
+        let jobs = reasons.entry(reason.to_owned()).or_default();
+        *jobs += 1;
+        *jobs == 1
     }
 
     fn count(&self, add: impl FnOnce(&mut JobCounts)) {

@@ -81,12 +81,13 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
             if fault {
                 tracing::warn!("{} runs on the client: {reason}", job.program.display());
             }
+            let mut is_news = false;
             // A driver is not a job.
             if !as_driver {
-                build.local(&reason);
+                is_news = build.local(&reason);
                 daemon.builds.touched(&build);
             }
-            let tell = fault && !build.has_reporter();
+            let tell = fault && is_news && !build.has_reporter();
             let tools = daemon.config.tools_value();
             let reason = if fault { reason } else { String::new() };
             caller

@@ -97,7 +97,7 @@ impl Last {
         };
         let jobs = if total == 1 { "job" } else { "jobs" };
         format!(
-            "termite: {total} {jobs}, {remote} on the fleet, {local} here{reasons}; {:.1} s",
+            "termite: {total} {jobs}, {remote} on the fleet, {local} local{reasons}; {:.1} s",
             self.wall_s
         )
     }
@@ -112,12 +112,12 @@ impl Last {
             &mut text,
             "jobs",
             &format!(
-                "{} ({} on the fleet, {} here)",
+                "{} ({} on the fleet, {} local)",
                 self.jobs.total, self.jobs.remote, self.jobs.local
             ),
         );
         for (reason, count) in &self.local_reasons {
-            line(&mut text, "  here", &format!("{count} x {reason}"));
+            line(&mut text, "  local", &format!("{count} x {reason}"));
         }
         line(
             &mut text,
@@ -238,11 +238,11 @@ mod tests {
 
     #[test]
     fn the_summary_is_one_line() {
-        let line = "termite: 38 jobs, 36 on the fleet, 2 here (rule: git (version control): 2); 2.2 s";
+        let line = "termite: 38 jobs, 36 on the fleet, 2 local (rule: git (version control): 2); 2.2 s";
         assert_eq!(example().summary(), line);
         assert_eq!(
             Last::default().summary(),
-            "termite: 0 jobs, 0 on the fleet, 0 here; 0.0 s"
+            "termite: 0 jobs, 0 on the fleet, 0 local; 0.0 s"
         );
     }
 

@@ -181,7 +181,7 @@ pub(crate) async fn run(
     };
     let end = tokio::select! {
         end = ended => end?,
-        () = listen(told, steering, &sink, stdio.terminal[0]) => unreachable!("never resolves"),
+        () = listen(told, steering, &sink) => unreachable!("never resolves"),
     };
     steering.slot.borrow_mut().take();
     steering.check()?;
@@ -220,10 +220,7 @@ impl Talk<'_> {
 }
 
 /// Acts on what the guard tells; never resolves.
-async fn listen(mut told: mpsc::UnboundedReceiver<Event>, steering: &Steering, sink: &RemoteSink, wants_input: bool) {
-    if wants_input {
-        want_input(sink).await;
-    }
+async fn listen(mut told: mpsc::UnboundedReceiver<Event>, steering: &Steering, sink: &RemoteSink) {
     while let Some(event) = told.recv().await {
         match event {
             Event::WantsInput => want_input(sink).await,
@@ -317,6 +314,7 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
         view: view.clone(),
         drivers,
         preload,
+        terminal_input: stdio.terminal[0],
     };
     let guard = guard::serve(listener, spec, Arc::new(Tell(tell))).map_err(refused)?;
     Ok(Launched {

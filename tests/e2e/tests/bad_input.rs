@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use termite_e2e::project::write_all;
 use termite_e2e::{Client, Fleet, Outcome, Scene, User, Way};
 
@@ -143,19 +144,25 @@ fn what_is_very_big_works() -> Result<()> {
         outcome.describe()
     );
 
-    // A command line that just fits: it must run, wherever that is.
-    let library = scene.installed("lib/libtermite.so");
-    let script = "touch x.c; room=$(($(getconf ARG_MAX) - $(env | wc -c) - 60000)); \
-                  args=$(seq -f -DWORD%010g=1 $((room / 28))); unset room; export LD_PRELOAD=\"$0\"; gcc $args -c x.c -o x.o";
-    client
-        .bare(&dir, "bash")
-        .args(["-c", script])
-        .arg(library)
-        .run()?
-        .success()?;
+    // A command line that just fits: it must run, wherever that is, and make the same.
+    let script = "gcc -c -x c /dev/null -o x.o; name=$(printf './%.0s' {1..1500})x.o; \
+                  room=$(($(getconf ARG_MAX) - $(env | wc -c) - 60000)); \
+                  names=$(yes $name | head -n $((room / (${#name} + 9)))); \
+                  [ -z $0 ] || export LD_PRELOAD=$0; ar qcD $1 $names";
+    let archive = |library: &Path, name: &str| {
+        let run = client
+            .bare(&dir, "bash")
+            .args(["-c", script])
+            .arg(library)
+            .arg(name)
+            .run();
+        run.and_then(Outcome::success)
+    };
+    archive(Path::new(""), "bare.a")?;
+    archive(&scene.installed("lib/libtermite.so"), "job.a")?;
     ensure!(
-        fs::exists(dir.join("x.o"))?,
-        "the output of a long command line is lost"
+        fs::read(dir.join("job.a"))? == fs::read(dir.join("bare.a"))?,
+        "a long command line makes something else"
     );
 
     client.stop()?;

@@ -9,11 +9,14 @@ use rustix::fd::OwnedFd;
 
 /// Spellings of descriptor 0 as a file.
 const NAMES: [&[u8]; 3] = [b"/dev/stdin", b"/dev/fd/0", b"/proc/self/fd/0"];
+/// One more, where it is the terminal (tty(4)).
+const TERMINAL: &[u8] = b"/dev/tty";
 /// More descriptors than that are not looked through.
 const MAX_POLLED: u64 = 1024;
 
 /// Watches for the first use of the job's own standard input.
 pub(super) struct InputWatch {
+    is_terminal: bool,
     original: Mutex<State>,
 }
 
@@ -27,8 +30,10 @@ enum State {
 }
 
 impl InputWatch {
-    pub fn new() -> Self {
+    /// For a job whose standard input is a terminal, or whatever it turns out to be.
+    pub fn new(is_terminal: bool) -> Self {
         Self {
+            is_terminal,
             original: Mutex::new(State::Unseen),
         }
     }
@@ -39,18 +44,47 @@ impl InputWatch {
         let mut state = self.original.lock();
         if let State::Unseen = *state {
             *state = match link(proc, request.task, 0) {
-                Some(original) if original.starts_with(b"pipe:") => State::Unwanted(original),
+                Some(original) if self.is_terminal || original.starts_with(b"pipe:") => State::Unwanted(original),
                 _ => State::Settled,
             };
         }
         let State::Unwanted(original) = &*state else {
             return false;
         };
-        let wanted = uses_input(request) && link(proc, request.task, 0).as_ref() == Some(original);
+        let wanted = self.is_use(request) && link(proc, request.task, 0).as_ref() == Some(original);
         if wanted {
             *state = State::Settled;
         }
         wanted
+    }
+
+    fn is_use(&self, request: &Request) -> bool {
+        let args = &request.args;
+        match request.call.effect {
+            Effect::Input(_) => !saves_for_later(request),
+            Effect::Open(_) => request.paths.iter().any(|named| self.is_name(&named.path)),
+            Effect::Poll(polled, count) => {
+                // struct pollfd: descriptor (4 bytes), events, events that came.
+                let len = args[count as usize].min(MAX_POLLED) as usize * 8;
+                let polled = read_memory(request.task, args[polled as usize], len).unwrap_or_default();
+                polled
+                    .chunks_exact(8)
+                    .any(|one| one[..4] == [0; 4] && one[4] & libc::POLLIN as u8 != 0)
+            }
+            Effect::Select { count, read, block } => {
+                let (count, set) = match block {
+                    false => (args[count as usize], args[read as usize]),
+                    true => old_select(request).unwrap_or_default(),
+                };
+                let first = || read_memory(request.task, set, 1).is_ok_and(|byte| byte[0] & 1 != 0);
+                count as u32 > 0 && set != 0 && first()
+            }
+            _ => false,
+        }
+    }
+
+    fn is_name(&self, path: &[u8]) -> bool {
+        NAMES.contains(&path) || self.is_terminal && path == TERMINAL
     }
 }
 
@@ -60,31 +94,6 @@ fn link(proc: &OwnedFd, task: u32, fd: u32) -> Option<Vec<u8>> {
             .ok()?
             .into_bytes(),
     )
-}
-
-fn uses_input(request: &Request) -> bool {
-    let args = &request.args;
-    match request.call.effect {
-        Effect::Input(_) => !saves_for_later(request),
-        Effect::Open(_) => request.paths.iter().any(|named| NAMES.contains(&named.path.as_slice())),
-        Effect::Poll(polled, count) => {
-            // struct pollfd: descriptor (4 bytes), events, events that came.
-            let len = args[count as usize].min(MAX_POLLED) as usize * 8;
-            let polled = read_memory(request.task, args[polled as usize], len).unwrap_or_default();
-            polled
-                .chunks_exact(8)
-                .any(|one| one[..4] == [0; 4] && one[4] & libc::POLLIN as u8 != 0)
-        }
-        Effect::Select { count, read, block } => {
-            let (count, set) = match block {
-                false => (args[count as usize], args[read as usize]),
-                true => old_select(request).unwrap_or_default(),
-            };
-            let first = || read_memory(request.task, set, 1).is_ok_and(|byte| byte[0] & 1 != 0);
-            count as u32 > 0 && set != 0 && first()
-        }
-        _ => false,
-    }
 }
 
 /// A shell that gives one command another input puts its own away first, at a number that

@@ -51,6 +51,8 @@ pub struct GuardSpec {
     pub preload: Option<PathBuf>,
     /// Base names of programs that end the job here.
     pub drivers: Vec<OsString>,
+    /// The job's standard input is its terminal.
+    pub terminal_input: bool,
 }
 
 /// A running guard.
@@ -61,13 +63,18 @@ pub struct Guard {
 
 /// Begins to serve a job's calls, which arrive at `listener`.
 pub fn serve(listener: OwnedFd, spec: GuardSpec, events: Arc<dyn Events>) -> io::Result<Guard> {
-    let GuardSpec { view, preload, drivers } = spec;
+    let GuardSpec {
+        view,
+        preload,
+        drivers,
+        terminal_input,
+    } = spec;
     sys::wake_in_step(listener.as_fd())?;
     let court = Arc::new(Court {
         view,
         preload,
         drivers,
-        input: InputWatch::new(),
+        input: InputWatch::new(terminal_input),
         events,
         over: AtomicBool::new(false),
     });

@@ -5,7 +5,7 @@
 //! notification came from.
 
 use super::mapped::SharedMap;
-use super::mirror::Mirror;
+use super::mirror::{Mirror, Tenancy};
 use super::spelling::{Spellings, absolute};
 use super::trouble::Trouble;
 use super::walk::{Looks, Stop, Walk, Walked, through_own};
@@ -34,6 +34,7 @@ pub struct ViewSpec {
 /// One job's tree.
 pub struct View {
     pub(super) mirror: Arc<Mirror>,
+    _tenancy: Tenancy,
     pub(super) root: OwnedFd,
     pub(super) proc: OwnedFd,
     pub(super) shared: Arc<SharedMap>,
@@ -143,6 +144,7 @@ impl View {
         let (spellings, explicit, refusing) = (Mutex::default(), Mutex::default(), Mutex::default());
         let bases = Mutex::default();
         Self {
+            _tenancy: mirror.enter(),
             mirror,
             root,
             proc,

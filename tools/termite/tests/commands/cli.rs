@@ -14,7 +14,7 @@ fn last_for_people_and_for_programs() {
     assert_eq!(text(&json.stdout).trim(), LAST);
     let people = stage.termite(&["last"]).output().unwrap();
     assert!(
-        text(&people.stdout).contains("3 (2 on the fleet, 1 here)"),
+        text(&people.stdout).contains("3 (2 on the fleet, 1 local)"),
         "{people:?}"
     );
     let none = stage.termite(&["last"]).output().unwrap();

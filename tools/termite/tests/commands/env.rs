@@ -21,7 +21,7 @@ fn a_command_in_its_surroundings_and_one_line_at_the_end() {
     assert!(env.contains(&format!("LD_PRELOAD={}\n", library.display())), "{env}");
     assert!(env.contains("PATH=/usr/bin:/bin\n"), "{env}");
     assert!(output.status.success());
-    let summary = "termite: 3 jobs, 2 on the fleet, 1 here (rule: git: 1); 1.5 s\n";
+    let summary = "termite: 3 jobs, 2 on the fleet, 1 local (rule: git: 1); 1.5 s\n";
     assert!(text(&output.stderr).ends_with(summary), "{output:?}");
     let asked = daemon.join().unwrap();
     let Control::Begin {

@@ -210,6 +210,7 @@ impl Bench {
                 view: view.clone(),
                 preload,
                 drivers,
+                terminal_input: false,
             },
             events.clone(),
         )

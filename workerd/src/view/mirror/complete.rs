@@ -201,7 +201,6 @@ impl Mirror {
             };
         }
         if !same {
-            self.tables.lock().forget_file(known.ino);
             return self.make_over(dir, name, attr);
         }
         if !self.same_looks(&known.attr, attr) {

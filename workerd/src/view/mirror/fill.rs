@@ -113,17 +113,23 @@ impl Mirror {
         Ok(attr.clone())
     }
 
+    /// Opens the file with this inode number for writing, where it is now.
     fn open_target(&self, ino: u64, file: &File) -> Result<Option<OwnedFd>, Errno> {
-        let Some(dir) = self.open_dir(&file.dir)? else {
-            return Ok(None);
-        };
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let target = match rustix::fs::openat(dir, &file.name, flags, Mode::empty()) {
-            Ok(target) => target,
-            Err(Errno::NOENT | Errno::LOOP | Errno::ISDIR) => return Ok(None),
-            Err(errno) => return Err(errno),
-        };
-        Ok((confine::stat(&target)?.stx_ino == ino).then_some(target))
+        let kept_as = || self.tables.lock().file(ino).and_then(|file| file.kept_as.clone());
+        if kept_as().is_none()
+            && let Some(dir) = self.open_dir(&file.dir)?
+        {
+            match rustix::fs::openat(dir, &file.name, flags, Mode::empty()) {
+                Ok(target) if confine::stat(&target)?.stx_ino == ino => return Ok(Some(target)),
+                Ok(_) | Err(Errno::NOENT | Errno::LOOP | Errno::ISDIR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        // Another file may have taken its place just now.
+        kept_as()
+            .map(|kept| rustix::fs::openat(&self.nursery, kept, flags, Mode::empty()))
+            .transpose()
     }
 
     /// Copies from another file of the mirror that holds the same content, if one does.

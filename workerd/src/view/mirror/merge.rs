@@ -84,24 +84,22 @@ impl Mirror {
         if !matches!(attr.node, Node::File { size, .. } if size == stat.stx_size) {
             return Ok(false);
         }
-        // Holders of the old file must be rid of it, and a directory makes no room.
-        if let Some(known) = self.known_at_rest(dir, name)? {
-            if matches!(known.attr.node, Node::File { .. }) {
-                self.tables.lock().forget_file(known.ino);
-            } else {
-                self.remove(dir, name)?;
-            }
+        // Who fills the old file must be done with it, and a directory makes no room.
+        if let Some(known) = self.known_at_rest(dir, name)?
+            && !matches!(known.attr.node, Node::File { .. })
+        {
+            self.remove(dir, name)?;
         }
         let (at, beside) = self.bring_beside(outputs, path, source, stat.stx_nlink > 1, stat.stx_size)?;
         let file = at.as_fd();
         self.dress_file(file, attr, Fill::Filled)?;
         let ino = confine::stat(file)?.stx_ino;
-        rustix::fs::renameat(&self.nursery, &beside, &dir.fd, name)?;
         let node = Node::File {
             size: stat.stx_size,
             hash: Some(*hash),
         };
         self.note_file(dir, name, ino, &Attr { node, ..attr.clone() }, Fill::Filled);
+        self.place_over(&beside, dir, name)?;
         Ok(true)
     }
 

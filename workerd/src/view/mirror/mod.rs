@@ -19,6 +19,7 @@ use super::confine;
 use super::files::Files;
 use parking_lot::{Condvar, Mutex};
 use rustix::fd::OwnedFd;
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -69,6 +70,23 @@ pub struct Mirror {
     names: AtomicU64,
 }
 
+/// A job that sees the mirror. While it runs, files that lose their name stay as they were.
+pub(super) struct Tenancy {
+    mirror: Arc<Mirror>,
+    tenant: u64,
+}
+
+impl Drop for Tenancy {
+    fn drop(&mut self) {
+        let names = self.mirror.tables.lock().leave(self.tenant);
+        for name in names {
+            if let Err(errno) = rustix::fs::unlinkat(&self.mirror.nursery, &name, AtFlags::empty()) {
+                tracing::warn!("a former file stays in the store: {errno}");
+            }
+        }
+    }
+}
+
 /// How a name stands in the mirror.
 pub(super) struct Known {
     /// As the client told, with the hash where it is known.
@@ -104,6 +122,14 @@ impl Mirror {
             fetches: AtomicU64::new(0),
             names: AtomicU64::new(0),
         })
+    }
+
+    /// A job begins to see it.
+    pub(super) fn enter(self: &Arc<Self>) -> Tenancy {
+        Tenancy {
+            mirror: self.clone(),
+            tenant: self.tables.lock().enter(),
+        }
     }
 
     /// The directory that overlay mounts take as their lower layer.

@@ -5,7 +5,7 @@ use super::tables::{File, Fill};
 use super::{Known, Mirror};
 use crate::view::confine::{self, is_dir, is_file, is_symlink};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Statx, Timespec, Timestamps, UTIME_OMIT, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Statx, Timespec, Timestamps, UTIME_OMIT, Uid};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -82,12 +82,34 @@ impl Mirror {
         }
     }
 
-    /// Puts a fresh placeholder in the place of another file or symlink, in one step.
+    /// Puts a fresh placeholder in the place of another file, in one step.
     pub(super) fn make_over(&self, dir: &Workplace, name: &OsStr, attr: &Attr) -> Result<(), Errno> {
         let beside = self.nursery_name();
         let (ino, fill) = self.make_placeholder(self.nursery.as_fd(), &beside, attr)?;
-        rustix::fs::renameat(&self.nursery, &beside, &dir.fd, name)?;
         self.note_file(dir, name, ino, attr, fill);
+        self.place_over(&beside, dir, name)
+    }
+
+    /// Moves a file that the tables have already out of the nursery, to where nothing or
+    /// another file is. The other one keeps a name in the nursery while a job may hold it:
+    /// of a lower file without a name, overlayfs does not note that it copied it up.
+    pub(super) fn place_over(&self, beside: &OsStr, dir: &Workplace, name: &OsStr) -> Result<(), Errno> {
+        let former = match confine::stat_name(&dir.fd, Path::new(name)) {
+            Ok(stat) => Some(stat.stx_ino),
+            Err(Errno::NOENT) => None,
+            Err(errno) => return Err(errno),
+        };
+        let mut tables = self.tables.lock();
+        let is_held = former.is_some_and(|ino| tables.is_held(ino));
+        let (how, kept_as) = if is_held {
+            (RenameFlags::EXCHANGE, Some(beside.to_owned()))
+        } else {
+            (RenameFlags::empty(), None)
+        };
+        rustix::fs::renameat_with(&self.nursery, beside, &dir.fd, name, how)?;
+        if let Some(ino) = former {
+            tables.forget_file(ino, kept_as);
+        }
         Ok(())
     }
 
@@ -130,8 +152,15 @@ impl Mirror {
             Err(errno) => return Err(errno),
         };
         if !is_dir(&stat) {
-            rustix::fs::unlinkat(&dir.fd, name, AtFlags::empty())?;
-            self.tables.lock().forget_file(stat.stx_ino);
+            let mut tables = self.tables.lock();
+            let is_filled = tables.file(stat.stx_ino).is_some_and(|file| file.fill == Fill::Filled);
+            let is_held = is_filled && tables.is_held(stat.stx_ino);
+            let kept_as = is_held.then(|| self.nursery_name());
+            match &kept_as {
+                Some(kept) => rustix::fs::renameat(&dir.fd, name, &self.nursery, kept)?,
+                None => rustix::fs::unlinkat(&dir.fd, name, AtFlags::empty())?,
+            }
+            tables.forget_file(stat.stx_ino, kept_as);
             return Ok(());
         }
         let path = dir.child(name);
@@ -153,6 +182,7 @@ impl Mirror {
             name: name.to_os_string(),
             attr: attr.clone(),
             fill,
+            kept_as: None,
         };
         self.tables.lock().add_file(ino, file);
     }

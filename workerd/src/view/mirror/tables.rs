@@ -1,6 +1,6 @@
 //! What a mirror remembers of its directories and files. Knows no I/O.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,6 +49,8 @@ pub(super) struct File {
     pub name: OsString,
     pub attr: Attr,
     pub fill: Fill,
+    /// Its name in the nursery, once another file has its place in the tree.
+    pub kept_as: Option<OsString>,
 }
 
 /// Directories by client path, everything by inode number, content by hash.
@@ -60,7 +62,20 @@ pub(super) struct Tables {
     /// Filled files that lost their name: a running job may have looked one up, and change
     /// it yet. tmpfs gives no inode number twice.
     former: HashMap<u64, Attr>,
+    /// The same and those that are gone, oldest first.
+    retired: VecDeque<Retired>,
+    /// When each running job began.
+    tenants: BTreeSet<u64>,
+    /// Counts jobs; what is retired bears the number of the newest.
+    clock: u64,
     root: u64,
+}
+
+/// A file that lost its name while jobs ran.
+struct Retired {
+    since: u64,
+    ino: u64,
+    kept_as: Option<OsString>,
 }
 
 impl Tables {
@@ -71,6 +86,9 @@ impl Tables {
             files: HashMap::new(),
             filled: HashMap::new(),
             former: HashMap::new(),
+            retired: VecDeque::new(),
+            tenants: BTreeSet::new(),
+            clock: 0,
             root,
         };
         let attr = Attr {
@@ -171,21 +189,56 @@ impl Tables {
         let Node::File { hash: Some(hash), .. } = file.attr.node else {
             return;
         };
-        if fill == Fill::Filled {
+        if fill == Fill::Filled && file.kept_as.is_none() {
             self.filled.insert(hash, ino);
         } else if self.filled.get(&hash) == Some(&ino) {
             self.filled.remove(&hash);
         }
     }
 
-    /// The name of a file went. What was never filled stays known as gone.
-    pub fn forget_file(&mut self, ino: u64) {
-        let Some(file) = self.files.get(&ino) else { return };
-        let was_filled = file.fill == Fill::Filled;
-        self.set_fill(ino, Fill::Gone);
-        if was_filled && let Some(file) = self.files.remove(&ino) {
-            self.former.insert(ino, file.attr);
+    /// Whether a running job may hold a file that has content, or can get it.
+    pub fn is_held(&self, ino: u64) -> bool {
+        !self.tenants.is_empty() && self.files.get(&ino).is_some_and(|file| file.fill != Fill::Gone)
+    }
+
+    /// The name of a file went. It is known until the last job of that time has ended:
+    /// with its content, or as one that can still be filled where it is kept, or as gone.
+    pub fn forget_file(&mut self, ino: u64, kept_as: Option<OsString>) {
+        let Some(file) = self.files.get_mut(&ino) else { return };
+        file.kept_as.clone_from(&kept_as);
+        match file.fill {
+            Fill::Filled => {
+                self.set_fill(ino, Fill::Gone);
+                if let Some(file) = self.files.remove(&ino) {
+                    self.former.insert(ino, file.attr);
+                }
+            }
+            Fill::Placeholder | Fill::Filling if kept_as.is_some() => {}
+            _ => self.set_fill(ino, Fill::Gone),
         }
+        let since = self.clock;
+        self.retired.push_back(Retired { since, ino, kept_as });
+    }
+
+    /// A job begins.
+    pub fn enter(&mut self) -> u64 {
+        self.clock += 1;
+        self.tenants.insert(self.clock);
+        self.clock
+    }
+
+    /// A job has ended. Returns what nobody holds any more in the nursery.
+    pub fn leave(&mut self, tenant: u64) -> Vec<OsString> {
+        self.tenants.remove(&tenant);
+        let oldest = self.tenants.first().copied().unwrap_or(u64::MAX);
+        let over = self.retired.partition_point(|file| file.since < oldest);
+        let mut names = Vec::new();
+        for file in self.retired.drain(..over) {
+            self.former.remove(&file.ino);
+            self.files.remove(&file.ino);
+            names.extend(file.kept_as);
+        }
+        names
     }
 
     /// Where a filled file with this content is.
@@ -193,5 +246,47 @@ impl Tables {
         let ino = *self.filled.get(hash)?;
         let file = self.files.get(&ino)?;
         Some((ino, file.dir.join(&file.name)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(fill: Fill) -> File {
+        File {
+            dir: Path::new("/").into(),
+            name: "f".into(),
+            attr: Attr {
+                mode: 0o644,
+                uid: 0,
+                gid: 0,
+                mtime: FileTime::default(),
+                node: Node::File { size: 1, hash: None },
+            },
+            fill,
+            kept_as: None,
+        }
+    }
+
+    #[test]
+    fn a_former_file_is_known_while_a_job_of_its_time_runs() {
+        let mut tables = Tables::new(1);
+        tables.add_file(2, file(Fill::Filled));
+        assert!(!tables.is_held(2), "nobody runs");
+        let (early, late) = (tables.enter(), tables.enter());
+        assert!(tables.is_held(2));
+        tables.forget_file(2, Some("kept".into()));
+        tables.add_file(3, file(Fill::Placeholder));
+        tables.forget_file(3, None);
+        tables.add_file(4, file(Fill::Placeholder));
+        tables.forget_file(4, Some("empty".into()));
+        assert!(tables.file(4).is_some_and(|file| file.fill == Fill::Placeholder));
+        let later = tables.enter();
+        assert_eq!(tables.leave(late), Vec::<OsString>::new());
+        assert!(tables.attr_of(2).is_some() && tables.file(3).is_some_and(|file| file.fill == Fill::Gone));
+        assert_eq!(tables.leave(early), ["kept", "empty"]);
+        assert!(tables.attr_of(2).is_none() && tables.file(3).is_none());
+        assert_eq!(tables.leave(later), Vec::<OsString>::new());
     }
 }

@@ -4,15 +4,17 @@
 mod changes;
 
 use super::mirror::{Fill, Mirror, Owners};
+use super::outputs::Outputs;
 use super::trouble::Trouble;
 use super::{Files, FilesError, LocalFiles, OpenedFile};
 use parking_lot::Mutex;
 use std::fs;
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use termite_types::{Abandon, BlobHash, Listing};
+use termite_types::{Abandon, BlobHash, Listing, Node, Update};
 
 /// A client that can be made to misbehave.
 struct Client {
@@ -224,4 +226,57 @@ fn what_the_client_lost_is_gone_here() {
         Err(Trouble::Errno(libc::ENOENT))
     );
     assert!(!pair.there("file").exists() && !pair.there("dir").exists());
+}
+
+/// Both ways in which a file loses its place to a newer one while a job holds it: overlayfs
+/// must find it with a name, and the view must know what it is.
+#[test]
+fn a_file_that_a_job_holds_outlives_its_place() {
+    let pair = Pair::new();
+    let names = ["filled", "placeholder"];
+    for name in names {
+        fs::write(pair.here(name), "old").unwrap();
+    }
+    pair.mirror.complete(Path::new("/")).unwrap();
+    pair.fill("filled").unwrap();
+    let tenancy = pair.mirror.enter();
+    let held = names.map(|name| fs::File::open(pair.there(name)).unwrap());
+    let ino = |file: &fs::File| file.metadata().unwrap().ino();
+
+    let upper = tempfile::tempdir_in(pair.mirror.root().parent().unwrap()).unwrap();
+    let mut outputs = Outputs::new(fs::File::open(upper.path()).unwrap().into(), pair.mirror.clone());
+    let updates = names.map(|name| {
+        for dir in [pair.client.path(), upper.path()] {
+            fs::write(dir.join(name), "newer").unwrap();
+        }
+        let path = Path::new("/").join(name);
+        let attr = pair.files.files.open(&path).unwrap().attr;
+        let Node::File { hash: Some(hash), .. } = attr.node else {
+            panic!("{attr:?}")
+        };
+        outputs.hold_upper(&path, hash);
+        Update { path, attr: Some(attr) }
+    });
+    pair.mirror.merge(&outputs, &updates).unwrap();
+    for (name, held) in names.iter().zip(&held) {
+        assert_eq!(fs::read(pair.there(name)).unwrap(), b"newer");
+        assert_ne!(pair.ino(name), ino(held), "{name}");
+        assert_eq!(held.metadata().unwrap().nlink(), 1, "{name}");
+    }
+    pair.mirror.fill(ino(&held[1])).unwrap();
+    assert_eq!(io::read_to_string(&held[0]).unwrap(), "old");
+    assert_eq!(
+        io::read_to_string(&held[1]).unwrap(),
+        "newer",
+        "as the client has it now"
+    );
+    for held in &held {
+        let attr = pair.mirror.attr_of(ino(held)).unwrap();
+        assert!(matches!(attr.node, Node::File { hash: Some(_), size } if size == held.metadata().unwrap().len()));
+    }
+    drop(tenancy);
+    for held in &held {
+        assert_eq!(held.metadata().unwrap().nlink(), 0);
+        assert_eq!(pair.mirror.attr_of(ino(held)), None);
+    }
 }
