@@ -3,8 +3,7 @@
 //!
 //! Knows nothing of what makes an answer trustworthy.
 
-use crate::job;
-use crate::path::{join, last_name, split_last};
+use crate::job::{self, Gap};
 use crate::sys::{self, PATH_MAX, Text, set_errno};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::MaybeUninit;
@@ -108,6 +107,7 @@ pub unsafe fn realpath(path: Text, resolved: *mut c_char, room: Option<usize>) -
     }
     let before = sys::errno();
     let mut buf = [const { MaybeUninit::uninit() }; PATH_MAX];
+    let mut spelled = [const { MaybeUninit::uninit() }; PATH_MAX];
     // SAFETY: NUL-terminated by the contract above.
     let known = unsafe { job::open(AT_FDCWD, path, O_NAME) };
     // SAFETY: as above.
@@ -126,9 +126,11 @@ pub unsafe fn realpath(path: Text, resolved: *mut c_char, room: Option<usize>) -
     }
     if !resolved.is_null() {
         // The path as far as it goes: GNU's promise for ENOENT.
-        let dir = name_of_parent(bytes, &mut buf)?;
+        // SAFETY: NUL-terminated by the contract above.
+        let Gap { dir, name } = unsafe { job::gap(path, &mut spelled) }?;
+        let dir = job::name_of_known(dir, &mut buf)?;
         let joint = if dir == b"/" { &b""[..] } else { b"/" };
-        let parts = [dir, joint, last_name(bytes)];
+        let parts = [dir, joint, name];
         if parts.iter().map(|part| part.len()).sum::<usize>() >= PATH_MAX {
             return None;
         }
@@ -137,20 +139,6 @@ pub unsafe fn realpath(path: Text, resolved: *mut c_char, room: Option<usize>) -
     }
     set_errno(libc::ENOENT);
     Some(null_mut())
-}
-
-/// The canonical name of the directory in which the path's last name stands.
-fn name_of_parent<'a>(path: &[u8], buf: &'a mut [MaybeUninit<u8>; PATH_MAX]) -> Option<&'a [u8]> {
-    let dir = match split_last(path) {
-        Some(b"") => b"/",
-        Some(dir) => dir,
-        None => b".",
-    };
-    let text = join([dir], buf)?;
-    let fd = job::open_known(text)?;
-    let name = job::name_of(fd, buf);
-    sys::close(fd);
-    name
 }
 
 /// Writes the parts and a final NUL to `to`, or to new memory if that is null.

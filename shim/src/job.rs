@@ -4,7 +4,7 @@
 //! Knows no libc function and no errno. `None` always means: make the call without
 //! the cookie, the guard knows more.
 
-use crate::path::{Pieces, Spelling};
+use crate::path::{Pieces, Spelling, join, join_bytes};
 use crate::sys::{self, PATH_MAX, Passing, Text};
 use core::ffi::{CStr, c_char, c_int};
 use core::mem::MaybeUninit;
@@ -56,9 +56,12 @@ struct Lookup<'a> {
     epoch: u64,
 }
 
-/// Hands `go` the lookup of `path` if its directory is known to be complete. A
-/// descriptor as directory is never known.
-unsafe fn known<R>(dir: c_int, path: Text, go: impl FnOnce(&Lookup) -> Option<R>) -> Option<R> {
+/// Room for one path.
+pub type Buffer = [MaybeUninit<u8>; PATH_MAX];
+
+/// The lookup of `path`, if it has a spelling of its own. A descriptor as directory has
+/// none. `buf` is for the working directory.
+unsafe fn lookup(dir: c_int, path: Text, buf: &mut Buffer) -> Option<Lookup<'_>> {
     // SAFETY: null, or mapped by `enter` for the life of the process.
     let shared = unsafe { SHARED.load(Ordering::Acquire).as_ref() }?;
     if sys::is_low(path) || shared.trace_overflow.load(Ordering::Relaxed) != 0 {
@@ -66,29 +69,84 @@ unsafe fn known<R>(dir: c_int, path: Text, go: impl FnOnce(&Lookup) -> Option<R>
     }
     // SAFETY: a caller of libc passes a NUL-terminated path.
     let bytes = unsafe { CStr::from_ptr(path) }.to_bytes();
-    let mut buf = [const { MaybeUninit::uninit() }; PATH_MAX];
     let cwd = match bytes.first()? {
         b'/' => &b""[..],
-        _ if dir == AT_FDCWD => sys::getcwd(&mut buf)?,
+        _ if dir == AT_FDCWD => sys::getcwd(buf)?,
         _ => return None,
     };
     let spelling = Spelling::new(cwd, bytes)?;
     let epoch = shared.epoch();
-    let lookup = Lookup {
+    Some(Lookup {
         shared,
         spelling,
         dir,
         path,
         epoch,
-    };
-    if lookup.is_complete(spelling.dir()) {
-        go(&lookup)
-    } else {
-        None
+    })
+}
+
+/// Makes the call `go` on the lookup of `path` if its directory is known to be complete;
+/// says that nothing is there if that directory is known to be missing. Zero or more, or a
+/// negative error.
+unsafe fn known(dir: c_int, path: Text, go: impl FnOnce(&Lookup) -> Option<isize>) -> Option<isize> {
+    let mut buf = [const { MaybeUninit::uninit() }; PATH_MAX];
+    // SAFETY: by the contract of the caller.
+    let lookup = unsafe { lookup(dir, path, &mut buf) }?;
+    if lookup.is_complete(lookup.spelling.dir()) {
+        return go(&lookup);
     }
+    let mut buf = [const { MaybeUninit::uninit() }; PATH_MAX];
+    lookup.gap(&mut buf)?;
+    lookup.settle(-libc::ENOENT as isize, Access::Stat)
+}
+
+/// Where a lookup in vain ends.
+pub struct Gap<'a> {
+    /// A complete directory, as the path spells it, absolute; empty for the root.
+    pub dir: &'a [u8],
+    /// The name that is not there.
+    pub name: &'a [u8],
+}
+
+/// Where the path, at which nothing is, ceases to be. `None`: that is not known.
+///
+/// # Safety
+/// `path` is null or NUL-terminated.
+pub unsafe fn gap(path: Text, buf: &mut Buffer) -> Option<Gap<'_>> {
+    let mut cwd = [const { MaybeUninit::uninit() }; PATH_MAX];
+    // SAFETY: by the contract above.
+    unsafe { lookup(AT_FDCWD, path, &mut cwd) }?.gap(buf)
 }
 
 impl Lookup<'_> {
+    /// Looks for the deepest complete directory above the path, and there for the next
+    /// name, which must not be there. The kernel is asked each time, so that nothing has
+    /// to be unlearned when the name is made.
+    fn gap<'a>(&self, buf: &'a mut Buffer) -> Option<Gap<'a>> {
+        let whole = join_bytes(self.spelling.whole(), buf)?;
+        let path = whole.len() - 1;
+        let is_slash = |&byte: &u8| byte == b'/';
+        let mut slash = whole.get(..path)?.iter().rposition(is_slash)?;
+        while !self.is_complete([whole.get(..slash)?, b"", b""]) {
+            slash = whole.get(..slash)?.iter().rposition(is_slash)?;
+        }
+        let name = slash + 1;
+        let len = whole.get(name..path)?.iter().position(is_slash);
+        let end = len.map_or(path, |len| name + len);
+        *whole.get_mut(end)? = 0;
+        let mut byte: c_char = 0;
+        // SAFETY: `whole` has a NUL at `end`; `byte` is one byte long.
+        let found = unsafe {
+            self.pass()
+                .readlinkat(AT_FDCWD, whole.as_ptr().cast(), &raw mut byte, 1)
+        };
+        let is_missing = found == -libc::ENOENT as isize && end > name && self.shared.epoch() == self.epoch;
+        is_missing.then_some(Gap {
+            dir: whole.get(..slash)?,
+            name: whole.get(name..end)?,
+        })
+    }
+
     fn pass(&self) -> Passing<'_> {
         Passing(self.shared.cookie_cell())
     }
@@ -198,13 +256,17 @@ pub unsafe fn open(dir: c_int, path: Text, flags: c_int) -> Option<isize> {
     unsafe { known(dir, path, open) }
 }
 
-/// Opens a directory that a lookup has just passed through, only to name it.
-pub fn open_known(dir: &CStr) -> Option<c_int> {
+/// The kernel's name of a directory that is known to be complete, as in [`Gap`].
+pub fn name_of_known<'a>(dir: &[u8], buf: &'a mut Buffer) -> Option<&'a [u8]> {
     // SAFETY: null, or mapped by `enter` for the life of the process.
     let shared = unsafe { SHARED.load(Ordering::Acquire).as_ref() }?;
+    let dir = join([if dir.is_empty() { b"/" } else { dir }], buf)?;
     // SAFETY: NUL-terminated by its type.
     let fd = unsafe { Passing(shared.cookie_cell()).openat(AT_FDCWD, dir.as_ptr(), libc::O_PATH | libc::O_CLOEXEC) };
-    c_int::try_from(fd).ok().filter(|&fd| fd >= 0)
+    let fd = c_int::try_from(fd).ok().filter(|&fd| fd >= 0)?;
+    let name = name_of(fd, buf);
+    sys::close(fd);
+    name
 }
 
 /// `newfstatat`: zero or a negative error.
@@ -302,7 +364,7 @@ pub unsafe fn readlink(dir: c_int, path: Text, buf: *mut c_char, len: usize) -> 
 
 /// What the kernel calls an open descriptor: an absolute path. `None` where it has no
 /// such name (any more), or one that does not fit.
-pub fn name_of(fd: c_int, buf: &mut [MaybeUninit<u8>; PATH_MAX]) -> Option<&[u8]> {
+pub fn name_of(fd: c_int, buf: &mut Buffer) -> Option<&[u8]> {
     // SAFETY: null, or mapped by `enter` for the life of the process.
     let shared = unsafe { SHARED.load(Ordering::Acquire).as_ref() }?;
     let mut link = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";

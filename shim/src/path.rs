@@ -83,6 +83,13 @@ fn first_name(path: &[u8]) -> &[u8] {
 
 /// Joins pieces in a buffer, with a final NUL.
 pub fn join<'a, const N: usize>(pieces: [&[u8]; N], buf: &'a mut [MaybeUninit<u8>]) -> Option<&'a CStr> {
+    let bytes = join_bytes(pieces, buf)?;
+    // SAFETY: the last of the bytes is a NUL.
+    Some(unsafe { CStr::from_ptr(bytes.as_ptr().cast()) })
+}
+
+/// [`join`], as bytes: the last one is the NUL.
+pub fn join_bytes<'a, const N: usize>(pieces: [&[u8]; N], buf: &'a mut [MaybeUninit<u8>]) -> Option<&'a mut [u8]> {
     let mut at = 0;
     for piece in pieces {
         let room = buf.get_mut(at..)?.get_mut(..piece.len())?;
@@ -93,7 +100,7 @@ pub fn join<'a, const N: usize>(pieces: [&[u8]; N], buf: &'a mut [MaybeUninit<u8
     }
     buf.get_mut(at)?.write(0);
     // SAFETY: the bytes up to and with the NUL were written above.
-    Some(unsafe { CStr::from_ptr(buf.as_ptr().cast()) })
+    Some(unsafe { core::slice::from_raw_parts_mut(buf.as_mut_ptr().cast(), at + 1) })
 }
 
 #[cfg(test)]

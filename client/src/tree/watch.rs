@@ -79,20 +79,34 @@ impl Watcher {
         }
     }
 
-    /// All queued events; empty when nothing happened.
+    /// All events that were queued at the time of the call; empty when nothing happened.
+    /// Whoever goes on writing meanwhile keeps nobody here.
     pub fn read(&self) -> Result<Vec<Event>, Errno> {
+        let queued = rustix::io::ioctl_fionread(&self.queue)?;
         let mut buffer = [const { MaybeUninit::<u8>::uninit() }; BUFFER];
         let mut reader = Reader::new(&self.queue, &mut buffer);
-        let mut events = Vec::new();
-        loop {
+        let (mut events, mut seen) = (Vec::new(), 0);
+        // What is in the buffer is no longer in the queue.
+        while seen < queued || !reader.is_buffer_empty() {
             match reader.next() {
-                Ok(event) => events.extend(Event::of(&event)),
-                Err(Errno::AGAIN) => return Ok(events),
+                Ok(event) => {
+                    seen += size(&event);
+                    events.extend(Event::of(&event));
+                }
+                Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
             }
         }
+        Ok(events)
     }
+}
+
+/// Bytes of an event in the queue: a header of 16, and the name with its NUL, filled up to
+/// a multiple of that (inotify(7)).
+fn size(event: &inotify::Event<'_>) -> u64 {
+    let name = event.file_name().map_or(0, |name| name.count_bytes() as u64 + 1);
+    16 + name.next_multiple_of(16)
 }
 
 impl Event {
@@ -139,4 +153,27 @@ const SILENT: &[i64] = &[
 /// Whether changes of a directory's file system may come without an event.
 pub fn is_silent(dir: &impl AsFd) -> bool {
     rustix::fs::fstatfs(dir).map_or(true, |fs| SILENT.contains(&fs.f_type))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// Else a drain would stop too early, or wait for whoever goes on writing.
+    #[test]
+    fn the_size_of_an_event_is_what_it_takes_in_the_queue() {
+        let dir = tempfile::tempdir().unwrap();
+        let watcher = Watcher::new().unwrap();
+        watcher.add(&fs::File::open(dir.path()).unwrap()).unwrap();
+        for len in [1, 14, 15, 16, 17, 31, 32, 255] {
+            fs::write(dir.path().join("n".repeat(len)), "x").unwrap();
+        }
+        fs::set_permissions(dir.path(), fs::metadata(dir.path()).unwrap().permissions()).unwrap();
+        let queued = rustix::io::ioctl_fionread(&watcher.queue).unwrap();
+        let mut buffer = [const { MaybeUninit::<u8>::uninit() }; BUFFER];
+        let mut reader = Reader::new(&watcher.queue, &mut buffer);
+        let sizes = std::iter::from_fn(|| reader.next().ok().map(|event| size(&event)));
+        assert_eq!(sizes.sum::<u64>(), queued);
+    }
 }
