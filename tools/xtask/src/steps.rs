@@ -42,9 +42,12 @@ pub fn root() -> PathBuf {
     here.ancestors().nth(2).unwrap_or(here).to_owned()
 }
 
-/// cargo, at the top of the repository.
+/// cargo, at the top of the repository, with every signal at its default: what a shell
+/// starts in the background ignores interrupts, and so would the tests of interrupts.
 pub fn cargo(args: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = Command::new("env");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    command.arg("--default-signal").arg(cargo);
     command.args(args).current_dir(root()).stdin(Stdio::null());
     command
 }
