@@ -14,6 +14,7 @@ use termite_types::{Abandon, BlobHash, JobEnd, JobId, JobResult, JobSpec, Snapsh
 use termite_wire::offer::SessionService;
 use termite_wire::remote::RemoteSink;
 use tokio::sync::{Mutex, watch};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// The state of one client here. Dropping it ends the client's jobs and forgets its tree.
 pub struct Session {
@@ -26,7 +27,13 @@ pub struct Session {
     /// arrival; the lock is fair.
     order: Mutex<()>,
     running: RefCell<HashMap<JobId, Rc<Steering>>>,
-    finished: RefCell<HashMap<JobId, Arc<Finished>>>,
+    finished: RefCell<HashMap<JobId, Ended>>,
+}
+
+/// A job whose client has not said yet that it has all it wants of it.
+struct Ended {
+    finished: Arc<Finished>,
+    _owed: TaskTrackerToken,
 }
 
 impl Session {
@@ -74,6 +81,7 @@ impl Session {
         self.advance(snapshot, updates).await?;
         // The store outlives its users only if somebody asks for a slot after the worker ended.
         let _slot = self.worker.slots.acquire().await.map_err(|_| Abandon::Cancelled)?;
+        let owed = self.worker.owed.token();
         let dir = self
             .worker
             .new_directory("job")
@@ -90,7 +98,11 @@ impl Session {
         };
         let id = spec.id;
         let (result, finished) = job::run(env, spec, sink, &steering).await?;
-        self.finished.borrow_mut().insert(id, Arc::new(finished));
+        let ended = Ended {
+            finished: Arc::new(finished),
+            _owed: owed,
+        };
+        self.finished.borrow_mut().insert(id, ended);
         Ok(result)
     }
 }
@@ -111,7 +123,7 @@ impl SessionService for Session {
 
     async fn committed(&self, job: JobId, snapshot: Snapshot, updates: Vec<Update>) -> Result<(), String> {
         let _turn = self.order.lock().await;
-        let Some(finished) = self.finished.borrow_mut().remove(&job) else {
+        let Some(Ended { finished, _owed }) = self.finished.borrow_mut().remove(&job) else {
             return Err(format!("job {job} has no outputs here"));
         };
         let mirror = self.mirror.clone();
@@ -156,7 +168,12 @@ impl SessionService for Session {
     }
 
     async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
-        let holders: Vec<_> = self.finished.borrow().values().cloned().collect();
+        let holders: Vec<_> = self
+            .finished
+            .borrow()
+            .values()
+            .map(|job| job.finished.clone())
+            .collect();
         blocking(move || {
             for finished in holders {
                 let piece = finished.outputs.read(&hash, offset, length);

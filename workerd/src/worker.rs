@@ -17,6 +17,7 @@ use termite_wire::offer::WorkerService;
 use termite_wire::peer::ClientInfo;
 use termite_wire::remote::RemoteFiles;
 use tokio::sync::{Semaphore, watch};
+use tokio_util::task::TaskTracker;
 
 /// What was asked for at the start.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct Worker {
     pub(crate) store: Store,
     pub(crate) spawner: Arc<Spawner>,
     pub(crate) slots: Rc<Semaphore>,
+    /// Jobs whose client has not said yet that it has all it wants of them.
+    pub(crate) owed: TaskTracker,
     numbers: Cell<u64>,
 }
 
@@ -51,6 +54,7 @@ impl Worker {
             hostname: std::os::unix::ffi::OsStringExt::from_vec(uname.nodename().to_bytes().to_vec()),
             machine: std::fs::read(store.proc.join("sys/kernel/random/boot_id")).unwrap_or_default(),
             slots: Rc::new(Semaphore::new(options.slots.into())),
+            owed: TaskTracker::new(),
             numbers: Cell::new(0),
             spawner: Arc::new(spawner),
             options,
@@ -58,10 +62,13 @@ impl Worker {
         })
     }
 
-    /// Resolves when no job runs. Jobs that come later are not waited for.
+    /// Resolves when no job runs and every client has the outputs of those that ran. Jobs
+    /// that come later are not waited for.
     pub async fn drained(&self) {
         // The semaphore is never closed, so that acquiring it cannot fail.
         let _all = self.slots.acquire_many(self.options.slots.into()).await;
+        self.owed.close();
+        self.owed.wait().await;
     }
 
     /// A new directory in the store, named after what it is for.
