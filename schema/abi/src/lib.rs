@@ -31,7 +31,7 @@ pub const ENV_PREFIX: &str = "TERMITE_PREFIX";
 pub const ENV_SOCKET: &str = "TERMITE_SOCKET";
 
 /// Protocol version of the shared memory.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 const MAGIC: u64 = u64::from_le_bytes(*b"termite\0");
 
 /// Seconds of the access time that marks a placeholder: a file of right size and
@@ -200,12 +200,17 @@ impl Shared {
         })
     }
 
-    /// FNV-1a by words over the joined pieces, wherever they were cut, finished with a
-    /// multiply-xorshift; seeded by the slot's cookie and `salt`. Never zero, which
-    /// marks an empty entry.
+    /// A hash by words over the joined pieces, wherever they were cut; seeded by the slot's
+    /// cookie and `salt`. Each word is multiplied in and both halves of the product are
+    /// folded together, so that every bit reaches every bit before the next word comes:
+    /// names that differ in a few digits must not meet, since a key stands for its path.
+    /// Never zero, which marks an empty entry.
     fn hash(&self, pieces: &[&[u8]], salt: u64) -> u64 {
         let mut h = 0xcbf2_9ce4_8422_2325 ^ self.cookie() ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut mix = |word: u64| h = (h ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+        let mut mix = |word: u64| {
+            let product = u128::from(h ^ word) * 0x9e37_79b9_7f4a_7c15;
+            h = product as u64 ^ (product >> 64) as u64;
+        };
         let (mut word, mut filled) = (0, 0);
         for &byte in pieces.iter().copied().flatten() {
             word |= u64::from(byte) << (8 * filled);
