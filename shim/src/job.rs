@@ -95,9 +95,7 @@ unsafe fn known(dir: c_int, path: Text, go: impl FnOnce(&Lookup) -> Option<isize
     if lookup.is_complete(lookup.spelling.dir()) {
         return go(&lookup);
     }
-    let mut buf = [const { MaybeUninit::uninit() }; PATH_MAX];
-    lookup.gap(&mut buf)?;
-    lookup.settle(-libc::ENOENT as isize, Access::Stat)
+    lookup.in_vain()
 }
 
 /// Where a lookup in vain ends.
@@ -119,6 +117,15 @@ pub unsafe fn gap(path: Text, buf: &mut Buffer) -> Option<Gap<'_>> {
 }
 
 impl Lookup<'_> {
+    /// The answer that nothing is there, if the path's directory is known to be missing.
+    /// Apart, so that its buffer is not on the stack of every lookup.
+    #[inline(never)]
+    fn in_vain(&self) -> Option<isize> {
+        let mut buf = [const { MaybeUninit::uninit() }; PATH_MAX];
+        self.gap(&mut buf)?;
+        self.settle(-libc::ENOENT as isize, Access::Stat)
+    }
+
     /// Looks for the deepest complete directory above the path, and there for the next
     /// name, which must not be there. The kernel is asked each time, so that nothing has
     /// to be unlearned when the name is made.
