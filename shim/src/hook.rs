@@ -66,6 +66,8 @@ pub fn is_interrupted(result: impl Failing) -> bool {
 ///   called again when a signal interrupted it, which on the client never happens to it.
 /// - `name(..) -> Type => answer(how), then after(..);` the same, and `after` is called
 ///   with the result of either as its first argument.
+/// - `name => handed(function);` counts and goes on in `function`, which sees every
+///   register (but r11) and the stack as the caller left them.
 /// - `name => gathered(function);` for `name(first, arg0, ..., NULL, ...)`: calls
 ///   `function(first, list)`, the list being all arguments after the first.
 macro_rules! hooks {
@@ -110,6 +112,22 @@ macro_rules! hook {
                 real = sym $crate::real::REAL,
                 find = sym $crate::real::find_and_jump,
                 row = const Row::$name as usize,
+            );
+        }
+    };
+    ($name:ident [] handed [($function:path)] []) => {
+        /// Stands in front of the libc function of this name.
+        #[allow(non_snake_case)]
+        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                "mov r11, [rip + {hits}]",
+                "lock inc dword ptr [r11 + 4 * {row}]",
+                "jmp {function}",
+                hits = sym $crate::hook::HITS,
+                row = const Row::$name as usize,
+                function = sym $function,
             );
         }
     };

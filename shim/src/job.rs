@@ -6,7 +6,7 @@
 
 use crate::path::{Pieces, Spelling, join, join_bytes};
 use crate::sys::{self, PATH_MAX, Passing, Text};
-use core::ffi::{CStr, c_char, c_int};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -367,6 +367,45 @@ pub unsafe fn readlink(dir: c_int, path: Text, buf: *mut c_char, len: usize) -> 
             lookup.settle(result, Access::Stat)
         })
     }
+}
+
+/// Looks at what a path leads to, following a symlink at its end if `follow` says so, by
+/// a call that takes the path alone: zero, a length or a negative error.
+unsafe fn look(path: Text, follow: bool, call: impl FnOnce(Passing) -> isize) -> Option<isize> {
+    let look = |lookup: &Lookup| {
+        let reached = if follow { lookup.reach()? } else { 0 };
+        let result = if reached < 0 { reached } else { call(lookup.pass()) };
+        lookup.settle(result, Access::Stat)
+    };
+    // SAFETY: `path` is null or NUL-terminated, as the callers have it.
+    unsafe { known(AT_FDCWD, path, look) }
+}
+
+/// `statfs`: zero or a negative error.
+///
+/// # Safety
+/// As the system call.
+pub unsafe fn statfs(path: Text, buf: *mut c_void) -> Option<isize> {
+    // SAFETY: by the contract above.
+    unsafe { look(path, true, |pass| pass.statfs(path, buf)) }
+}
+
+/// `getxattr`, or `lgetxattr` where it shall not follow: a length or a negative error.
+///
+/// # Safety
+/// As the system call.
+pub unsafe fn getxattr(path: Text, name: Text, value: *mut c_void, len: usize, follow: bool) -> Option<isize> {
+    // SAFETY: by the contract above.
+    unsafe { look(path, follow, |pass| pass.getxattr(path, name, value, len, follow)) }
+}
+
+/// `listxattr`, or `llistxattr` where it shall not follow: a length or a negative error.
+///
+/// # Safety
+/// As the system call.
+pub unsafe fn listxattr(path: Text, list: *mut c_char, len: usize, follow: bool) -> Option<isize> {
+    // SAFETY: by the contract above.
+    unsafe { look(path, follow, |pass| pass.listxattr(path, list, len, follow)) }
 }
 
 /// What the kernel calls an open descriptor: an absolute path. `None` where it has no

@@ -25,6 +25,7 @@ mod job;
 mod path;
 mod pipes;
 mod program;
+mod raw;
 mod real;
 mod start;
 mod sys;

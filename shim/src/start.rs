@@ -7,7 +7,7 @@ use crate::driver::Driver;
 use crate::env::{self, Kept};
 use crate::path::{join, split_last};
 use crate::sys::{self, PATH_MAX};
-use crate::{driver, hook, job, real, tools};
+use crate::{driver, hook, job, raw, real, tools};
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
@@ -64,6 +64,7 @@ fn start() {
 fn start_job() -> Option<()> {
     let shared = job::enter()?;
     hook::count_in(&shared.hits);
+    raw::withhold(shared.cookie_cell());
     Some(())
 }
 

@@ -8,7 +8,7 @@ use crate::hook::hooks;
 use crate::job::{self, unmark, unmark_x};
 use crate::pipes::note as note_pipe;
 use crate::sys::Text;
-use crate::{driver, pipes};
+use crate::{driver, pipes, raw};
 use core::ffi::{c_char, c_int, c_uint, c_void};
 use libc::{AT_EACCESS, AT_FDCWD, AT_SYMLINK_NOFOLLOW, DIR, FILE, mode_t, pid_t, size_t, ssize_t};
 
@@ -92,6 +92,21 @@ hooks! {
 
     // opendir
     opendir(path: Text) -> *mut DIR => answer(answer::opendir(path));
+
+    // file systems
+    statfs(path: Text, buf: *mut c_void) -> c_int => patient(int(job::statfs(path, buf)));
+    statfs64(path: Text, buf: *mut c_void) -> c_int => patient(int(job::statfs(path, buf)));
+    __statfs(path: Text, buf: *mut c_void) -> c_int => patient(int(job::statfs(path, buf)));
+
+    // extended attributes
+    getxattr(path: Text, name: Text, value: *mut c_void, len: size_t) -> ssize_t
+        => patient(long(job::getxattr(path, name, value, len, true)));
+    lgetxattr(path: Text, name: Text, value: *mut c_void, len: size_t) -> ssize_t
+        => patient(long(job::getxattr(path, name, value, len, false)));
+    listxattr(path: Text, list: *mut c_char, len: size_t) -> ssize_t
+        => patient(long(job::listxattr(path, list, len, true)));
+    llistxattr(path: Text, list: *mut c_char, len: size_t) -> ssize_t
+        => patient(long(job::listxattr(path, list, len, false)));
 
     // naming
     rename => through;
@@ -189,6 +204,9 @@ hooks! {
     // dlopen
     dlopen => through;
     dlmopen => through;
+
+    // syscall
+    syscall => handed(raw::syscall);
 }
 
 /// [`NAMES`] for whoever looks into the library.

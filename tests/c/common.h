@@ -291,22 +291,31 @@ static int in_fixture(const char *path)
 	         stat("..", &root) == 0 && at.st_ino == root.st_ino);
 }
 
+// A system call that no hook sees, by its number: its result as the kernel gives it.
+static long kernel(long number, long a, long b, long c, long d)
+{
+	long answer;
+	register long fourth __asm__("r10") = d, fifth __asm__("r8") = 0, sixth __asm__("r9") = 0;
+	__asm__ volatile("syscall" : "=a"(answer) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(fourth), "r"(fifth), "r"(sixth) : "rcx", "r11", "memory");
+	return answer;
+}
+
 #ifdef HITS_OFFSET
-// Copies the slot's hit counters to where TERMITE_TEST_HITS says. System calls as they
-// are, so that the copying itself counts no hook.
+// Copies the slot's hit counters to where TERMITE_TEST_HITS says, and counts no hook by
+// doing so.
 __attribute__((destructor)) static void keep_hits(void)
 {
 	const char *to = getenv("TERMITE_TEST_HITS");
 	if (!to)
 		return;
-	int from = syscall(SYS_openat, AT_FDCWD, "/dev/.termite/shared", O_RDONLY | O_CLOEXEC, 0, 0, 0);
+	int from = kernel(SYS_openat, AT_FDCWD, (long)"/dev/.termite/shared", O_RDONLY | O_CLOEXEC, 0);
 	if (from < 0)
 		return;
 	char *shared = mmap(NULL, SHARED_SIZE, PROT_READ, MAP_SHARED, from, 0);
-	int out = syscall(SYS_openat, AT_FDCWD, to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644, 0, 0);
+	int out = kernel(SYS_openat, AT_FDCWD, (long)to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (shared != MAP_FAILED && out >= 0)
-		syscall(SYS_write, out, shared + HITS_OFFSET, HITS_SIZE, 0, 0, 0);
-	syscall(SYS_close, from, 0, 0, 0, 0, 0);
-	syscall(SYS_close, out, 0, 0, 0, 0, 0);
+		kernel(SYS_write, out, (long)shared + HITS_OFFSET, HITS_SIZE, 0);
+	kernel(SYS_close, from, 0, 0, 0);
+	kernel(SYS_close, out, 0, 0, 0);
 }
 #endif

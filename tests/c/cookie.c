@@ -3,7 +3,7 @@
 // looks into a directory that nobody touched before, whose file is there only when the
 // guard was asked.
 // fresh: 700
-// hooks: open open64 openat openat64 creat creat64 __open_2 __open64_2 __openat_2 __openat64_2 stat stat64 lstat lstat64 fstatat fstatat64 __xstat __xstat64 __lxstat __lxstat64 __fxstatat __fxstatat64 statx access faccessat eaccess euidaccess readlink readlinkat __readlink_chk __readlinkat_chk realpath __realpath_chk canonicalize_file_name opendir fopen fopen64 rename chdir mkstemp execve posix_spawn popen system dlopen __open __open64 _IO_fopen _IO_popen
+// hooks: open open64 openat openat64 creat creat64 __open_2 __open64_2 __openat_2 __openat64_2 stat stat64 lstat lstat64 fstatat fstatat64 __xstat __xstat64 __lxstat __lxstat64 __fxstatat __fxstatat64 statx access faccessat eaccess euidaccess readlink readlinkat __readlink_chk __readlinkat_chk realpath __realpath_chk canonicalize_file_name opendir fopen fopen64 rename chdir mkstemp execve posix_spawn popen system dlopen __open __open64 _IO_fopen _IO_popen statfs statfs64 __statfs getxattr lgetxattr listxattr llistxattr syscall
 #include "common.h"
 #include <dlfcn.h>
 #include <fts.h>
@@ -24,6 +24,7 @@ extern int __fxstatat(int, int, const char *, struct stat *, int), __fxstatat64(
 extern int __xmknod(int, const char *, mode_t, dev_t *), __xmknodat(int, int, const char *, mode_t, dev_t *);
 extern ssize_t __readlink_chk(const char *, char *, size_t, size_t), __readlinkat_chk(int, const char *, char *, size_t, size_t);
 extern char *__realpath_chk(const char *, char *, size_t), *__getcwd_chk(char *, size_t, size_t), *__getwd_chk(char *, size_t);
+extern int __statfs(const char *, struct statfs *);
 extern FILE *_IO_fopen(const char *, const char *), *_IO_popen(const char *, const char *);
 
 static int NEXT, FAILED, DONE, HOME;
@@ -70,6 +71,8 @@ static void looking(void)
 {
 	struct stat64 st64;
 	struct statx stx;
+	struct statfs fs;
+	struct statfs64 fs64;
 	char text[PATH_MAX];
 	int dir = open("dir", O_RDONLY), fd = open("dir/file", O_RDONLY);
 	for (int warm = 0; warm < 2; warm++) {
@@ -86,6 +89,9 @@ static void looking(void)
 		AFTER(realpath("chain", text)); AFTER(__realpath_chk("link", text, PATH_MAX)); AFTER(free(canonicalize_file_name("dirlink"))); AFTER(realpath("missing/x", text));
 		AFTER(closedir(opendir("dir"))); AFTER(opendir("missing")); AFTER(fclose(fopen("dir/file", "r"))); AFTER(fclose(fopen64("dir/file", "r"))); AFTER(fclose(_IO_fopen("dir/file", "r")));
 		AFTER(fclose(freopen("dir/file", "r", fopen("big", "r")))); AFTER(fclose(freopen64("dir/file", "r", fopen("big", "r")))); AFTER(getcwd(text, sizeof text)); AFTER(getwd(text)); AFTER(free(get_current_dir_name()));
+		AFTER(statfs("dir/file", &fs)); AFTER(statfs64("link", &fs64)); AFTER(__statfs("dir/missing", &fs)); AFTER(getxattr("link", "user.x", text, 64)); AFTER(lgetxattr("link", "user.x", text, 64));
+		AFTER(listxattr("dir/file", text, 64)); AFTER(llistxattr("dir/missing", text, 64)); AFTER(syscall(SYS_newfstatat, AT_FDCWD, "dir/file", &ST, 0)); AFTER(syscall(SYS_getpid));
+		AFTER(syscall(SYS_pselect6, 0, NULL, NULL, NULL, &(struct timespec){ 0, 0 }, NULL)); AFTER(syscall(SYS_openat, -1, "missing", O_RDONLY));
 	}
 	close(dir), close(fd);
 }

@@ -1,15 +1,20 @@
 // Links from a directory that is known to files in directories that nobody looked into
 // yet: whoever follows one first must find the file, and so must all who come later.
-// fresh: 24
-// hooks: open openat stat fstatat __xstat statx access faccessat realpath fopen canonicalize_file_name
+// fresh: 34
+// hooks: open openat stat fstatat __xstat statx access faccessat realpath fopen canonicalize_file_name statfs statfs64 __statfs getxattr lgetxattr listxattr llistxattr syscall
 #include "common.h"
+#include <sys/statfs.h>
+#include <sys/xattr.h>
 
+extern int __statfs(const char *, struct statfs *);
 extern int __xstat(int, const char *, struct stat *);
 
 int main(void)
 {
 	struct stat st;
 	struct statx x;
+	struct statfs fs;
+	char value[64];
 	char *known[] = { "plain1", "to-fresh/0", "to-fresh/missing", "to-fresh/1" };
 	// So that the directory of the links is known, however often that takes.
 	for (int i = 0; i < 12; i++)
@@ -39,5 +44,14 @@ int main(void)
 	R(symlink("../fresh/21/file", "to-fresh/own")); FD(open("to-fresh/own", O_RDONLY)); FD(open("fresh/21/file", O_RDONLY));
 	R(symlink("../fresh/22/new", "to-fresh/new")); FD(open("to-fresh/new", O_RDONLY)); write_file("fresh/22/new", "made\n"); FD(open("to-fresh/new", O_RDONLY));
 	FD(open("fresh/22/file", O_RDONLY)); R(rename("to-fresh/23", "moved")); FD(open("moved", O_RDONLY)); FD(open("fresh/23/file", O_RDONLY));
+	R(statfs("to-fresh/24", &fs)); FD(open("fresh/24/file", O_RDONLY)); R(statfs64("to-fresh/25", (void *)&fs)); FD(open("fresh/25/file", O_RDONLY));
+	R(__statfs("to-fresh/26", &fs)); R(__statfs("to-fresh/26", &fs)); FD(open("fresh/26/file", O_RDONLY));
+	R(getxattr("to-fresh/27", "user.x", value, 64)); R(getxattr("to-fresh/27", "user.x", value, 64)); FD(open("fresh/27/file", O_RDONLY));
+	R(lgetxattr("to-fresh/28", "trusted.x", value, 64) < 0); FD(open("fresh/28/file", O_RDONLY));
+	R(listxattr("to-fresh/29", value, 64) == 0); R(listxattr("to-fresh/29/x", value, 64)); FD(open("fresh/29/file", O_RDONLY));
+	R(llistxattr("to-fresh/30", value, 64) == 0); R(llistxattr("to-fresh/30/", value, 64)); FD(open("fresh/30/file", O_RDONLY));
+	R(syscall(SYS_newfstatat, AT_FDCWD, "to-fresh/31", &st, 0)), print_stat(&st); FD(open("fresh/31/file", O_RDONLY));
+	FD(syscall(SYS_openat, AT_FDCWD, "to-fresh/32", O_RDONLY)); FD(open("fresh/32/file", O_RDONLY));
+	R(syscall(SYS_faccessat, AT_FDCWD, "to-fresh/33", R_OK)); FD(open("fresh/33/file", O_RDONLY));
 	return 0;
 }

@@ -1,5 +1,5 @@
 // Modes, owners, times and extended attributes, of files whose content nobody read yet.
-// hooks: chmod fchmodat lchmod chown lchown fchownat utime utimes lutimes futimesat utimensat
+// hooks: chmod fchmodat lchmod chown lchown fchownat utime utimes lutimes futimesat utimensat getxattr lgetxattr listxattr llistxattr
 #include "common.h"
 #include <sys/time.h>
 #include <sys/xattr.h>

@@ -1,0 +1,101 @@
+//! libc's `syscall`: any call by its number, with up to six arguments. It goes past the
+//! fast path, so that the guard sees what names a path.
+//!
+//! Knows no number's meaning, but for those that no signal interrupts on the client.
+
+use crate::sys;
+use core::ffi::c_int;
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+/// Stands for the cookie where there is none.
+static NONE: AtomicU64 = AtomicU64::new(0);
+
+/// The slot's cookie, or [`NONE`].
+static COOKIE: AtomicPtr<AtomicU64> = AtomicPtr::new((&raw const NONE).cast_mut());
+
+/// From here on no call leaves by `syscall` that carries the slot's cookie.
+pub fn withhold(cookie: &'static AtomicU64) {
+    COOKIE.store((&raw const *cookie).cast_mut(), Ordering::Relaxed);
+}
+
+/// Calls that only look at a path: in a slot they are made again when a signal interrupts
+/// their wait for the guard (see [`crate::hook::is_interrupted`]). Ends in zero.
+#[rustfmt::skip]
+static LOOKING: [u16; 16] = [
+    libc::SYS_stat as u16, libc::SYS_lstat as u16, libc::SYS_newfstatat as u16, libc::SYS_statx as u16,
+    libc::SYS_access as u16, libc::SYS_faccessat as u16, libc::SYS_faccessat2 as u16,
+    libc::SYS_readlink as u16, libc::SYS_readlinkat as u16, libc::SYS_statfs as u16,
+    libc::SYS_getxattr as u16, libc::SYS_lgetxattr as u16, libc::SYS_listxattr as u16, libc::SYS_llistxattr as u16,
+    libc::SYS_name_to_handle_at as u16, 0,
+];
+
+/// The call with the number and the arguments as libc's function takes them, five in
+/// registers and the sixth on the stack. Where a caller gave fewer, libc hands over
+/// whatever stands there; a signal that came during a call with the cookie has left that
+/// on the stack, hence the comparison.
+///
+/// No frame of its own: a child that the call makes returns on the same stack.
+#[unsafe(naked)]
+pub unsafe extern "C" fn syscall() {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "mov rax, rdi",
+        "mov rdi, rsi",
+        "mov rsi, rdx",
+        "mov rdx, rcx",
+        "mov r10, r8",
+        "mov r8, r9",
+        "mov r9, [rsp + 8]",
+        "mov r11, [rip + {cookie}]",
+        "cmp r9, [r11]",
+        "jne 2f",
+        "xor r9d, r9d",
+        "2:",
+        // Below the stack's end, where signal handlers write nothing.
+        "mov [rsp - 8], rax",
+        "syscall",
+        "cmp rax, -4095",
+        "jae 3f",
+        "ret",
+        "3:",
+        "cmp rax, -{interrupted}",
+        "jne 5f",
+        "mov r11, [rip + {cookie}]",
+        "cmp qword ptr [r11], 0",
+        "je 5f",
+        "lea r11, [rip + {looking}]",
+        "4:",
+        "movzx ecx, word ptr [r11]",
+        "test ecx, ecx",
+        "jz 5f",
+        "add r11, 2",
+        "cmp rcx, [rsp - 8]",
+        "jne 4b",
+        "mov rax, rcx",
+        "jmp 2b",
+        "5:",
+        "mov rdi, rax",
+        "jmp {fail}",
+        ".cfi_endproc",
+        cookie = sym COOKIE,
+        looking = sym LOOKING,
+        fail = sym fail,
+        interrupted = const libc::EINTR,
+    );
+}
+
+/// An error of the kernel as libc tells it.
+extern "C" fn fail(result: isize) -> isize {
+    sys::set_errno(result.wrapping_neg() as c_int);
+    -1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_calls_that_look_end_in_zero() {
+        assert_eq!(LOOKING.iter().position(|&number| number == 0), Some(LOOKING.len() - 1));
+    }
+}
