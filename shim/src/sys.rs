@@ -154,7 +154,11 @@ impl Passing<'_> {
     /// # Safety
     /// `path` is NUL-terminated; the kernel checks `name` and `value`.
     pub unsafe fn getxattr(self, path: Text, name: Text, value: *mut c_void, len: usize, follow: bool) -> isize {
-        let number = if follow { libc::SYS_getxattr } else { libc::SYS_lgetxattr };
+        let number = if follow {
+            libc::SYS_getxattr
+        } else {
+            libc::SYS_lgetxattr
+        };
         let args = [path as usize, name as usize, value as usize, len, 0];
         // SAFETY: by the contract above.
         unsafe { call_with(self.0, number, args) }
@@ -165,7 +169,11 @@ impl Passing<'_> {
     /// # Safety
     /// `path` is NUL-terminated; the kernel checks `list`.
     pub unsafe fn listxattr(self, path: Text, list: *mut c_char, len: usize, follow: bool) -> isize {
-        let number = if follow { libc::SYS_listxattr } else { libc::SYS_llistxattr };
+        let number = if follow {
+            libc::SYS_listxattr
+        } else {
+            libc::SYS_llistxattr
+        };
         // SAFETY: by the contract above.
         unsafe { call_with(self.0, number, [path as usize, list as usize, len, 0, 0]) }
     }

@@ -1,7 +1,8 @@
 //! Checks of the hook table from outside: against libc's exports, against the library's
 //! own, and against the counters that the programs raised. Knows no hook's meaning.
 
-use crate::program::{Binaries, Ordinary, Program};
+use crate::exports::{Functions, Reviewed};
+use crate::program::{Binaries, Ordinary, Program, sources};
 use anyhow::{Context, Result, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::process::Command;
 const NO_TWINS: &[(&str, &str)] = &[
     ("__mktemp", "private to libc, whose own calls no preloaded library sees"),
     ("__fstat64", "private to libc"),
+    ("openat2", "left to the guard, as exports.txt says"),
 ];
 
 /// What the twins of a function would be called: wide (`64`), at a descriptor (`at`),
@@ -29,8 +31,8 @@ fn twins(name: &str) -> Vec<String> {
     names
 }
 
-/// Names that a dynamic library defines.
-pub fn exports(library: &Path) -> Result<BTreeSet<String>> {
+/// What `nm` says about the names that a dynamic library defines.
+fn defined(library: &Path) -> Result<String> {
     let out = Command::new("nm")
         .args(["-D", "--defined-only"])
         .arg(library)
@@ -42,7 +44,12 @@ pub fn exports(library: &Path) -> Result<BTreeSet<String>> {
         library.display(),
         String::from_utf8_lossy(&out.stderr)
     );
-    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+}
+
+/// Names that a dynamic library defines.
+pub fn exports(library: &Path) -> Result<BTreeSet<String>> {
+    let text = defined(library)?;
     let names = text.lines().filter_map(|line| line.split_whitespace().nth(2));
     Ok(names
         .filter_map(|name| name.split('@').next())
@@ -139,6 +146,14 @@ pub fn no_twin_missing(rows: &[String]) -> Result<()> {
         "exports of libc that are twins of a row (twin: row): {missing:?}"
     );
     Ok(())
+}
+
+/// Each function that libc exports is a row, or has its place in the reviewed list.
+pub fn every_export_is_reviewed(rows: &[String]) -> Result<()> {
+    let list = sources().join("exports.txt");
+    let text = std::fs::read_to_string(&list).with_context(|| list.display().to_string())?;
+    let reviewed = Reviewed::parse(&text).with_context(|| list.display().to_string())?;
+    reviewed.compare(&Functions::parse(&defined(&libc()?)?)?, rows)
 }
 
 /// Each row is named by a program, and the programs name nothing that is no row.

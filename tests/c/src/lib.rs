@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod exports;
 pub mod fidelity;
 pub mod fixture;
 pub mod fleet;

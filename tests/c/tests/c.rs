@@ -142,6 +142,9 @@ impl Bench {
         println!("{} hooks", rows.len());
         tally.run("hooks/symbols", || audit::symbols(&library, &rows));
         tally.run("hooks/no twin missing", || audit::no_twin_missing(&rows));
+        tally.run("hooks/every export is reviewed", || {
+            audit::every_export_is_reviewed(&rows)
+        });
         tally.run("hooks/every row has a test", || {
             audit::every_row_has_a_test(&rows, &self.programs)
         });
