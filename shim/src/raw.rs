@@ -1,9 +1,10 @@
 //! libc's `syscall`: any call by its number, with up to six arguments. It goes past the
 //! fast path, so that the guard sees what names a path.
 //!
-//! Knows no number's meaning, but for those that no signal interrupts on the client.
+//! Knows no number's meaning, but for those that no signal interrupts on the client and
+//! those that tell a file's times.
 
-use crate::sys;
+use crate::{job, sys};
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
@@ -56,6 +57,17 @@ pub unsafe extern "C" fn syscall() {
         "syscall",
         "cmp rax, -4095",
         "jae 3f",
+        "test rax, rax",
+        "jnz 6f",
+        "mov rcx, [rsp - 8]",
+        "lea r11, [rcx - {stat}]",
+        "cmp r11, 2",
+        "jbe {shown}",
+        "cmp rcx, {newfstatat}",
+        "je {shown}",
+        "cmp rcx, {statx}",
+        "je {shown}",
+        "6:",
         "ret",
         "3:",
         "cmp rax, -{interrupted}",
@@ -80,8 +92,34 @@ pub unsafe extern "C" fn syscall() {
         cookie = sym COOKIE,
         looking = sym LOOKING,
         fail = sym fail,
+        shown = sym shown,
+        stat = const libc::SYS_stat,
+        newfstatat = const libc::SYS_newfstatat,
+        statx = const libc::SYS_statx,
         interrupted = const libc::EINTR,
     );
+}
+
+/// After `stat` and the two numbers behind it (`fstat`, `lstat`), `newfstatat` or `statx` has
+/// worked; its arguments are where it had them, but for the fourth, in whose place is the
+/// number. See [`job::unmark`].
+unsafe extern "C" fn shown(
+    _: usize,
+    second: *mut libc::stat,
+    third: *mut libc::stat,
+    number: i64,
+    fifth: *mut libc::statx,
+) -> isize {
+    // SAFETY: the kernel has just filled what the pointer points to; its `struct stat` is
+    // libc's on x86-64.
+    unsafe {
+        match number {
+            libc::SYS_newfstatat => job::unmark(0, third),
+            libc::SYS_statx => job::unmark_x(0, fifth),
+            _ => job::unmark(0, second),
+        }
+    }
+    0
 }
 
 /// An error of the kernel as libc tells it.

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -25,6 +26,7 @@ extern char *__realpath_chk(const char *, char *, size_t);
 
 static const char *path, *root;
 static int trapped;
+static unsigned long cookie;
 
 /* Reading it might change the time that marks it as a placeholder. */
 static int is_new(void)
@@ -35,7 +37,7 @@ static int is_new(void)
 static void said(const char *call, long result)
 {
     int error = errno;
-    if (trapped && (getxattr("/", "user.none", NULL, 0) != -1 || errno != EDEADLK))
+    if (trapped && (removexattr("/", "user.none") != -1 || errno != EDEADLK))
         printf("COOKIE LEFT BEHIND\n");
     printf("%s(%.40s) = %ld errno %d ", call, path, result, error);
 }
@@ -83,6 +85,7 @@ static void look(void)
     FILE *f;
     DIR *d;
     char *t;
+    struct statfs fs;
     r = CALL(stat(path, &s)), show_stat("stat", r, &s);
     r = CALL(lstat(path, &s)), show_stat("lstat", r, &s);
     r = CALL(fstatat(AT_FDCWD, path, &s, 0)), show_stat("fstatat", r, &s);
@@ -114,12 +117,23 @@ static void look(void)
     strcpy(buf, "before"), t = CALL(__realpath_chk(path, buf, 4096)), show_text("__realpath_chk", t, buf);
     t = CALL(realpath(path, NULL)), show_text("realpath null", t, NULL), free(t);
     t = CALL(canonicalize_file_name(path)), show_text("canonicalize_file_name", t, NULL), free(t);
+    r = CALL(statfs(path, &fs)), said("statfs", r), printf("%lx\n", r ? 0 : (long)fs.f_type);
+    r = CALL(getxattr(path, "user.none", buf, 9)), said("getxattr", r), puts("");
+    r = CALL(lgetxattr(path, "user.none", buf, 9)), said("lgetxattr", r), puts("");
+    r = CALL(listxattr(path, buf, sizeof buf)), said("listxattr", r), puts("");
+    r = CALL(llistxattr(path, buf, sizeof buf)), said("llistxattr", r), puts("");
+    /* What the caller's stack holds where a sixth argument would be is not given away. */
+    r = CALL(syscall(SYS_newfstatat, AT_FDCWD, path, &s, 0, 0, cookie)), show_stat("syscall", r, &s);
+    r = CALL(syscall(SYS_readlinkat, AT_FDCWD, path, buf, 1, 0, cookie)), said("syscall", r), puts("");
+    r = CALL(syscall(SYS_statfs, path, &fs, 0, 0, 0, cookie)), said("syscall", r), puts("");
+    r = CALL(syscall(SYS_getpriority, 0, 0, 0, 0, 0, cookie)), said("syscall of no path", r), puts("");
 }
 
-static void trap(unsigned long cookie)
+static void trap(void)
 {
     static const int calls[] = {SYS_open, SYS_stat, SYS_lstat, SYS_access, SYS_readlink, SYS_openat, SYS_newfstatat,
-                                SYS_faccessat, SYS_readlinkat, SYS_statx, SYS_faccessat2, SYS_getxattr};
+                                SYS_faccessat, SYS_readlinkat, SYS_statx, SYS_faccessat2, SYS_getxattr,
+                                SYS_lgetxattr, SYS_listxattr, SYS_llistxattr, SYS_statfs, SYS_removexattr};
     enum { N = sizeof calls / sizeof *calls };
     struct sock_filter code[N + 8];
     int at = 0;
@@ -146,7 +160,8 @@ int main(int argc, char **argv)
     chdir(root);
     setvbuf(stdout, malloc(1 << 20), _IOFBF, 1 << 20);
     if (argc > 2) {
-        trap(strtoul(argv[2], NULL, 16));
+        cookie = strtoul(argv[2], NULL, 16);
+        trap();
         for (int i = 3; i < argc; i++)
             path = argv[i], look();
         return 0;
