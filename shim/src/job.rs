@@ -395,6 +395,16 @@ pub unsafe fn statfs(path: Text, buf: *mut c_void) -> Option<isize> {
 /// # Safety
 /// As the system call.
 pub unsafe fn getxattr(path: Text, name: Text, value: *mut c_void, len: usize, follow: bool) -> Option<isize> {
+    const XATTR_NAME_MAX: usize = 255;
+    if sys::is_low(name) {
+        return None;
+    }
+    // SAFETY: a caller of libc passes a NUL-terminated name.
+    let length = unsafe { CStr::from_ptr(name) }.to_bytes().len();
+    // What is wrong with the name the kernel says before it looks at the path, or after.
+    if !(1..=XATTR_NAME_MAX).contains(&length) {
+        return None;
+    }
     // SAFETY: by the contract above.
     unsafe { look(path, follow, |pass| pass.getxattr(path, name, value, len, follow)) }
 }

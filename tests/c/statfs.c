@@ -47,6 +47,12 @@ int main(void)
 			}
 	R(statfs("dir/file", (struct statfs *)BAD_POINTER)); R(statfs64("link", (struct statfs64 *)BAD_POINTER)); R(__statfs("dir", (struct statfs *)BAD_POINTER));
 	R(getxattr("dir/file", BAD_POINTER, TEXT, 9)); R(lgetxattr("dir/file", "", TEXT, 9)); R(getxattr("dir/file", "none", TEXT, 9));
+	memset(TEXT, 'n', 256);
+	const char *missing[] = { "dir/missing", "missing/x", "dir/file/x", "dir/file", "link" };
+	for (int i = 0; i < LEN(missing); i++) {
+		R(getxattr(missing[i], BAD_POINTER, TEXT, 9)); R(lgetxattr(missing[i], "", TEXT, 9)); R(getxattr(missing[i], TEXT, NULL, 0));
+		R(listxattr(missing[i], BAD_POINTER, 9) > 0); R(statfs(missing[i], (void *)BAD_POINTER));
+	}
 	memset(&FS, 0, sizeof FS);
 	R(statfs("dir/missing", &FS)), printf("%ld\n", (long)FS.f_namelen);
 	R(statfs("dir/file", &FS)), printf("%ld\n", (long)FS.f_namelen);

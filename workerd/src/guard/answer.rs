@@ -94,9 +94,10 @@ impl Court {
             self.refuse_drivers(request)?;
         }
         let mut standings = [Standing::Outside; 2];
-        for (named, standing) in request.paths.iter().zip(&mut standings) {
+        for (at, named) in request.paths.iter().enumerate() {
             match self.view.fault(request.task, &named.used(), patience)? {
-                Reply::Ready(found) => *standing = found,
+                // Only of `sendmmsg` there are more, which moves nothing.
+                Reply::Ready(found) => standings.get_mut(at).into_iter().for_each(|standing| *standing = found),
                 Reply::NeedsFetch => return Ok(Verdict::NeedsFetch),
                 Reply::Errno(errno) => return Ok(Verdict::Finish(errno)),
             }

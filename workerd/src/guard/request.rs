@@ -74,6 +74,10 @@ impl Request {
             Effect::Socket { addr, len, bind } => {
                 request.socket(request.args[addr as usize], request.args[len as usize], bind)?
             }
+            Effect::Message { many } => {
+                let count = if many { request.args[2] } else { 1 };
+                request.messages(request.args[1], count, many)?
+            }
             Effect::SocketCall => request.socket_call()?,
             _ => request.named()?,
         };
@@ -188,10 +192,45 @@ impl Request {
     }
 
     fn socket_call(&self) -> Option<Vec<Named>> {
+        // Of linux/net.h, with their number of arguments.
         const BIND: u64 = 2;
-        let block = read_memory(self.task, self.args[1], 12).ok()?;
-        let word = |at: usize| Some(u64::from(u32::from_le_bytes(block.get(at..at + 4)?.try_into().ok()?)));
-        self.socket(word(4)?, word(8)?, self.args[0] & 0xffff_ffff == BIND)
+        const SENDTO: u64 = 11;
+        const SENDMSG: u64 = 16;
+        const SENDMMSG: u64 = 20;
+        let number = self.args[0] & 0xffff_ffff;
+        let count = match number {
+            SENDTO => 6,
+            SENDMMSG => 4,
+            _ => 3,
+        };
+        let block = read_memory(self.task, self.args[1], 4 * count).ok()?;
+        let word = |at: usize| little_endian(block.get(4 * at..4 * at + 4)?);
+        match number {
+            SENDTO => self.socket(word(4)?, word(5)?, false),
+            SENDMSG => self.messages(word(1)?, 1, false),
+            SENDMMSG => self.messages(word(1)?, word(2)?, true),
+            _ => self.socket(word(1)?, word(2)?, number == BIND),
+        }
+    }
+
+    /// The addresses of `msghdr`s, or of `mmsghdr`s (`sendmmsg(2)`), which are longer.
+    fn messages(&self, address: u64, count: u64, many: bool) -> Option<Vec<Named>> {
+        const UIO_MAXIOV: u64 = 1024;
+        let (pointer, size) = match self.arch {
+            Arch::X86_64 => (8, if many { 64 } else { 56 }),
+            Arch::I386 => (4, if many { 32 } else { 28 }),
+        };
+        let count = (count & 0xffff_ffff).min(UIO_MAXIOV) as usize;
+        let bytes = read_memory(self.task, address, count * size).ok()?;
+        let mut paths = Vec::new();
+        for message in bytes.chunks_exact(size) {
+            let name = little_endian(message.get(..pointer)?)?;
+            let len = little_endian(message.get(pointer..pointer + 4)?)?;
+            if name != 0 {
+                paths.extend(self.socket(name, len, false).into_iter().flatten());
+            }
+        }
+        Some(paths)
     }
 
     /// A `sockaddr_un` with a path (`unix(7)`).
@@ -214,6 +253,13 @@ impl Request {
             intent,
         }])
     }
+}
+
+/// A number of up to eight bytes.
+fn little_endian(bytes: &[u8]) -> Option<u64> {
+    let mut word = [0; 8];
+    word.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    Some(u64::from_le_bytes(word))
 }
 
 fn open_intent(flags: i32) -> Intent {

@@ -38,6 +38,8 @@ pub struct PathCall {
     /// It is stopped only when, for each pair, the lower half of the argument is one
     /// of the values.
     pub when: &'static [(u8, &'static [u32])],
+    /// It is stopped only when the argument at this position is not null.
+    pub given: Option<u8>,
     /// Position of its `AT_*` flags (`AT_EMPTY_PATH` may be among them).
     pub at_flags: Option<u8>,
     /// The sixth argument is free, so that it may hold the cookie.
@@ -95,8 +97,8 @@ pub enum Effect {
     Exec,
     /// Makes it the working directory.
     Chdir,
-    /// `bind` or `connect`: position of the pointer to a `sockaddr` and of its length.
-    /// Only `AF_UNIX` with a path concerns a view; `bind` creates, `connect` looks up.
+    /// `bind`, `connect` or `sendto`: position of the pointer to a `sockaddr` and of its
+    /// length. Only `AF_UNIX` with a path concerns a view; `bind` creates, the others look up.
     Socket {
         /// Position of the pointer.
         addr: u8,
@@ -105,8 +107,14 @@ pub enum Effect {
         /// It is `bind`.
         bind: bool,
     },
-    /// i386 `socketcall`: argument 0 is 2 (bind) or 3 (connect), argument 1 points to
-    /// the call's own arguments, 4 bytes each: descriptor, address, length.
+    /// `sendmsg`, or `sendmmsg` where this says so: argument 1 points to a `msghdr`, or to
+    /// as many `mmsghdr` as argument 2 says. Their addresses are as for `connect`.
+    Message {
+        /// It is `sendmmsg`.
+        many: bool,
+    },
+    /// i386 `socketcall`: argument 0 is 2 (bind), 3 (connect), 11 (sendto), 16 (sendmsg) or
+    /// 20 (sendmmsg), argument 1 points to the call's own arguments, 4 bytes each.
     SocketCall,
     /// Takes input from the descriptor at this position, which is 0, or copies it.
     Input(u8),
@@ -201,6 +209,7 @@ const fn call(name: &'static str, x86_64: u32, i386: u32, paths: &'static [PathA
         paths,
         effect,
         when: &[],
+        given: None,
         at_flags: None,
         cookie: true,
     }
@@ -223,6 +232,11 @@ const fn input(name: &'static str, x86_64: u32, i386: u32, fd: u8) -> PathCall {
 impl PathCall {
     const fn when(mut self, when: &'static [(u8, &'static [u32])]) -> Self {
         self.when = when;
+        self
+    }
+
+    const fn given(mut self, arg: u8) -> Self {
+        self.given = Some(arg);
         self
     }
 
@@ -362,7 +376,10 @@ const CALLS: &[PathCall] = &[
     // Sockets with a path.
     call("connect",           42,  362,  &[],         Effect::Socket { addr: 1, len: 2, bind: false }),
     call("bind",              49,  361,  &[],         Effect::Socket { addr: 1, len: 2, bind: true }),
-    call("socketcall",        NONE, 102, &[],         Effect::SocketCall).when(&[(0, &[2, 3])]),
+    call("sendto",            44,  369,  &[],         Effect::Socket { addr: 4, len: 5, bind: false }).given(4).six_arguments(),
+    call("sendmsg",           46,  370,  &[],         Effect::Message { many: false }),
+    call("sendmmsg",          307, 345,  &[],         Effect::Message { many: true }),
+    call("socketcall",        NONE, 102, &[],         Effect::SocketCall).when(&[(0, &[2, 3, 11, 16, 20])]),
     // Input, stopped only where standard input is fetched on demand.
     input("read",             0,   3,    0),
     input("readv",            19,  145,  0),

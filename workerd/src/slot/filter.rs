@@ -45,6 +45,8 @@ enum Fate {
     /// Stopped, unless its sixth argument is the cookie.
     StopOrCookie,
     Stop,
+    /// Stopped if this argument is not null.
+    StopGiven(u8),
     /// Stopped if arguments have certain values.
     StopWhen(&'static [(u8, &'static [u32])]),
 }
@@ -86,6 +88,9 @@ fn ranges(arch: Arch, options: FilterOptions) -> Vec<(u32, Fate)> {
 }
 
 fn fate(call: &PathCall, arch: Arch, options: FilterOptions) -> Fate {
+    if let Some(arg) = call.given {
+        return Fate::StopGiven(arg);
+    }
     match call.effect {
         Effect::Refused(number) => Fate::Errno(number),
         Effect::Input(_) | Effect::Poll(..) | Effect::Select { .. } if !options.input_on_demand => Fate::Allow,
@@ -141,12 +146,28 @@ impl Code {
             Fate::Allow => self.emit(RETURN, libc::SECCOMP_RET_ALLOW),
             Fate::Errno(number) => self.emit(RETURN, errno(number)),
             Fate::Stop => self.emit(RETURN, libc::SECCOMP_RET_USER_NOTIF),
+            Fate::StopGiven(arg) => self.stop_given(arg),
             Fate::StopWhen(conditions) => self.stop_when(conditions),
             Fate::StopOrCookie => {
                 self.to_cookie.push(self.out.len());
                 self.emit(JUMP, 0);
             }
         }
+    }
+
+    fn stop_given(&mut self, arg: u8) {
+        // Over what remains before the stop.
+        for (half, rest) in [(low(arg), 3), (high(arg), 1)] {
+            self.emit(LOAD, half);
+            self.out.push(sock_filter {
+                code: IF_EQUAL,
+                jt: 0,
+                jf: rest,
+                k: 0,
+            });
+        }
+        self.emit(RETURN, libc::SECCOMP_RET_ALLOW);
+        self.emit(RETURN, libc::SECCOMP_RET_USER_NOTIF);
     }
 
     fn stop_when(&mut self, conditions: &[(u8, &[u32])]) {

@@ -45,7 +45,7 @@ pub(super) fn run(mut brief: Brief, mut exhibits: Exhibits) -> ! {
         }
     };
     // A workerd that is gone needs no report.
-    let _ = post::send(control.as_fd(), &report.encode(), &[]);
+    let _ = sys::send_past_guard(control.as_fd(), &report.encode(), &[], brief.errand.cookie);
     sys::exit(NOT_EXECUTED)
 }
 
@@ -124,5 +124,5 @@ fn under_guard(
     let listener = sys::install_filter(&filter::program(options)).during(Step::Guard)?;
     let mut fds = vec![exhibits.root.as_fd(), exhibits.init.as_fd(), listener.as_fd()];
     fds.extend(master.as_ref().map(AsFd::as_fd));
-    post::send(control.as_fd(), &Report::Ready.encode(), &fds).during(Step::Announce)
+    sys::send_past_guard(control.as_fd(), &Report::Ready.encode(), &fds, errand.cookie).during(Step::Announce)
 }

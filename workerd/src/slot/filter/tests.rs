@@ -68,6 +68,7 @@ fn expected(arch: Arch, call: &Call, options: FilterOptions) -> u32 {
         .when
         .iter()
         .any(|(arg, values)| !values.contains(&(call.args[usize::from(*arg)] as u32)));
+    let unconcerned = unconcerned || row.given.is_some_and(|arg| call.args[usize::from(arg)] == 0);
     let cookie = row.cookie && !input && arch == Arch::X86_64 && call.args[5] == options.cookie;
     if unconcerned || cookie || (input && !options.input_on_demand) {
         libc::SECCOMP_RET_ALLOW
@@ -98,6 +99,9 @@ fn arguments() -> Vec<[u64; 6]> {
                 // The upper half of a descriptor or a command does not count.
                 all.push([first, second, 0, 0, 0, sixth]);
                 all.push([first | (7 << 32), second | (1 << 32), 1, 0, 0, sixth]);
+                // A pointer is null only as a whole.
+                all.push([first, second, 0, 0, 1 << 32, sixth]);
+                all.push([first, second, 0, 0, 0x1000, sixth]);
             }
         }
     }
