@@ -1,7 +1,9 @@
 // 32-bit system calls from a 64-bit program: another table of numbers, the same view.
-// fresh: 2
+// fresh: 8
 // hooks:
 #include "common.h"
+#include <sys/socket.h>
+#include <sys/un.h>
 
 // Their pointers have 32 bits, so everything they name lies in the low 2 GiB.
 static char *LOW;
@@ -37,6 +39,42 @@ static void answer(const char *what, const char *path, long answer)
 enum { OPEN = 5, UNLINK = 10, EXECVE = 11, CHDIR = 12, CHMOD = 15, ACCESS = 33, RENAME = 38, MKDIR = 39, RMDIR = 40, SYMLINK = 83,
        READLINK = 85, TRUNCATE = 92, STAT = 106, LSTAT = 107, STAT64 = 195, LSTAT64 = 196, OPENAT = 295, FSTATAT64 = 300, STATX = 383 };
 
+// Datagrams to a socket's path, each through another directory that is not known yet. The
+// structures are those of 32-bit programs.
+static void datagrams(uint32_t *low)
+{
+	enum { SOCKETCALL = 102, SENDMMSG = 345, SENDMSG = 370, BY_SENDTO = 11, BY_SENDMSG = 16, BY_SENDMMSG = 20 };
+	uint32_t *args = low, *piece = low + 16, *messages = low + 32;
+	struct sockaddr_un *at = (void *)(low + 64);
+	int own = socket(AF_UNIX, SOCK_DGRAM, 0), fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	at[0] = (struct sockaddr_un){ AF_UNIX, "own-socket" };
+	R(bind(own, (void *)at, sizeof *at));
+	piece[0] = (long)strcpy((char *)(low + 512), "word"), piece[1] = 4;
+	for (int i = 0; i < 6; i++) {
+		at[i].sun_family = AF_UNIX;
+		sprintf(at[i].sun_path, "fresh/%d/../../own-socket", i + 2);
+	}
+	// msg_name, msg_namelen, msg_iov, msg_iovlen, and of an mmsghdr four words more.
+	for (int i = 0; i < 2; i++)
+		messages[8 * i] = (long)&at[i], messages[8 * i + 1] = sizeof *at, messages[8 * i + 2] = (long)piece, messages[8 * i + 3] = 1;
+	answer("sendmmsg", "", int80(SENDMMSG, fd, (long)messages, 2, 0));
+	messages[0] = (long)&at[2];
+	answer("sendmsg", "", int80(SENDMSG, fd, (long)messages, 0, 0));
+	args[0] = fd, args[1] = (long)messages, args[2] = 0, messages[0] = (long)&at[3];
+	answer("socketcall sendmsg", "", int80(SOCKETCALL, BY_SENDMSG, (long)args, 0, 0));
+	args[2] = 1, args[3] = 0, messages[0] = (long)&at[4];
+	answer("socketcall sendmmsg", "", int80(SOCKETCALL, BY_SENDMMSG, (long)args, 0, 0));
+	args[1] = piece[0], args[2] = 4, args[3] = 0, args[4] = (long)&at[5], args[5] = sizeof *at;
+	answer("socketcall sendto", "", int80(SOCKETCALL, BY_SENDTO, (long)args, 0, 0));
+	char text[8] = "";
+	for (int i = 0; i < 7; i++)
+		R(recv(own, text, sizeof text, MSG_DONTWAIT)), puts(text);
+	for (int i = 2; i < 8; i++)
+		sprintf((char *)at, "fresh/%d/file", i), show_file((char *)at);
+	R(unlink("own-socket"));
+	close(own), close(fd);
+}
+
 int main(void)
 {
 	LOW = mmap(NULL, 3 << 16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
@@ -64,6 +102,7 @@ int main(void)
 		if (buffer[0])
 			print_path(buffer), putchar('\n');
 	}
+	datagrams((uint32_t *)buffer);
 	answer("bad pointer", "", int80(OPEN, 1, O_RDONLY, 0, 0));
 	long fd = with_path(OPEN, "made", O_WRONLY | O_CREAT | O_EXCL, 0640);
 	if (fd < 0 || write(fd, "made by int 0x80\n", 17) != 17)
