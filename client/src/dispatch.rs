@@ -7,6 +7,7 @@ use crate::commit::{self, ClockShift, CommitRequest, Committed};
 use crate::daemon::Daemon;
 use crate::link::Place;
 use crate::sink::Sink;
+use std::ffi::OsString;
 use std::io;
 use std::rc::Rc;
 use termite_core::jobserver;
@@ -36,13 +37,16 @@ enum Outcome {
 pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
     let build = daemon.builds.of(job.build, &job.cwd);
     let caller = Rc::new(caller);
-    let verdict = daemon.rules_for(&job.cwd).map(|rules| match job.must {
-        true => Verdict::Remote,
-        false => rules.decide(&Command {
+    let verdict = daemon.rules_for(&job.cwd).map(|rules| {
+        let decided = rules.decide(&Command {
             program: &job.program,
             argv: &job.argv,
             cwd: &job.cwd,
-        }),
+        });
+        match (job.must, decided) {
+            (true, Verdict::Local { .. } | Verdict::Driver { .. }) => Verdict::Remote,
+            (_, decided) => decided,
+        }
     });
     let outcome = match verdict {
         Err(bad) => {
@@ -59,8 +63,12 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
             as_driver: true,
             fault: false,
         },
-        Ok(Verdict::Remote) => {
-            let spec = specify(daemon, &job, build.next_job());
+        Ok(verdict @ (Verdict::Remote | Verdict::Whole)) => {
+            let drivers = match verdict {
+                Verdict::Whole => Vec::new(),
+                _ => daemon.drivers.clone(),
+            };
+            let spec = specify(daemon, &job, build.next_job(), drivers);
             let running = daemon.builds.started(&spec, &build);
             let outcome = on_fleet(daemon, &spec, &caller, &running).await;
             drop(running);
@@ -103,7 +111,7 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
     }
 }
 
-fn specify(daemon: &Daemon, job: &CallerJob, id: JobId) -> JobSpec {
+fn specify(daemon: &Daemon, job: &CallerJob, id: JobId, drivers: Vec<OsString>) -> JobSpec {
     JobSpec {
         id,
         program: job.program.clone(),
@@ -120,7 +128,7 @@ fn specify(daemon: &Daemon, job: &CallerJob, id: JobId) -> JobSpec {
         hostname: daemon.hostname.clone(),
         stdio: job.stdio.clone(),
         jobserver: jobserver::in_environment(&job.env),
-        drivers: daemon.drivers.clone(),
+        drivers,
     }
 }
 

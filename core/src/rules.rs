@@ -33,8 +33,10 @@ pub struct Command<'a> {
 /// Where a command runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// On a worker.
+    /// On a worker, unless it starts a driver.
     Remote,
+    /// On a worker with all that it starts, drivers too, since a rule of one's own says so.
+    Whole,
     /// On the client, with no shim in it.
     Local {
         /// The rule, in a few words: a key of `local_reasons`.
@@ -51,7 +53,7 @@ pub enum Verdict {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
-    /// On a worker.
+    /// On a worker, with all that it starts.
     Remote,
     /// On the client.
     Local,
@@ -175,7 +177,7 @@ impl Rules {
             if let Some(rule) = self.own.iter().find(|rule| rule.matches(&lines, &commands)) {
                 let why = rule.why.clone();
                 return match rule.place {
-                    Place::Remote => Verdict::Remote,
+                    Place::Remote => Verdict::Whole,
                     Place::Local => Verdict::Local { why },
                     Place::Driver => Verdict::Driver { why },
                 };

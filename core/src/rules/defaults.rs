@@ -106,9 +106,7 @@ const LOCAL: &[(&str, &[&str])] = &[
     ("lock", &["flock", "lockfile", "lckdo", "setlock"]),
     (
         "network",
-        &[
-            "ssh", "scp", "sftp", "rsync", "curl", "wget", "ftp", "nc", "telnet", "ping",
-        ],
+        &["ssh", "scp", "sftp", "curl", "wget", "ftp", "nc", "telnet", "ping"],
     ),
     (
         "this machine",
@@ -170,6 +168,11 @@ pub(super) fn decide(commands: &[Simple]) -> Verdict {
                 why: format!("rule: {} ({why})", lossy(command.name())),
             };
         }
+        if copies_from_afar(command) {
+            return Verdict::Local {
+                why: "rule: rsync (network)".to_owned(),
+            };
+        }
         if asks_processors(command) {
             return Verdict::Local {
                 why: "rule: number of processors".to_owned(),
@@ -195,6 +198,16 @@ fn is_driver(command: &Simple) -> bool {
         b"$MAKE" | b"${MAKE}" => true,
         name => has(DRIVERS, name),
     }
+}
+
+/// rsync is the network's only with a host: a word with a colon before its first slash
+/// (rsync(1), "GENERAL"), or one that the shell has yet to make.
+fn copies_from_afar(command: &Simple) -> bool {
+    let is_elsewhere = |word: &Vec<u8>| {
+        let host = word.split(|byte| *byte == b'/').next().unwrap_or_default();
+        !word.starts_with(b"-") && (host.contains(&b':') || word.iter().any(|byte| b"$`".contains(byte)))
+    };
+    command.name() == b"rsync" && command.words.iter().skip(1).any(is_elsewhere)
 }
 
 fn asks_processors(command: &Simple) -> bool {

@@ -16,7 +16,7 @@ fn decide_with(rules: &Rules, argv: &[&str]) -> Verdict {
 
 fn letter(verdict: &Verdict) -> char {
     match verdict {
-        Verdict::Remote => 'r',
+        Verdict::Remote | Verdict::Whole => 'r',
         Verdict::Local { .. } => 'l',
         Verdict::Driver { .. } => 'd',
     }
@@ -24,6 +24,10 @@ fn letter(verdict: &Verdict) -> char {
 
 /// `r`emote, `l`ocal, `d`river; the line is the text of `sh -c`.
 const TEXTS: &[(char, &str)] = &[
+    ('r', "rsync -a --exclude=a:b x/ /y/c:d"),
+    ('l', "rsync -a host:x y"),
+    ('l', "rsync x rsync://host/y"),
+    ('l', "rsync -a x $TO"),
     ('d', "make"),
     ('d', "/usr/bin/make -C x"),
     ('d', "cd x && make"),
@@ -179,8 +183,8 @@ fn own_rules_come_first_and_the_first_wins() {
         Rule::new(None, Some(vec!["protoc".into()]), Place::Local, ".termite.toml:7").unwrap(),
         Rule::new(Some("protoc"), None, Place::Driver, "late").unwrap(),
     ]);
-    assert_eq!(decide_with(&rules, &["sh", "-c", "git archive HEAD"]), Verdict::Remote);
-    assert_eq!(decide_with(&rules, &["git", "archive", "HEAD"]), Verdict::Remote);
+    assert_eq!(decide_with(&rules, &["sh", "-c", "git archive HEAD"]), Verdict::Whole);
+    assert_eq!(decide_with(&rules, &["git", "archive", "HEAD"]), Verdict::Whole);
     let why = "rule .termite.toml:7".to_owned();
     assert_eq!(
         decide_with(&rules, &["sh", "-c", "cd x && protoc y"]),
@@ -207,7 +211,7 @@ fn localrc_of_the_old_termite() {
         Verdict::Local { why }
     );
     assert_eq!(letter(&decide_with(&rules, &["sh", "wrapper.sh"])), 'd');
-    assert_eq!(decide_with(&rules, &["git", "log"]), Verdict::Remote);
+    assert_eq!(decide_with(&rules, &["git", "log"]), Verdict::Whole);
 }
 
 #[test]

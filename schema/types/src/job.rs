@@ -28,7 +28,7 @@ pub struct JobSpec {
     pub hostname: OsString,
     /// Descriptors 0 to 2.
     pub stdio: Stdio,
-    /// Descriptors that `--jobserver-auth` in `MAKEFLAGS` names, if it does.
+    /// Descriptors that `--jobserver-auth` in the environment names, if it does.
     pub jobserver: Option<Jobserver>,
     /// Base names of programs that a job must not start: it is abandoned then.
     pub drivers: Vec<OsString>,

@@ -15,6 +15,7 @@ pub mod process;
 pub mod project;
 pub mod reference;
 pub mod scene;
+pub mod script;
 pub mod sources;
 pub mod tree;
 

@@ -1,0 +1,8 @@
+#include "pebbles.h"
+unsigned count(const char *text)
+{
+	unsigned found = 0;
+	for (; *text; text++)
+		found += *text == 'o';
+	return found;
+}

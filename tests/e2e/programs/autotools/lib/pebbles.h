@@ -1,0 +1,2 @@
+unsigned count(const char *text);
+double weigh(unsigned pebbles);

@@ -1,0 +1,1 @@
+define(`row', `$1 squared is $2')dnl
