@@ -241,9 +241,10 @@ impl Build {
         self.reported.get()
     }
 
-    /// A job ran on the fleet.
-    pub fn remote(&self) {
+    /// A job ran on the fleet, where so many of its system calls were stopped.
+    pub fn remote(&self, guard_calls: u64) {
         self.count(|jobs| jobs.remote += 1);
+        self.record.borrow_mut().report.guard_calls += guard_calls;
     }
 
     /// A job ran on the client, by rule or because of a fault. True if it is the first

@@ -77,7 +77,7 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
     };
     match outcome {
         Outcome::Done(result) => {
-            build.remote();
+            build.remote(result.usage.guard_faults);
             daemon.builds.touched(&build);
             finish(&caller, result).await;
         }

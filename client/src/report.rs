@@ -20,6 +20,9 @@ pub struct Last {
     pub client_cpu_s: f64,
     /// Content that crossed to and from workers.
     pub bytes: Bytes,
+    /// System calls of jobs that a worker's guard stopped.
+    #[serde(default)]
+    pub guard_calls: u64,
     /// Jobs of serial mode that ran again.
     pub reruns: u64,
     /// Commits of serial mode that were undone.
@@ -126,6 +129,7 @@ impl Last {
         );
         line(&mut text, "sent", &size(self.bytes.sent));
         line(&mut text, "received", &size(self.bytes.received));
+        line(&mut text, "calls stopped", &self.guard_calls.to_string());
         if self.reruns + self.rollbacks > 0 {
             line(&mut text, "reruns", &self.reruns.to_string());
             line(&mut text, "rollbacks", &self.rollbacks.to_string());
@@ -220,6 +224,7 @@ mod tests {
                 sent: 10,
                 received: 2048,
             },
+            guard_calls: 700,
             reruns: 0,
             rollbacks: 0,
         }
@@ -231,7 +236,7 @@ mod tests {
         let expected = serde_json::json!({
             "exit": 0, "wall_s": 2.25, "jobs": {"total": 38, "remote": 36, "local": 2},
             "local_reasons": {"rule: git (version control)": 2}, "client_cpu_s": 0.5,
-            "bytes": {"sent": 10, "received": 2048}, "reruns": 0, "rollbacks": 0,
+            "bytes": {"sent": 10, "received": 2048}, "guard_calls": 700, "reruns": 0, "rollbacks": 0,
         });
         assert_eq!(json, expected);
     }

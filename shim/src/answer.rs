@@ -3,7 +3,7 @@
 //!
 //! Knows nothing of what makes an answer trustworthy.
 
-use crate::job::{self, Gap};
+use crate::job;
 use crate::sys::{self, PATH_MAX, Text, set_errno};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::MaybeUninit;
@@ -109,9 +109,14 @@ pub unsafe fn realpath(path: Text, resolved: *mut c_char, room: Option<usize>) -
     let mut buf = [const { MaybeUninit::uninit() }; PATH_MAX];
     let mut spelled = [const { MaybeUninit::uninit() }; PATH_MAX];
     // SAFETY: NUL-terminated by the contract above.
-    let known = unsafe { job::open(AT_FDCWD, path, O_NAME) };
+    let mut known = unsafe { job::open(AT_FDCWD, path, O_NAME) };
     // SAFETY: as above.
     let opened = known.unwrap_or_else(|| unsafe { sys::openat(AT_FDCWD, path, O_NAME) });
+    if opened == -libc::ENOENT as isize && known.is_none() {
+        // The guard has looked at all that there is on the way.
+        // SAFETY: as above.
+        known = unsafe { job::open(AT_FDCWD, path, O_NAME) };
+    }
     if opened >= 0 {
         let fd = opened as c_int;
         let name = job::name_of(fd, &mut buf);
@@ -127,8 +132,8 @@ pub unsafe fn realpath(path: Text, resolved: *mut c_char, room: Option<usize>) -
     if !resolved.is_null() {
         // The path as far as it goes: GNU's promise for ENOENT.
         // SAFETY: NUL-terminated by the contract above.
-        let Gap { dir, name } = unsafe { job::gap(path, &mut spelled) }?;
-        let dir = job::name_of_known(dir, &mut buf)?;
+        let gap = unsafe { job::gap(path, &mut spelled) }?;
+        let (dir, name) = job::name_before(gap, &mut buf)?;
         let joint = if dir == b"/" { &b""[..] } else { b"/" };
         let parts = [dir, joint, name];
         if parts.iter().map(|part| part.len()).sum::<usize>() >= PATH_MAX {

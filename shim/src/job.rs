@@ -51,6 +51,8 @@ pub fn enter() -> Option<&'static Shared> {
 struct Lookup<'a> {
     shared: &'a Shared,
     spelling: Spelling<'a>,
+    /// The directory that the path enters by its end.
+    entered: Option<Spelling<'a>>,
     dir: c_int,
     path: Text,
     epoch: u64,
@@ -74,11 +76,15 @@ unsafe fn lookup(dir: c_int, path: Text, buf: &mut Buffer) -> Option<Lookup<'_>>
         _ if dir == AT_FDCWD => sys::getcwd(buf)?,
         _ => return None,
     };
-    let spelling = Spelling::new(cwd, bytes)?;
+    let (spelling, entered) = match Spelling::new(cwd, bytes) {
+        Some(spelling) => (spelling, None),
+        None => Spelling::of_entered(cwd, bytes).map(|(whole, named)| (whole, Some(named)))?,
+    };
     let epoch = shared.epoch();
     Some(Lookup {
         shared,
         spelling,
+        entered,
         dir,
         path,
         epoch,
@@ -92,7 +98,11 @@ unsafe fn known(dir: c_int, path: Text, go: impl FnOnce(&Lookup) -> Option<isize
     let mut buf = [const { MaybeUninit::uninit() }; PATH_MAX];
     // SAFETY: by the contract of the caller.
     let lookup = unsafe { lookup(dir, path, &mut buf) }?;
-    if lookup.is_complete(lookup.spelling.dir()) {
+    let is_known = match lookup.entered {
+        None => lookup.is_complete(lookup.spelling.dir()),
+        Some(entered) => lookup.is_complete(entered.whole()) || lookup.is_followed(entered.whole()),
+    };
+    if is_known {
         return go(&lookup);
     }
     lookup.in_vain()
@@ -186,8 +196,11 @@ impl Lookup<'_> {
     /// at. Until the guard said so nobody may follow it: a name that the kernel once
     /// looked up in an incomplete directory it never finds again (overlayfs remembers).
     fn leads_on(&self) -> bool {
-        let key = self.shared.link_key(&self.spelling.whole(), self.epoch);
-        self.shared.is_complete(key)
+        self.is_followed(self.spelling.whole())
+    }
+
+    fn is_followed(&self, path: Pieces) -> bool {
+        self.shared.is_complete(self.shared.link_key(&path, self.epoch))
     }
 
     /// Looks at the path's end before a call that would follow a symlink there: zero, or
@@ -263,17 +276,36 @@ pub unsafe fn open(dir: c_int, path: Text, flags: c_int) -> Option<isize> {
     unsafe { known(dir, path, open) }
 }
 
-/// The kernel's name of a directory that is known to be complete, as in [`Gap`].
-pub fn name_of_known<'a>(dir: &[u8], buf: &'a mut Buffer) -> Option<&'a [u8]> {
+/// The kernel's name of the last directory there is before a gap, and the name that is
+/// missing in it: what was found to be missing once counts as complete as well. `None`:
+/// something else is missing, at the end of a symlink.
+pub fn name_before<'b, 'p>(gap: Gap<'p>, buf: &'b mut Buffer) -> Option<(&'b [u8], &'p [u8])> {
     // SAFETY: null, or mapped by `enter` for the life of the process.
     let shared = unsafe { SHARED.load(Ordering::Acquire).as_ref() }?;
-    let dir = join([if dir.is_empty() { b"/" } else { dir }], buf)?;
-    // SAFETY: NUL-terminated by its type.
-    let fd = unsafe { Passing(shared.cookie_cell()).openat(AT_FDCWD, dir.as_ptr(), libc::O_PATH | libc::O_CLOEXEC) };
-    let fd = c_int::try_from(fd).ok().filter(|&fd| fd >= 0)?;
-    let name = name_of(fd, buf);
-    sys::close(fd);
-    name
+    let Gap { mut dir, mut name } = gap;
+    let mut text = [const { MaybeUninit::uninit() }; PATH_MAX];
+    loop {
+        let spelled = join([if dir.is_empty() { b"/" } else { dir }], &mut text)?;
+        // SAFETY: NUL-terminated by its type.
+        let fd =
+            unsafe { Passing(shared.cookie_cell()).openat(AT_FDCWD, spelled.as_ptr(), libc::O_PATH | libc::O_CLOEXEC) };
+        if fd == -libc::ENOENT as isize {
+            let slash = dir.iter().rposition(|&byte| byte == b'/')?;
+            name = dir.get(slash + 1..)?;
+            dir = dir.get(..slash)?;
+            continue;
+        }
+        let fd = c_int::try_from(fd).ok().filter(|&fd| fd >= 0)?;
+        let mut byte: c_char = 0;
+        let found = join([name], &mut text).map(|name| {
+            // SAFETY: NUL-terminated by its type; `byte` is one byte long.
+            unsafe { Passing(shared.cookie_cell()).readlinkat(fd, name.as_ptr(), &raw mut byte, 1) }
+        });
+        let is_missing = found == Some(-libc::ENOENT as isize) && !name.is_empty();
+        let known = if is_missing { name_of(fd, buf) } else { None };
+        sys::close(fd);
+        return known.map(|known| (known, name));
+    }
 }
 
 /// `newfstatat`: zero or a negative error.

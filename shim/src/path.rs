@@ -49,6 +49,13 @@ impl<'a> Spelling<'a> {
         (!matches!(top, b"proc" | b"dev" | b"sys")).then_some(spelling)
     }
 
+    /// A path that ends in `/` or `/.`, as it is, and the directory that it enters so.
+    pub fn of_entered(cwd: &'a [u8], path: &'a [u8]) -> Option<(Self, Self)> {
+        let dir = path.strip_suffix(b"/.").or_else(|| path.strip_suffix(b"/"))?;
+        let named = Self::new(cwd, dir)?;
+        Some((Self { path, ..named }, named))
+    }
+
     /// The whole of it.
     pub fn whole(&self) -> Pieces<'a> {
         [self.cwd, self.joint, self.path]
@@ -131,6 +138,20 @@ mod tests {
         assert_eq!(whole("/w", "x"), "/w/x");
         assert_eq!(whole("/", "x"), "/x");
         assert_eq!(whole("/w", "/x"), "/x");
+    }
+
+    #[test]
+    fn a_path_may_enter_a_directory() {
+        let enter = |path: &'static str| {
+            let (whole, named) = Spelling::of_entered(b"/w", path.as_bytes())?;
+            let text = |pieces: Pieces| String::from_utf8(pieces.concat()).unwrap();
+            Some((text(whole.whole()), text(named.whole())))
+        };
+        assert_eq!(enter("a/.").unwrap(), ("/w/a/.".to_owned(), "/w/a".to_owned()));
+        assert_eq!(enter("/a/b/").unwrap(), ("/a/b/".to_owned(), "/a/b".to_owned()));
+        for path in ["a", "/", "./", "../.", "a//", "a/./", "/proc/.", "a/.."] {
+            assert!(enter(path).is_none(), "{path}");
+        }
     }
 
     #[test]

@@ -38,9 +38,18 @@ int main(void)
 	char buffer[PATH_MAX] = "before";
 	P(realpath("dir/sub/missing", buffer));
 	print_path(buffer), putchar('\n');
-	strcpy(buffer, "before");
-	P(realpath("missing/x", buffer));
-	print_path(buffer), putchar('\n');
+	static const char *const far[] = {
+		"missing/x", "dir/no/such/x", "dir/../no/./such/x", "dir/no/../x", "dir//no//x", "todangle/x", "todangle",
+	};
+	if (symlink("dir/gone", "todangle"))
+		die("todangle");
+	for (int i = 0; i < LEN(far); i++)
+		// The second time everything on the way is known.
+		for (int times = 0; times < 2; times++) {
+			strcpy(buffer, "before");
+			P(realpath(far[i], buffer));
+			print_path(buffer), putchar('\n');
+		}
 	if (chdir("dir/sub") != 0)
 		die("chdir");
 	char *name = realpath("../back/chain", NULL);

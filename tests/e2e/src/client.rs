@@ -44,6 +44,8 @@ pub struct Last {
     pub wall_s: f64,
     /// Processor time of the client daemon, seconds.
     pub client_cpu_s: f64,
+    /// System calls of jobs that guards stopped.
+    pub guard_calls: u64,
 }
 
 /// Numbers of jobs of a build.

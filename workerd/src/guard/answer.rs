@@ -124,6 +124,7 @@ impl Court {
         if patience == Patience::None {
             return Ok(Verdict::NeedsFetch);
         }
+        self.view.end_epoch();
         let reply = self
             .view
             .rename_dir(request.task, &from.used(), &to.used(), request.rename_flags());

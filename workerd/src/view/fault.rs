@@ -5,10 +5,10 @@
 //! notification came from.
 
 use super::mapped::SharedMap;
-use super::mirror::{Mirror, Tenancy};
-use super::spelling::{Spellings, absolute};
+use super::mirror::{Lead, Mirror, Tenancy};
+use super::spelling::{Spellings, absolute, entered};
 use super::trouble::Trouble;
-use super::walk::{Looks, Stop, Walk, Walked, through_own};
+use super::walk::{Looks, Stop, Walk, Walked};
 use parking_lot::Mutex;
 use rustix::fd::OwnedFd;
 use std::collections::{HashMap, HashSet};
@@ -48,6 +48,8 @@ pub struct View {
     /// Tasks whose program does not bear a preloaded library.
     refusing: Mutex<HashSet<u32>>,
     fetches_before: u64,
+    /// Of the mirror's leads when the job began, and the epoch in which it adds to them.
+    pub(super) began: (u64, u64),
 }
 
 /// Where a relative path begins.
@@ -143,6 +145,14 @@ impl View {
         let fetches_before = mirror.fetches();
         let (spellings, explicit, refusing) = (Mutex::default(), Mutex::default(), Mutex::default());
         let bases = Mutex::default();
+        let epoch = shared.epoch();
+        let turn = mirror.recall(|lead, spelled| {
+            let key = match lead {
+                Lead::Dir => shared.dir_key(&[spelled], epoch),
+                Lead::Link => shared.link_key(&[spelled], epoch),
+            };
+            shared.set_complete(key);
+        });
         Self {
             _tenancy: mirror.enter(),
             mirror,
@@ -154,6 +164,7 @@ impl View {
             bases,
             refusing,
             fetches_before,
+            began: (turn, epoch),
         }
     }
 
@@ -316,9 +327,13 @@ impl View {
             self.record(Access::Read, &spelled);
         }
         self.record(access, &spelled);
-        if let Some(epoch) = epoch.filter(|_| !walk.magic.get() && !through_own(&spelled)) {
+        let lasts = standing != Standing::Missing || !walk.turns_back.get();
+        if let Some(epoch) = epoch.filter(|_| lasts && !walk.magic.get()) {
             if walk.linked.get() && !matches!(walked, Walked::Blocked) {
                 self.learn_link(epoch, &spelled);
+            }
+            if let (Walked::Dir(_) | Walked::Missing, Some(dir)) = (&walked, entered(&spelled)) {
+                self.learn_link(epoch, dir);
             }
             self.learn_answer(epoch, &spelled, used, standing);
         }

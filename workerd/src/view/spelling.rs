@@ -5,6 +5,7 @@
 //! the kernel, nothing new is learnt. Knows nothing of mirrors.
 
 use super::fault::{Intent, Origin, PathUse, Standing, View};
+use super::mirror::Lead;
 use super::walk::Walk;
 use rustix::fd::OwnedFd;
 use std::collections::{HashMap, HashSet};
@@ -89,6 +90,7 @@ impl View {
     /// make it yet, but only its own; so the shim need not ask again.
     pub(super) fn learn_lead(&self, epoch: u64, spelled: &[u8], lead: Option<&Path>) {
         self.shared.set_complete(self.shared.dir_key(&[spelled], epoch));
+        self.pass_on(epoch, Lead::Dir, spelled);
         let Some(lead) = lead else { return };
         let mut spellings = self.spellings.lock();
         if self.shared.epoch() == epoch && spellings.unsettled.is_empty() {
@@ -101,6 +103,17 @@ impl View {
     /// a spelling looks at.
     pub(super) fn learn_link(&self, epoch: u64, spelled: &[u8]) {
         self.shared.set_complete(self.shared.link_key(&[spelled], epoch));
+        self.pass_on(epoch, Lead::Link, spelled);
+    }
+
+    /// Leaves what was learnt to later jobs. What this job has made so far is its own,
+    /// and nothing of the client's has been moved: so it holds for the mirror, too. The
+    /// epoch is looked at after the walk, since it ends before the call that ends it acts.
+    fn pass_on(&self, epoch: u64, lead: Lead, spelled: &[u8]) {
+        let (turn, first) = self.began;
+        if epoch == first && self.shared.epoch() == first {
+            self.mirror.learn(turn, lead, spelled);
+        }
     }
 
     pub(super) fn is_ready(&self, dir: &Path) -> bool {
@@ -146,6 +159,14 @@ pub(super) fn absolute(walk: &Walk<'_>, used: &PathUse<'_>) -> Option<Vec<u8>> {
     spelled.push(b'/');
     spelled.extend_from_slice(used.path);
     Some(spelled)
+}
+
+/// The directory that a path enters by a final `/` or `/.`, as the shim cuts it.
+pub(super) fn entered(spelled: &[u8]) -> Option<&[u8]> {
+    spelled
+        .strip_suffix(b"/.")
+        .or_else(|| spelled.strip_suffix(b"/"))
+        .filter(|dir| !matches!(dir.rsplit(|byte| *byte == b'/').next(), None | Some(b"" | b"." | b"..")))
 }
 
 /// Whether a task may still be in that system call. One that runs on a processor does

@@ -78,8 +78,12 @@ pub(super) struct Walk<'v> {
     pub patience: Patience,
     /// The last walk of [`Walk::locate`] went through a symlink.
     pub linked: Cell<bool>,
-    /// It went through a magic link, which leads each task elsewhere: nothing is learnt.
+    /// A walk went through the slot's own files, whose magic links lead each task elsewhere:
+    /// nothing is learnt.
     pub magic: Cell<bool>,
+    /// The last walk ended early, with a `..` ahead of it: once what is missing there is
+    /// made, the path leads where nobody looked.
+    pub turns_back: Cell<bool>,
 }
 
 impl<'v> Walk<'v> {
@@ -91,6 +95,7 @@ impl<'v> Walk<'v> {
             patience,
             linked: Cell::new(false),
             magic: Cell::new(false),
+            turns_back: Cell::new(false),
         }
     }
 
@@ -127,12 +132,10 @@ impl<'v> Walk<'v> {
             Walked::Outside => return Ok(Lead::Outside),
             Walked::File(..) | Walked::Symlink | Walked::Missing | Walked::Blocked => None,
         };
-        // Once a missing directory is made, `missing/../other` leads where nobody looked.
-        let lasts = lead.is_some() || !spelled.split(|byte| *byte == b'/').any(|part| part == b"..");
+        let lasts = lead.is_some() || !self.turns_back.get();
         if let Some(epoch) = epoch
             && lasts
             && !self.magic.get()
-            && !through_own(spelled)
         {
             self.view.learn_lead(epoch, spelled, lead.as_deref());
         }
@@ -145,7 +148,6 @@ impl<'v> Walk<'v> {
         if let Some(epoch) = self.view.learning_epoch()
             && !matches!(name, b"" | b"." | b"..")
             && !self.magic.get()
-            && !through_own(spelled)
             && self.view.is_ready(dir)
         {
             self.view.learn_lead(epoch, spelled, Some(dir));
@@ -196,6 +198,8 @@ impl<'v> Walk<'v> {
         let mut at = from;
         let mut todo: Vec<Vec<u8>> = reversed(path);
         let mut links = 0;
+        let turns_back = |todo: &[Vec<u8>]| self.turns_back.set(todo.iter().any(|name| name == b".."));
+        turns_back(&todo);
         while let Some(name) = todo.pop() {
             match &name[..] {
                 b"" | b"." => continue,
@@ -206,9 +210,9 @@ impl<'v> Walk<'v> {
                 _ => {}
             }
             if is_own(&at, &name) {
+                self.magic.set(true);
                 match self.own_link(&at, &name, &mut todo) {
                     Own::Leads(target) => {
-                        self.magic.set(true);
                         at = self.restart(&target, PathBuf::from("/"), &mut todo, &mut links);
                     }
                     Own::Passes => at.push(OsStr::from_bytes(&name)),
@@ -223,7 +227,10 @@ impl<'v> Walk<'v> {
             let next = at.join(OsStr::from_bytes(&name));
             let handle = match confine::handle(&self.view.root, &next) {
                 Ok(handle) => handle,
-                Err(Errno::NOENT) => return Ok(Walked::Missing),
+                Err(Errno::NOENT) => {
+                    turns_back(&todo);
+                    return Ok(Walked::Missing);
+                }
                 Err(_) => return Ok(Walked::Blocked),
             };
             let Ok(stat) = confine::stat(&handle) else {
@@ -235,6 +242,7 @@ impl<'v> Walk<'v> {
                 return Ok(if todo.is_empty() {
                     Walked::File(next, Looks::of(&stat))
                 } else {
+                    turns_back(&todo);
                     Walked::Blocked
                 });
             } else if todo.is_empty() && !follow {
@@ -353,14 +361,6 @@ fn reversed(path: &[u8]) -> Vec<Vec<u8>> {
 fn is_own(at: &Path, name: &[u8]) -> bool {
     let first = at.iter().nth(1).map_or(name, OsStr::as_bytes);
     OWN_NAMES.iter().any(|own| own.as_bytes() == first)
-}
-
-/// Whether a spelling passes the slot's own files, whose magic links mean something
-/// else to each task.
-pub(super) fn through_own(spelled: &[u8]) -> bool {
-    OWN_NAMES
-        .iter()
-        .any(|own| spelled.split(|byte| *byte == b'/').any(|part| part == own.as_bytes()))
 }
 
 fn number(text: &[u8]) -> Option<i32> {

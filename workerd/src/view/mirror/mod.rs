@@ -10,6 +10,7 @@
 
 mod complete;
 mod fill;
+mod leads;
 mod merge;
 mod place;
 mod tables;
@@ -29,6 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tables::Tables;
 use termite_types::Attr;
 
+pub(super) use leads::Lead;
 pub(super) use merge::COPY_UP_NOTES;
 pub(super) use place::{is_placeholder, names_in, seen};
 pub(super) use tables::Fill;
@@ -130,6 +132,16 @@ impl Mirror {
             mirror: self.clone(),
             tenant: self.tables.lock().enter(),
         }
+    }
+
+    /// Hands over what jobs have learnt about spellings; the number says how old it is.
+    pub(super) fn recall(&self, each: impl FnMut(Lead, &[u8])) -> u64 {
+        self.tables.lock().leads.recall(each)
+    }
+
+    /// Takes in what a job learnt that recalled things at `turn`.
+    pub(super) fn learn(&self, turn: u64, lead: Lead, spelled: &[u8]) {
+        self.tables.lock().leads.learn(turn, lead, spelled);
     }
 
     /// The directory that overlay mounts take as their lower layer.

@@ -66,7 +66,12 @@ impl Mirror {
         match &attr.node {
             Node::Dir => self.make_dir(dir, name, attr),
             Node::Symlink { target } => {
+                let mut tables = self.tables.lock();
+                if tables.is_complete(&dir.path) {
+                    tables.leads.void();
+                }
                 rustix::fs::symlinkat(target, &dir.fd, name)?;
+                drop(tables);
                 self.give(dir.fd.as_fd(), name, attr)?;
                 let times = Timestamps {
                     last_access: omit(),
@@ -153,6 +158,9 @@ impl Mirror {
         };
         if !is_dir(&stat) {
             let mut tables = self.tables.lock();
+            if is_symlink(&stat) {
+                tables.leads.void();
+            }
             let is_filled = tables.file(stat.stx_ino).is_some_and(|file| file.fill == Fill::Filled);
             let is_held = is_filled && tables.is_held(stat.stx_ino);
             let kept_as = is_held.then(|| self.nursery_name());

@@ -1,5 +1,6 @@
 //! What a mirror remembers of its directories and files. Knows no I/O.
 
+use super::leads::Leads;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,8 @@ pub(super) struct File {
 /// Directories by client path, everything by inode number, content by hash.
 pub(super) struct Tables {
     pub dirs: HashMap<Arc<Path>, Dir>,
+    /// Voided by every change to what spellings lead through.
+    pub leads: Leads,
     dir_of: HashMap<u64, Arc<Path>>,
     files: HashMap<u64, File>,
     filled: HashMap<BlobHash, u64>,
@@ -82,6 +85,7 @@ impl Tables {
     pub fn new(root: u64) -> Self {
         let mut tables = Self {
             dirs: HashMap::new(),
+            leads: Leads::default(),
             dir_of: HashMap::new(),
             files: HashMap::new(),
             filled: HashMap::new(),
@@ -107,6 +111,9 @@ impl Tables {
     }
 
     pub fn add_dir(&mut self, path: &Path, ino: u64, attr: Attr) {
+        if path.parent().is_some_and(|parent| self.is_complete(parent)) {
+            self.leads.void();
+        }
         let path: Arc<Path> = path.into();
         self.dir_of.insert(ino, path.clone());
         self.dirs.insert(
@@ -122,6 +129,7 @@ impl Tables {
     /// The client's directory changed: what is known of its names may be wrong.
     pub fn doubt_dir(&mut self, path: &Path) {
         if let Some(dir) = self.dirs.get_mut(path) {
+            self.leads.void();
             dir.names = match dir.names {
                 Names::Listing { .. } => Names::Listing { again: true },
                 Names::Partial | Names::Complete => Names::Partial,
@@ -144,8 +152,14 @@ impl Tables {
 
     pub fn forget_dir(&mut self, path: &Path) {
         if let Some(dir) = self.dirs.remove(path) {
+            self.leads.void();
             self.dir_of.remove(&dir.ino);
         }
+    }
+
+    /// Whether a directory has exactly the client's names.
+    pub fn is_complete(&self, path: &Path) -> bool {
+        self.dirs.get(path).is_some_and(|dir| dir.names == Names::Complete)
     }
 
     pub fn dir_path(&self, ino: u64) -> Option<&Arc<Path>> {

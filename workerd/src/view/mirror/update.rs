@@ -4,7 +4,6 @@
 use super::Mirror;
 use super::complete::Heard;
 use super::place::Workplace;
-use super::tables::Names;
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io;
@@ -54,10 +53,6 @@ impl Mirror {
     }
 
     pub(super) fn is_complete(&self, path: &Path) -> bool {
-        self.tables
-            .lock()
-            .dirs
-            .get(path)
-            .is_some_and(|dir| dir.names == Names::Complete)
+        self.tables.lock().is_complete(path)
     }
 }

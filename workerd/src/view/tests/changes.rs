@@ -2,11 +2,14 @@
 //! however much of it was known before.
 
 use super::Pair;
+use crate::view::mirror::Lead;
 use crate::view::{Files, Mirror};
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use termite_types::Update;
@@ -145,6 +148,28 @@ fn tell(pair: &Pair, paths: &mut Vec<PathBuf>) {
     pair.mirror.apply(&updates).unwrap();
 }
 
+/// Whether a spelling without symlinks leads through complete directories only, as far as
+/// the mirror has it.
+fn leads(mirror: &Mirror, path: &Path) -> bool {
+    let mut at = mirror.root().to_path_buf();
+    let mut names = path.iter().skip(1);
+    loop {
+        let Ok(meta) = fs::symlink_metadata(&at) else {
+            return true;
+        };
+        if !meta.is_dir() {
+            return !meta.is_symlink();
+        }
+        if !mirror.dir_at(meta.ino()).is_some_and(|(_, complete)| complete) {
+            return false;
+        }
+        match names.next() {
+            Some(name) => at.push(name),
+            None => return true,
+        }
+    }
+}
+
 /// Everything that a job could see, all of it fetched.
 fn whole(root: &Path, dir: &Path, mirror: Option<&Mirror>, found: &mut BTreeMap<PathBuf, String>) {
     if let Some(mirror) = mirror {
@@ -193,6 +218,39 @@ proptest! {
         whole(pair.client.path(), Path::new("/"), None, &mut here);
         whole(pair.mirror.root(), Path::new("/"), Some(&pair.mirror), &mut there);
         prop_assert_eq!(there, here);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #[test]
+    fn what_jobs_learnt_is_true_of_the_mirror(acts in prop::collection::vec(act(), 1..60)) {
+        let pair = Pair::new();
+        let (mut changed, mut recalled) = (Vec::new(), 0);
+        for act in &acts {
+            changed.extend(perform(&pair, act));
+            match act {
+                Act::Tell => tell(&pair, &mut changed),
+                Act::Complete(path) => {
+                    let spelled = Path::new("/").join(path);
+                    let turn = pair.mirror.recall(|_, _| {});
+                    if leads(&pair.mirror, &spelled) {
+                        pair.mirror.learn(turn, Lead::Dir, spelled.as_os_str().as_bytes());
+                    }
+                    pair.mirror.learn(turn.wrapping_sub(1), Lead::Dir, b"/too/late");
+                }
+                _ => {}
+            }
+            let mut wrong = Vec::new();
+            pair.mirror.recall(|_, spelled| {
+                recalled += 1;
+                wrong.push(PathBuf::from(OsStr::from_bytes(spelled)));
+            });
+            wrong.retain(|spelled| spelled.starts_with("/too") || !leads(&pair.mirror, spelled));
+            prop_assert!(wrong.is_empty(), "after {act:?}: {wrong:?}");
+        }
+        let looked = acts.iter().any(|act| matches!(act, Act::Complete(_)));
+        prop_assert!(recalled > 0 || !looked, "nothing was ever learnt");
     }
 }
 
