@@ -1,20 +1,18 @@
 //! Builds: what each run of an outermost driver did, kept for `termite last` across
 //! daemons. Knows counts and reasons; knows nothing of workers' sessions.
 
+use crate::history::{self, BuildRecord, History, JobRecord};
 use crate::link::Place;
 use crate::report::{Bytes, JobCounts, Last, RunningJob};
-use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use termite_types::{BuildId, JobId, JobSpec};
-
-/// Builds that the history holds.
-const KEPT: usize = 100;
+use termite_types::{BuildId, JobId, JobSpec, TraceItem};
 
 /// Content bytes that crossed between client and workers.
 #[derive(Default)]
@@ -27,7 +25,7 @@ pub struct Traffic {
 
 /// All builds of a daemon, and the history of earlier ones.
 pub struct Builds {
-    history: PathBuf,
+    history: Arc<History>,
     traffic: Rc<Traffic>,
     known: RefCell<HashMap<BuildId, Rc<Build>>>,
     running: RefCell<HashMap<JobId, RunningJob>>,
@@ -42,16 +40,7 @@ pub struct Build {
     received_before: u64,
     jobs: Cell<u32>,
     reported: Cell<bool>,
-    record: RefCell<Record>,
-}
-
-/// A build as the history holds it.
-#[derive(Clone, Serialize, Deserialize)]
-struct Record {
-    build: String,
-    cwd: PathBuf,
-    started_unix: u64,
-    report: Last,
+    record: RefCell<BuildRecord>,
 }
 
 /// A job's line in `termite status`; goes when dropped.
@@ -64,7 +53,7 @@ impl Builds {
     /// No builds yet; `history` is a directory, made when first needed.
     pub fn new(history: PathBuf, traffic: Rc<Traffic>) -> Self {
         Self {
-            history,
+            history: Arc::new(History::new(history)),
             traffic,
             known: RefCell::default(),
             running: RefCell::default(),
@@ -82,7 +71,9 @@ impl Builds {
 
     /// `termite-env` starts a build, and will report it.
     pub fn begin(&self, id: BuildId, cwd: &Path) {
-        self.of(id, cwd).reported.set(true);
+        let build = self.of(id, cwd);
+        build.reported.set(true);
+        self.write(&build);
     }
 
     /// Its command ended: the final figures.
@@ -149,67 +140,43 @@ impl Builds {
     }
 
     fn write(&self, build: &Build) {
-        let written = std::fs::create_dir_all(&self.history).and_then(|()| {
-            let text = serde_json::to_vec(&*build.record.borrow())?;
-            let path = self.history.join(format!("{}.json", build.id));
-            let beside = path.with_extension("new");
-            std::fs::write(&beside, text)?;
-            std::fs::rename(&beside, &path)
-        });
-        if let Err(error) = written {
-            tracing::warn!(
-                "the build's history cannot be written to {}: {error}",
-                self.history.display()
-            );
+        if let Err(error) = self.history.write_build(&build.record.borrow()) {
+            self.unwritable(&error);
         }
+    }
+
+    /// Keeps a job that has ended, and what it used.
+    pub async fn keep(&self, id: JobId, record: JobRecord, trace: Vec<TraceItem>) {
+        let history = self.history.clone();
+        let write = move || history.write_job(id, &record, &trace);
+        let written = tokio::task::spawn_blocking(write).await.map_err(io::Error::other);
+        if let Err(error) = written.flatten() {
+            self.unwritable(&error);
+        }
+    }
+
+    fn unwritable(&self, error: &io::Error) {
+        let dir = self.history.dir().display();
+        tracing::warn!("the build's history cannot be written to {dir}: {error}");
     }
 
     /// The newest build that ran in `directory` or below it.
     pub fn last(&self, directory: &Path) -> io::Result<Option<Last>> {
-        let mut records = self.read_history()?;
+        let mut records = self.history.builds()?;
         let known = self.known.borrow();
         records.retain(|record| record.build.parse().is_ok_and(|id: BuildId| !known.contains_key(&id)));
         records.extend(known.values().map(|build| build.record.borrow().clone()));
-        let newest = records
-            .into_iter()
-            .filter(|record| record.cwd.starts_with(directory))
-            .max_by_key(|record| record.started_unix);
-        Ok(newest.map(|record| record.report))
-    }
-
-    fn read_history(&self) -> io::Result<Vec<Record>> {
-        let names = match std::fs::read_dir(&self.history) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            names => names?,
-        };
-        let mut records = Vec::new();
-        for name in names {
-            let path = name?.path();
-            if path.extension().is_some_and(|ext| ext == "json") {
-                match serde_json::from_slice(&std::fs::read(&path)?) {
-                    Ok(record) => records.push(record),
-                    Err(error) => tracing::warn!("{} is no build record: {error}", path.display()),
-                }
-            }
-        }
-        Ok(records)
+        Ok(history::newest(records, directory).map(|record| record.report))
     }
 
     /// Removes the oldest records past the limit.
     pub fn trim_history(&self) -> io::Result<()> {
-        let mut records = self.read_history()?;
-        records.sort_by_key(|record| std::cmp::Reverse(record.started_unix));
-        for record in records.iter().skip(KEPT) {
-            std::fs::remove_file(self.history.join(format!("{}.json", record.build)))?;
-        }
-        Ok(())
+        self.history.trim()
     }
 }
 
 impl Build {
     fn new(id: BuildId, cwd: &Path, traffic: &Traffic) -> Self {
-        // A clock before 1970 sorts the build first in the history and does no harm.
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             id,
             started: Instant::now(),
@@ -218,10 +185,10 @@ impl Build {
             received_before: traffic.received.get(),
             jobs: Cell::new(0),
             reported: Cell::new(false),
-            record: RefCell::new(Record {
+            record: RefCell::new(BuildRecord {
                 build: id.to_string(),
                 cwd: cwd.to_path_buf(),
-                started_unix: since_epoch.as_millis() as u64,
+                started_unix: unix_ms(),
                 report: Last::default(),
             }),
         }
@@ -285,8 +252,16 @@ fn processor_time() -> Duration {
     Duration::new(spent.tv_sec as u64, spent.tv_nsec as u32)
 }
 
+/// Milliseconds since 1970. A clock before that sorts what it stamps first and does no harm.
+pub(crate) fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis() as u64
+}
+
 /// The words of a command line as one line of text.
-fn command_line(words: &[OsString]) -> String {
+pub(crate) fn command_line(words: &[OsString]) -> String {
     words
         .iter()
         .map(|word| word.to_string_lossy())

@@ -195,6 +195,11 @@ impl Config {
         Ok(config)
     }
 
+    /// Where the history is kept.
+    pub fn history_dir(&self) -> PathBuf {
+        self.state_dir.join("history")
+    }
+
     /// Where the daemon listens.
     pub fn socket_path(&self) -> PathBuf {
         self.socket.clone()

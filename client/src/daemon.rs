@@ -124,7 +124,7 @@ impl Daemon {
         };
         Ok(Rc::new(Self {
             fleet: Fleet::new(introduction, tree.clone(), traffic.clone()),
-            builds: Builds::new(config.state_dir.join("history"), traffic.clone()),
+            builds: Builds::new(config.history_dir(), traffic.clone()),
             drivers: rules::DRIVERS.iter().map(OsString::from).collect(),
             rules: RefCell::default(),
             started: Instant::now(),

@@ -1,7 +1,8 @@
 //! One job's way: rules, a place on a worker, its end, the commit. Knows the order of
 //! these steps and what to do when one fails; the steps themselves live elsewhere.
 
-use crate::build::Running;
+use crate::account::Account;
+use crate::build::{Build, Running};
 use crate::callers::Caller;
 use crate::commit::{self, ClockShift, CommitRequest, Committed};
 use crate::daemon::Daemon;
@@ -37,46 +38,40 @@ enum Outcome {
 pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
     let build = daemon.builds.of(job.build, &job.cwd);
     let caller = Rc::new(caller);
-    let verdict = daemon.rules_for(&job.cwd).map(|rules| {
-        let decided = rules.decide(&Command {
-            program: &job.program,
-            argv: &job.argv,
-            cwd: &job.cwd,
-        });
-        match (job.must, decided) {
-            (true, Verdict::Local { .. } | Verdict::Driver { .. }) => Verdict::Remote,
-            (_, decided) => decided,
-        }
-    });
-    let outcome = match verdict {
+    let verdict = match judge(daemon, &job) {
+        Ok(verdict) => verdict,
         Err(bad) => {
             caller.send(ToCaller::Error(bad)).await;
             return;
         }
-        Ok(Verdict::Local { why }) => Outcome::Home {
+    };
+    let id = build.next_job();
+    let mut account = Account::open(id, &job);
+    let outcome = match verdict {
+        Verdict::Local { why } => Outcome::Home {
             reason: why,
             as_driver: false,
             fault: false,
         },
-        Ok(Verdict::Driver { why }) => Outcome::Home {
+        Verdict::Driver { why } => Outcome::Home {
             reason: why,
             as_driver: true,
             fault: false,
         },
-        Ok(verdict @ (Verdict::Remote | Verdict::Whole)) => {
-            let drivers = match verdict {
-                Verdict::Whole => Vec::new(),
-                _ => daemon.drivers.clone(),
-            };
-            let spec = specify(daemon, &job, build.next_job(), drivers);
+        Verdict::Remote { why, whole } => {
+            account.goes_because(why);
+            let drivers = if whole { Vec::new() } else { daemon.drivers.clone() };
+            let spec = specify(daemon, &job, id, drivers);
             let running = daemon.builds.started(&spec, &build);
-            let outcome = on_fleet(daemon, &spec, &caller, &running).await;
+            let outcome = on_fleet(daemon, &spec, &caller, &running, &mut account).await;
             drop(running);
             outcome
         }
     };
     match outcome {
-        Outcome::Done(result) => {
+        Outcome::Done(mut result) => {
+            let trace = std::mem::take(&mut result.trace);
+            daemon.builds.keep(id, account.ended(&result), trace).await;
             build.remote(result.usage.guard_faults);
             daemon.builds.touched(&build);
             finish(&caller, result).await;
@@ -89,26 +84,49 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
             if fault {
                 tracing::warn!("{} runs on the client: {reason}", job.program.display());
             }
-            let mut is_news = false;
-            // A driver is not a job.
-            if !as_driver {
-                is_news = build.local(&reason);
-                daemon.builds.touched(&build);
-            }
-            let tell = fault && is_news && !build.has_reporter();
-            let tools = daemon.config.tools_value();
-            let reason = if fault { reason } else { String::new() };
-            caller
-                .send(ToCaller::Local {
-                    reason,
-                    as_driver,
-                    tell,
-                    tools,
-                })
-                .await;
+            let record = account.stays(as_driver, &reason);
+            daemon.builds.keep(id, record, Vec::new()).await;
+            send_home(daemon, &build, &caller, reason, as_driver, fault).await;
         }
-        Outcome::CallerGone => {}
+        Outcome::CallerGone => daemon.builds.keep(id, account.left(), Vec::new()).await,
     }
+}
+
+/// Where the rules want the command.
+fn judge(daemon: &Daemon, job: &CallerJob) -> Result<Verdict, String> {
+    let decided = daemon.rules_for(&job.cwd)?.decide(&Command {
+        program: &job.program,
+        argv: &job.argv,
+        cwd: &job.cwd,
+    });
+    Ok(match decided {
+        Verdict::Local { .. } | Verdict::Driver { .. } if job.must => Verdict::Remote {
+            why: "asked for as a job".to_owned(),
+            whole: false,
+        },
+        decided => decided,
+    })
+}
+
+/// Has the caller execute the command itself.
+async fn send_home(daemon: &Daemon, build: &Build, caller: &Caller, reason: String, as_driver: bool, fault: bool) {
+    let mut is_news = false;
+    // A driver is not a job.
+    if !as_driver {
+        is_news = build.local(&reason);
+        daemon.builds.touched(build);
+    }
+    let tell = fault && is_news && !build.has_reporter();
+    let tools = daemon.config.tools_value();
+    let reason = if fault { reason } else { String::new() };
+    caller
+        .send(ToCaller::Local {
+            reason,
+            as_driver,
+            tell,
+            tools,
+        })
+        .await;
 }
 
 fn specify(daemon: &Daemon, job: &CallerJob, id: JobId, drivers: Vec<OsString>) -> JobSpec {
@@ -133,7 +151,13 @@ fn specify(daemon: &Daemon, job: &CallerJob, id: JobId, drivers: Vec<OsString>) 
 }
 
 /// Tries workers until one ends the job, or says why none can.
-async fn on_fleet(daemon: &Rc<Daemon>, spec: &JobSpec, caller: &Rc<Caller>, running: &Running<'_>) -> Outcome {
+async fn on_fleet(
+    daemon: &Rc<Daemon>,
+    spec: &JobSpec,
+    caller: &Rc<Caller>,
+    running: &Running<'_>,
+    account: &mut Account,
+) -> Outcome {
     let mut tried = Vec::new();
     let mut last_fault = String::new();
     while tried.len() < ATTEMPTS {
@@ -147,6 +171,7 @@ async fn on_fleet(daemon: &Rc<Daemon>, spec: &JobSpec, caller: &Rc<Caller>, runn
             Err(_) => break,
         };
         running.on(&place);
+        account.try_on(&place.link().address);
         let sink = Rc::new(Sink::new(
             caller.clone(),
             spec.stdio.terminal[1] || spec.stdio.terminal[2],
@@ -174,6 +199,7 @@ async fn on_fleet(daemon: &Rc<Daemon>, spec: &JobSpec, caller: &Rc<Caller>, runn
             Ok(Ended::GivenUp(why)) => last_fault = format!("{}: {why}", place.link().address),
             Err(lost) => last_fault = format!("{}: {lost}", place.link().address),
         }
+        account.failed(&last_fault);
         if sink.has_shown() {
             break;
         }

@@ -1,6 +1,7 @@
 //! The client daemon: file server, dispatcher, committer. Knows nothing of slots,
 //! and never runs a command itself.
 
+mod account;
 mod build;
 pub mod callers;
 pub mod commit;
@@ -8,7 +9,9 @@ pub mod config;
 pub mod daemon;
 mod dispatch;
 mod embedded;
+pub mod explain;
 mod fleet;
+pub mod history;
 pub mod link;
 pub mod report;
 mod serve;

@@ -186,7 +186,7 @@ impl Status {
     }
 }
 
-fn line(text: &mut String, name: &str, value: &str) {
+pub(crate) fn line(text: &mut String, name: &str, value: &str) {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "{name:<22} {value}");
 }

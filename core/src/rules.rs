@@ -33,10 +33,13 @@ pub struct Command<'a> {
 /// Where a command runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// On a worker, unless it starts a driver.
-    Remote,
-    /// On a worker with all that it starts, drivers too, since a rule of one's own says so.
-    Whole,
+    /// On a worker.
+    Remote {
+        /// The rule, in a few words.
+        why: String,
+        /// With all that it starts, drivers too, since a rule of one's own says so.
+        whole: bool,
+    },
     /// On the client, with no shim in it.
     Local {
         /// The rule, in a few words: a key of `local_reasons`.
@@ -177,7 +180,7 @@ impl Rules {
             if let Some(rule) = self.own.iter().find(|rule| rule.matches(&lines, &commands)) {
                 let why = rule.why.clone();
                 return match rule.place {
-                    Place::Remote => Verdict::Whole,
+                    Place::Remote => Verdict::Remote { why, whole: true },
                     Place::Local => Verdict::Local { why },
                     Place::Driver => Verdict::Driver { why },
                 };

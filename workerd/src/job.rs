@@ -356,7 +356,7 @@ fn collect(
     let result = JobResult {
         end: end_of,
         changes,
-        trace: view.trace(),
+        trace: view.trace()?,
         output: Vec::new(),
         unread_input: 0,
         usage,

@@ -184,7 +184,10 @@ pub(super) fn decide(commands: &[Simple]) -> Verdict {
             };
         }
     }
-    Verdict::Remote
+    Verdict::Remote {
+        why: "no rule keeps it on the client".to_owned(),
+        whole: false,
+    }
 }
 
 fn is_driver(command: &Simple) -> bool {

@@ -16,7 +16,7 @@ fn decide_with(rules: &Rules, argv: &[&str]) -> Verdict {
 
 fn letter(verdict: &Verdict) -> char {
     match verdict {
-        Verdict::Remote | Verdict::Whole => 'r',
+        Verdict::Remote { .. } => 'r',
         Verdict::Local { .. } => 'l',
         Verdict::Driver { .. } => 'd',
     }
@@ -183,8 +183,12 @@ fn own_rules_come_first_and_the_first_wins() {
         Rule::new(None, Some(vec!["protoc".into()]), Place::Local, ".termite.toml:7").unwrap(),
         Rule::new(Some("protoc"), None, Place::Driver, "late").unwrap(),
     ]);
-    assert_eq!(decide_with(&rules, &["sh", "-c", "git archive HEAD"]), Verdict::Whole);
-    assert_eq!(decide_with(&rules, &["git", "archive", "HEAD"]), Verdict::Whole);
+    let by_rule = Verdict::Remote {
+        why: "rule .termite.toml:3".into(),
+        whole: true,
+    };
+    assert_eq!(decide_with(&rules, &["sh", "-c", "git archive HEAD"]), by_rule);
+    assert_eq!(decide_with(&rules, &["git", "archive", "HEAD"]), by_rule);
     let why = "rule .termite.toml:7".to_owned();
     assert_eq!(
         decide_with(&rules, &["sh", "-c", "cd x && protoc y"]),
@@ -211,7 +215,9 @@ fn localrc_of_the_old_termite() {
         Verdict::Local { why }
     );
     assert_eq!(letter(&decide_with(&rules, &["sh", "wrapper.sh"])), 'd');
-    assert_eq!(decide_with(&rules, &["git", "log"]), Verdict::Whole);
+    let why = "rule /p/.termite-localrc entry 3".to_owned();
+    let remote = Verdict::Remote { why, whole: true };
+    assert_eq!(decide_with(&rules, &["git", "log"]), remote);
 }
 
 #[test]
@@ -264,6 +270,6 @@ proptest! {
 
     #[test]
     fn an_argument_is_never_a_command(word in "[a-z/.]{1,10}") {
-        prop_assert_eq!(decide_with(&Rules::default(), &["echo", &word, "make"]), Verdict::Remote);
+        prop_assert_eq!(letter(&decide_with(&Rules::default(), &["echo", &word, "make"])), 'r');
     }
 }

@@ -76,16 +76,16 @@ unsafe impl Sync for Shared {}
 pub struct DirKey(u64);
 
 /// How a path was used. The numbers are those of the trace log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Access {
     /// Opened for reading or executed.
     Read = 1,
-    /// Attributes or link target looked at.
+    /// Attributes or link target looked at, entered, or found where it was to be made.
     Stat = 2,
-    /// Looked up in vain.
+    /// Looked up in vain, also to be removed or changed.
     Missing = 3,
-    /// Names listed.
+    /// A directory opened for its names.
     Listed = 4,
     /// Created, changed, renamed or removed.
     Write = 5,
@@ -182,21 +182,27 @@ impl Shared {
     }
 
     /// The records of the trace in order of first use. Only after the job's last
-    /// process has ended; a record cut off by a killed process ends the list.
+    /// process has ended. A process that was killed as it wrote leaves a record that is
+    /// zeros from some byte on, which no path holds: it is passed over.
     pub fn trace_records(&self) -> impl Iterator<Item = (Access, &[u8])> {
         let end = (self.trace_head.load(Ordering::Acquire) as usize).min(TRACE_LEN);
         // SAFETY: by the contract of this function nobody writes any more.
         let log: &[u8; TRACE_LEN] = unsafe { &*self.trace.get() };
         let mut rest = &log[..end];
         core::iter::from_fn(move || {
-            let (&[kind, low, high], tail) = rest.split_first_chunk::<3>()?;
-            let len = u16::from_le_bytes([low, high]) as usize;
-            if tail.len() < len {
-                return None;
+            loop {
+                let begin = rest.iter().position(|&byte| byte != 0)?;
+                let (&[kind, low, high], tail) = rest.get(begin..)?.split_first_chunk::<3>()?;
+                let len = u16::from_le_bytes([low, high]) as usize;
+                if tail.len() < len {
+                    return None;
+                }
+                let (path, next) = tail.split_at(len);
+                rest = next;
+                if !path.is_empty() && !path.contains(&0) {
+                    return Some((Access::from_byte(kind)?, path));
+                }
             }
-            let (path, next) = tail.split_at(len);
-            rest = next;
-            Some((Access::from_byte(kind)?, path))
         })
     }
 
@@ -228,7 +234,8 @@ impl Shared {
 }
 
 impl Access {
-    fn from_byte(byte: u8) -> Option<Self> {
+    /// By its number in the trace log.
+    pub fn from_byte(byte: u8) -> Option<Self> {
         [Self::Read, Self::Stat, Self::Missing, Self::Listed, Self::Write]
             .into_iter()
             .find(|access| *access as u8 == byte)

@@ -43,6 +43,19 @@ impl std::str::FromStr for BuildId {
     }
 }
 
+impl std::str::FromStr for JobId {
+    type Err = std::num::ParseIntError;
+
+    /// `BUILD.N`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (build, number) = text.split_once('.').unwrap_or((text, ""));
+        Ok(Self {
+            build: build.parse()?,
+            number: number.parse()?,
+        })
+    }
+}
+
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.build, self.number)

@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
 use termite_client::config::{Config, Shown};
+use termite_client::explain::{Explained, Jobs};
+use termite_client::history::History;
 use termite_client::report::{Last, Status};
 use termite_wire::frame::Control;
 
@@ -34,8 +36,10 @@ enum Command {
     Config(Form),
     /// Show where a job ran, why, and what it read and wrote
     Explain {
-        /// BUILD.N; without it the last job
+        /// BUILD.N; without it the jobs of the last build under this directory
         job: Option<String>,
+        #[command(flatten)]
+        form: Form,
     },
     /// Show what this host allows and what to do about it
     Doctor(Form),
@@ -68,7 +72,7 @@ pub fn main() -> ExitCode {
         Command::Last(form) => last(&form),
         Command::Status(form) => status(&form),
         Command::Config(form) => config(&form),
-        Command::Explain { .. } => not_built_yet("explain"),
+        Command::Explain { job, form } => explain(job.as_deref(), &form),
         Command::Doctor(_) => not_built_yet("doctor"),
         Command::Daemon(flags) => serve::run(&flags),
         Command::Stop => stop(),
@@ -132,6 +136,67 @@ fn config(form: &Form) -> ExitCode {
         Err(error) => return failed(format!("the settings cannot be written: {error}")),
     };
     show(form, &json, || config.shown().iter().map(setting_line).collect())
+}
+
+/// Reads the history itself: what it tells is on disk, whether a daemon runs or not.
+fn explain(job: Option<&str>, form: &Form) -> ExitCode {
+    let config = match Config::load(&[]) {
+        Ok(config) => config,
+        Err(error) => {
+            complain(error);
+            return ExitCode::from(USAGE);
+        }
+    };
+    let history = History::new(config.history_dir());
+    match job {
+        Some(name) => explain_job(&history, name, form),
+        None => explain_build(&history, form),
+    }
+}
+
+fn explain_job(history: &History, name: &str, form: &Form) -> ExitCode {
+    let Ok(id) = name.parse() else {
+        complain(format!(
+            "{name} is no job: a job is BUILD.N; `termite explain` lists those of the last build"
+        ));
+        return ExitCode::FAILURE;
+    };
+    match history.job(id) {
+        Ok(None) => failed(format!(
+            "no job {name} is known: it has not ended, or is too old; `termite explain` lists those of the last build"
+        )),
+        Ok(Some((job, trace))) => {
+            let explained = Explained::new(job, &trace);
+            show_any(form, &explained, || explained.render())
+        }
+        Err(error) => failed(format!("the record of job {name} cannot be read: {error}")),
+    }
+}
+
+fn explain_build(history: &History, form: &Form) -> ExitCode {
+    let cwd = match std::env::current_dir() {
+        Ok(cwd) => cwd,
+        Err(error) => return failed(format!("the working directory: {error}")),
+    };
+    let found = history.last_build(&cwd).and_then(|build| match build {
+        Some(build) => {
+            let id = build.build.parse().map_err(std::io::Error::other)?;
+            Ok(Some(Jobs::new(build, history.jobs(id)?)))
+        }
+        None => Ok(None),
+    });
+    match found {
+        Ok(None) => failed(format!("no build under {} is known", cwd.display())),
+        Ok(Some(jobs)) => show_any(form, &jobs, || jobs.render()),
+        Err(error) => failed(format!("the history cannot be read: {error}")),
+    }
+}
+
+fn show_any(form: &Form, what: &impl serde::Serialize, text: impl FnOnce() -> String) -> ExitCode {
+    match serde_json::to_string(what) {
+        Ok(json) => show(form, &json, text),
+        Err(error) => failed(format!("the answer cannot be written: {error}")),
+    }
 }
 
 fn setting_line(

@@ -28,6 +28,7 @@ pub(super) struct Named {
     pub path: Vec<u8>,
     pub follow: bool,
     pub intent: Intent,
+    pub makes: bool,
 }
 
 impl Named {
@@ -37,6 +38,7 @@ impl Named {
             path: &self.path,
             follow: self.follow,
             intent: self.intent,
+            makes: self.makes,
         }
     }
 }
@@ -135,6 +137,7 @@ impl Request {
             path,
             follow,
             intent,
+            makes: self.makes(index, opening),
         }))
     }
 
@@ -174,6 +177,17 @@ impl Request {
             Effect::Link if index == 1 => Intent::Name,
             Effect::Rename(_) | Effect::Link | Effect::Metadata | Effect::Times | Effect::Truncate => Intent::Change,
             _ => Intent::Stat,
+        }
+    }
+
+    /// Whether the path is made where it is missing.
+    fn makes(&self, index: usize, opening: Option<Opening>) -> bool {
+        match self.call.effect {
+            Effect::Open(_) => opening.is_some_and(|opening| opening.flags & libc::O_CREAT != 0),
+            Effect::Create => true,
+            Effect::Rename(_) => index == 1 && !self.rename_flags().contains(RenameFlags::EXCHANGE),
+            Effect::Link => index == 1,
+            _ => false,
         }
     }
 
@@ -251,6 +265,7 @@ impl Request {
             path,
             follow: !bind,
             intent,
+            makes: bind,
         }])
     }
 }

@@ -36,6 +36,7 @@ impl Walk<'_> {
                 path: &interpreter,
                 follow: true,
                 intent: Intent::Exec,
+                makes: false,
             };
             let Some(next) = absolute(self, &used) else {
                 return Ok(());

@@ -7,17 +7,17 @@
 use super::mapped::SharedMap;
 use super::mirror::{Lead, Mirror, Tenancy};
 use super::spelling::{Spellings, absolute, entered};
+use super::trace::Overflow;
 use super::trouble::Trouble;
 use super::walk::{Looks, Stop, Walk, Walked};
 use parking_lot::Mutex;
 use rustix::fd::OwnedFd;
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use termite_abi::Access;
-use termite_types::{Abandon, Attr, FileTime, Node, TraceItem};
+use termite_types::{Abandon, Attr, FileTime};
 
 /// What a view is made of.
 pub struct ViewSpec {
@@ -47,6 +47,8 @@ pub struct View {
     bases: Mutex<HashMap<PathBuf, Attr>>,
     /// Tasks whose program does not bear a preloaded library.
     refusing: Mutex<HashSet<u32>>,
+    /// What the log of the shared memory has no room for.
+    pub(super) overflow: Mutex<Overflow>,
     fetches_before: u64,
     /// Of the mirror's leads when the job began, and the epoch in which it adds to them.
     pub(super) began: (u64, u64),
@@ -93,6 +95,8 @@ pub struct PathUse<'a> {
     pub follow: bool,
     /// What is to be done there.
     pub intent: Intent,
+    /// It is made where it is missing.
+    pub makes: bool,
 }
 
 /// Whether a fault may wait for the client.
@@ -144,7 +148,7 @@ impl View {
         } = spec;
         let fetches_before = mirror.fetches();
         let (spellings, explicit, refusing) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let bases = Mutex::default();
+        let (bases, overflow) = (Mutex::default(), Mutex::default());
         let epoch = shared.epoch();
         let turn = mirror.recall(|lead, spelled| {
             let key = match lead {
@@ -163,6 +167,7 @@ impl View {
             explicit,
             bases,
             refusing,
+            overflow,
             fetches_before,
             began: (turn, epoch),
         }
@@ -181,6 +186,7 @@ impl View {
             path: path.as_os_str().as_bytes(),
             follow: true,
             intent,
+            makes: false,
         };
         settle_stop(self.try_fault(None, &used, Patience::Wait))
     }
@@ -280,26 +286,6 @@ impl View {
         &self.mirror
     }
 
-    /// What the job used, in order of first use. Only after its last process has ended.
-    pub fn trace(&self) -> Vec<TraceItem> {
-        let item = |(access, path): (Access, &[u8])| {
-            let path = PathBuf::from(OsString::from_vec(path.to_vec()));
-            let known = (access == Access::Read)
-                .then(|| self.mirror.lookup(&path).ok().flatten())
-                .flatten();
-            let hash = known.and_then(|known| match known.attr.node {
-                Node::File { hash, .. } => hash,
-                _ => None,
-            });
-            TraceItem {
-                access: access as u8,
-                path,
-                hash,
-            }
-        };
-        self.shared.trace_records().map(item).collect()
-    }
-
     fn try_fault(&self, task: Option<u32>, used: &PathUse<'_>, patience: Patience) -> Result<Reply, Stop> {
         let walk = Walk::new(self, task, patience);
         let Some(spelled) = absolute(&walk, used) else {
@@ -312,21 +298,22 @@ impl View {
         let walked = walk.locate(&spelled, used.follow)?;
         let (standing, access) = match &walked {
             Walked::Outside => return Ok(Reply::Ready(Standing::Outside)),
-            Walked::Missing | Walked::Blocked => (Standing::Missing, missing(used.intent)),
-            Walked::Dir(path) => (
-                self.reach_dir(&walk, path, &spelled, used.intent)?,
-                found_dir(used.intent),
-            ),
-            Walked::Symlink => (Standing::Symlink, found(used.intent)),
+            Walked::Missing if used.makes => (Standing::Missing, Access::Write),
+            Walked::Missing | Walked::Nowhere | Walked::Blocked => (Standing::Missing, Access::Missing),
+            Walked::Dir(path) => (self.reach_dir(&walk, path, &spelled, used.intent)?, found_dir(used)),
+            Walked::Symlink => (Standing::Symlink, found(used)),
             Walked::File(path, looks) => {
                 self.reach_file(&walk, path, *looks, &spelled, used.intent)?;
-                (Standing::File, found(used.intent))
+                (Standing::File, found(used))
             }
         };
         if used.intent == Intent::Update && standing == Standing::File {
             self.record(Access::Read, &spelled);
         }
         self.record(access, &spelled);
+        if access == Access::Write {
+            self.forget_answer(&spelled);
+        }
         let lasts = standing != Standing::Missing || !walk.turns_back.get();
         if let Some(epoch) = epoch.filter(|_| lasts && !walk.magic.get()) {
             if walk.linked.get() && !matches!(walked, Walked::Blocked) {
@@ -352,10 +339,12 @@ impl View {
         Ok(Standing::Dir { below })
     }
 
-    /// When the log is full, the shim leaves the recording to the guard, and the job's
-    /// record is known to be cut off (`Shared::trace_overflow`).
+    /// When the log is full, the shim leaves the recording to the guard (see
+    /// `Shared::trace_overflow`), which goes on in memory of its own.
     pub(super) fn record(&self, access: Access, spelled: &[u8]) {
-        self.shared.trace(access, &[spelled]);
+        if !self.shared.trace(access, &[spelled]) {
+            self.overflow.lock().add(access, spelled);
+        }
     }
 }
 
@@ -368,25 +357,20 @@ pub(super) fn settle_stop(outcome: Result<Reply, Stop>) -> Result<Reply, Abandon
     }
 }
 
-fn found(intent: Intent) -> Access {
-    match intent {
+fn found(used: &PathUse<'_>) -> Access {
+    match used.intent {
+        // It is there, so it is not made.
+        Intent::Name if used.makes => Access::Stat,
         Intent::Stat | Intent::List => Access::Stat,
         Intent::Read | Intent::Exec => Access::Read,
         Intent::Update | Intent::Change | Intent::Name | Intent::Empty => Access::Write,
     }
 }
 
-fn found_dir(intent: Intent) -> Access {
-    if matches!(intent, Intent::Read | Intent::List) {
+fn found_dir(used: &PathUse<'_>) -> Access {
+    if matches!(used.intent, Intent::Read | Intent::List) {
         Access::Listed
     } else {
-        found(intent)
-    }
-}
-
-fn missing(intent: Intent) -> Access {
-    match found(intent) {
-        Access::Write => Access::Write,
-        _ => Access::Missing,
+        found(used)
     }
 }

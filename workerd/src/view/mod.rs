@@ -19,6 +19,7 @@ mod mirror;
 mod moving;
 mod outputs;
 mod spelling;
+mod trace;
 mod trouble;
 mod walk;
 

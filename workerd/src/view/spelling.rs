@@ -78,6 +78,11 @@ impl View {
         }
     }
 
+    /// A spelling is about to name something else: what uses of it came to is void.
+    pub(super) fn forget_answer(&self, spelled: &[u8]) {
+        self.spellings.lock().answered.remove(spelled);
+    }
+
     /// Where a spelled directory leads, if that is known.
     pub(super) fn known_lead(&self, spelled: &[u8]) -> Option<PathBuf> {
         let mut spellings = self.spellings.lock();

@@ -43,8 +43,10 @@ pub(super) enum Walked {
     File(PathBuf, Looks),
     /// At a symlink that is not to be followed.
     Symlink,
-    /// At a name that is not there.
+    /// At a last name that is not there, in a directory that is.
     Missing,
+    /// Before its last name: a directory on the way is not there.
+    Nowhere,
     /// At something that the kernel will refuse in its own words.
     Blocked,
     /// In the slot's own files.
@@ -112,7 +114,7 @@ impl<'v> Walk<'v> {
         self.linked.set(false);
         match lead {
             Lead::To(dir) => self.walk(dir, name, follow),
-            Lead::Nowhere => Ok(Walked::Missing),
+            Lead::Nowhere => Ok(Walked::Nowhere),
             Lead::Outside => self.walk(PathBuf::from("/"), spelled, follow),
         }
     }
@@ -130,7 +132,7 @@ impl<'v> Walk<'v> {
                 Some(dir)
             }
             Walked::Outside => return Ok(Lead::Outside),
-            Walked::File(..) | Walked::Symlink | Walked::Missing | Walked::Blocked => None,
+            Walked::File(..) | Walked::Symlink | Walked::Missing | Walked::Nowhere | Walked::Blocked => None,
         };
         let lasts = lead.is_some() || !self.turns_back.get();
         if let Some(epoch) = epoch
@@ -229,7 +231,8 @@ impl<'v> Walk<'v> {
                 Ok(handle) => handle,
                 Err(Errno::NOENT) => {
                     turns_back(&todo);
-                    return Ok(Walked::Missing);
+                    let is_last = todo.iter().all(Vec::is_empty);
+                    return Ok(if is_last { Walked::Missing } else { Walked::Nowhere });
                 }
                 Err(_) => return Ok(Walked::Blocked),
             };

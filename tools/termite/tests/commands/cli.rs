@@ -85,15 +85,29 @@ fn every_setting_with_its_origin() {
 #[test]
 fn what_is_not_built_yet_says_so() {
     let stage = Stage::new();
-    for arguments in [
-        &["explain"][..],
-        &["explain", "ab.1"],
-        &["doctor"],
-        &["doctor", "--json"],
-    ] {
+    for arguments in [&["doctor"][..], &["doctor", "--json"]] {
         let output = stage.termite(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(text(&output.stderr).contains("not built yet"), "{output:?}");
+    }
+}
+
+#[test]
+fn a_job_that_is_not_known_is_status_one() {
+    let stage = Stage::new();
+    for (arguments, part) in [
+        (&["explain"][..], "no build under"),
+        (&["explain", "--json"], "no build under"),
+        (&["explain", "ab.1"], "no job ab.1 is known"),
+        (&["explain", "ab.1", "--json"], "no job ab.1 is known"),
+        (&["explain", "nonsense"], "nonsense is no job"),
+        (&["explain", "ab."], "ab. is no job"),
+        (&["explain", "../x.1"], "../x.1 is no job"),
+    ] {
+        let output = stage.termite(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(text(&output.stderr).contains(part), "{output:?}");
+        assert_eq!(text(&output.stdout), "", "{arguments:?}");
     }
 }
 

@@ -221,7 +221,7 @@ impl Bench {
         let end = slot.wait().unwrap();
         guard.join();
         let harvest = harvest(upper, &view, &owner).unwrap();
-        let (faults, fetches, trace) = (guard.faults(), view.fetches(), view.trace());
+        let (faults, fetches, trace) = (guard.faults(), view.fetches(), view.trace().unwrap());
         Ran {
             end,
             output,

@@ -1,0 +1,100 @@
+//! The account of one job while it is under way: where it was tried, how long that took,
+//! and at its end the record that the history keeps. Knows no worker and no file.
+
+use crate::build::{command_line, unix_ms};
+use crate::history::{JobRecord, Site};
+use std::time::Instant;
+use termite_types::{JobEnd, JobId, JobResult};
+use termite_wire::frame::CallerJob;
+
+/// A job that has not ended.
+pub struct Account {
+    since: Instant,
+    record: JobRecord,
+}
+
+impl Account {
+    /// A job is asked for.
+    pub fn open(id: JobId, job: &CallerJob) -> Self {
+        let argv = job.argv.iter().map(|word| word.to_string_lossy().into_owned());
+        let record = JobRecord {
+            job: id.to_string(),
+            command: command_line(&job.argv),
+            program: job.program.to_string_lossy().into_owned(),
+            argv: argv.collect(),
+            cwd: job.cwd.to_string_lossy().into_owned(),
+            site: Site::Nowhere,
+            worker: None,
+            reason: String::new(),
+            attempts: Vec::new(),
+            exit: None,
+            signal: None,
+            started_unix_ms: unix_ms(),
+            waited_s: 0.0,
+            wall_s: 0.0,
+            worker_s: 0.0,
+            cpu_s: 0.0,
+            guard_faults: 0,
+            fetches: 0,
+            traced: false,
+        };
+        Self {
+            since: Instant::now(),
+            record,
+        }
+    }
+
+    /// What decided that it goes to the fleet.
+    pub fn goes_because(&mut self, why: String) {
+        self.record.reason = why;
+    }
+
+    /// It is given to this worker.
+    pub fn try_on(&mut self, worker: &impl ToString) {
+        self.record.waited_s = self.since.elapsed().as_secs_f64();
+        self.record.worker = Some(worker.to_string());
+    }
+
+    /// That worker did not end it.
+    pub fn failed(&mut self, fault: &str) {
+        self.record.worker = None;
+        self.record.attempts.push(fault.to_owned());
+    }
+
+    /// It ended on the worker that it was given to.
+    pub fn ended(mut self, result: &JobResult) -> JobRecord {
+        let record = &mut self.record;
+        record.site = Site::Worker;
+        (record.exit, record.signal) = match result.end {
+            JobEnd::Exited(status) => (Some(status), None),
+            JobEnd::Signaled(signal) => (None, Some(signal)),
+            JobEnd::Abandoned(_) => (None, None),
+        };
+        let seconds = |us: u64| us as f64 / 1e6;
+        record.worker_s = seconds(result.usage.wall_us);
+        record.cpu_s = seconds(result.usage.cpu_us);
+        record.guard_faults = result.usage.guard_faults;
+        record.fetches = result.usage.fetches;
+        record.traced = true;
+        self.close()
+    }
+
+    /// It stays on the client.
+    pub fn stays(mut self, as_driver: bool, why: &str) -> JobRecord {
+        self.record.site = if as_driver { Site::Driver } else { Site::Client };
+        self.record.worker = None;
+        self.record.reason = why.to_owned();
+        self.close()
+    }
+
+    /// Nobody waits for it any more.
+    pub fn left(mut self) -> JobRecord {
+        self.record.reason = "who had started it went away".to_owned();
+        self.close()
+    }
+
+    fn close(mut self) -> JobRecord {
+        self.record.wall_s = self.since.elapsed().as_secs_f64();
+        self.record
+    }
+}

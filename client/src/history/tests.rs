@@ -1,0 +1,129 @@
+//! Jobs are read back as they were written, and the oldest make room.
+
+use super::*;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use termite_abi::Access;
+use termite_types::{BlobHash, JobId, TraceItem};
+
+fn id(build: u64, number: u32) -> JobId {
+    JobId {
+        build: BuildId(build),
+        number,
+    }
+}
+
+fn record(id: JobId) -> JobRecord {
+    JobRecord {
+        job: id.to_string(),
+        command: "gcc -c x.c".into(),
+        program: "/usr/bin/gcc".into(),
+        argv: vec!["gcc".into(), "-c".into(), "x.c".into()],
+        cwd: "/p".into(),
+        site: Site::Worker,
+        worker: Some("unix:/run/w".into()),
+        reason: "no rule".into(),
+        attempts: Vec::new(),
+        exit: Some(0),
+        signal: None,
+        started_unix_ms: 7,
+        waited_s: 0.5,
+        wall_s: 1.5,
+        worker_s: 0.75,
+        cpu_s: 0.25,
+        guard_faults: 3,
+        fetches: 2,
+        traced: true,
+    }
+}
+
+fn item(access: Access, path: &[u8], hash: Option<BlobHash>) -> TraceItem {
+    TraceItem {
+        access: access as u8,
+        path: OsString::from_vec(path.to_vec()).into(),
+        hash,
+    }
+}
+
+#[test]
+fn a_job_is_read_back_as_it_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = History::new(dir.path().join("history"));
+    let trace = [
+        item(Access::Read, b"/p/x.c", Some(BlobHash([0xa5; 32]))),
+        item(Access::Missing, b"/p/ \xff\n", None),
+        item(Access::Write, b"/p/x.o", None),
+    ];
+    history.write_job(id(1, 2), &record(id(1, 2)), &trace).unwrap();
+    history.write_job(id(1, 10), &record(id(1, 10)), &[]).unwrap();
+    let (read, its) = history.job(id(1, 2)).unwrap().unwrap();
+    assert_eq!((read, &its[..]), (record(id(1, 2)), &trace[..]));
+    assert_eq!(history.jobs(BuildId(1)).unwrap(), [record(id(1, 2)), record(id(1, 10))]);
+    assert_eq!(history.job(id(1, 3)).unwrap(), None);
+    assert_eq!(history.jobs(BuildId(2)).unwrap(), []);
+}
+
+#[test]
+fn a_damaged_record_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = History::new(dir.path().into());
+    let one = id(1, 1);
+    history
+        .write_job(one, &record(one), &[item(Access::Read, b"/x", None)])
+        .unwrap();
+    let file = dir.path().join("0000000000000001/1.job");
+    let whole = std::fs::read(&file).unwrap();
+    for cut in [0, 5, whole.len() - 1] {
+        std::fs::write(&file, &whole[..cut]).unwrap();
+        assert!(history.job(one).is_err(), "{cut}");
+    }
+}
+
+#[test]
+fn the_oldest_make_room_also_those_of_earlier_daemons() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |jobs, bytes| History {
+        limits: Limits { jobs, bytes },
+        ..History::new(dir.path().into())
+    };
+    let history = open(2, 1 << 20);
+    for number in 1..=2 {
+        history.write_job(id(1, number), &record(id(1, number)), &[]).unwrap();
+    }
+    let history = open(2, 1 << 20);
+    for number in 1..=2 {
+        history.write_job(id(2, number), &record(id(2, number)), &[]).unwrap();
+    }
+    assert_eq!(history.jobs(BuildId(1)).unwrap(), []);
+    assert!(!dir.path().join(BuildId(1).to_string()).exists());
+    assert_eq!(history.jobs(BuildId(2)).unwrap().len(), 2);
+    // One that is longer than all may be stays alone.
+    let history = open(9, 1000);
+    let long = item(Access::Read, &[b'/'; 2000], None);
+    history.write_job(id(3, 1), &record(id(3, 1)), &[long]).unwrap();
+    assert_eq!(history.jobs(BuildId(2)).unwrap(), []);
+    assert_eq!(history.job(id(3, 1)).unwrap().unwrap().1.len(), 1);
+}
+
+#[test]
+fn old_builds_go_with_their_jobs() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = History::new(dir.path().into());
+    for build in 1..=BUILDS as u64 + 1 {
+        let record_of = |id: BuildId| BuildRecord {
+            build: id.to_string(),
+            cwd: "/p".into(),
+            started_unix: build,
+            report: Last::default(),
+        };
+        history.write_build(&record_of(BuildId(build))).unwrap();
+        history.write_job(id(build, 1), &record(id(build, 1)), &[]).unwrap();
+    }
+    history.trim().unwrap();
+    assert_eq!(history.builds().unwrap().len(), BUILDS);
+    assert_eq!(history.job(id(1, 1)).unwrap(), None);
+    assert!(history.job(id(2, 1)).unwrap().is_some());
+    let last = history.last_build(Path::new("/p")).unwrap().unwrap();
+    assert_eq!(last.started_unix, BUILDS as u64 + 1);
+    assert!(history.last_build(Path::new("/q")).unwrap().is_none());
+}

@@ -1,0 +1,91 @@
+//! What a job used, as its end tells it: the log that shim and guard share, what that had
+//! no room for, and the contents that were read.
+//!
+//! Knows records; knows neither walks nor notifications.
+
+use super::fault::View;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use termite_abi::Access;
+use termite_types::{Abandon, BlobHash, Node, TraceItem};
+
+/// Bytes of paths beyond the shared log that one job may use. A trace that is cut off
+/// would be an untrue one, so a job that uses more is not for a worker.
+const OVERFLOW_MAX: usize = 64 << 20;
+
+/// Records that the shared log has no room for.
+#[derive(Default)]
+pub(super) struct Overflow {
+    /// With the place of each in the order of first use.
+    records: HashMap<(Access, Vec<u8>), usize>,
+    bytes: usize,
+}
+
+impl Overflow {
+    pub fn add(&mut self, access: Access, path: &[u8]) {
+        let next = self.records.len();
+        if self.bytes <= OVERFLOW_MAX
+            && let Entry::Vacant(record) = self.records.entry((access, path.to_vec()))
+        {
+            record.insert(next);
+            self.bytes += path.len();
+        }
+    }
+
+    fn in_order(&self) -> Vec<(Access, &[u8])> {
+        let mut records: Vec<_> = self
+            .records
+            .iter()
+            .map(|((access, path), at)| (*at, (*access, &path[..])))
+            .collect();
+        records.sort_unstable_by_key(|(at, _)| *at);
+        records.into_iter().map(|(_, record)| record).collect()
+    }
+}
+
+impl View {
+    /// What the job used, in order of first use. Only after its last process has ended.
+    pub fn trace(&self) -> Result<Vec<TraceItem>, Abandon> {
+        let overflow = self.overflow.lock();
+        if overflow.bytes > OVERFLOW_MAX {
+            return Err(Abandon::Unsupported(format!(
+                "a trace of more than {} paths",
+                overflow.records.len()
+            )));
+        }
+        let mut known = HashSet::new();
+        let mut own = HashSet::new();
+        let mut items = Vec::new();
+        for (access, path) in self.shared.trace_records().chain(overflow.in_order()) {
+            // The shared log forgets what it holds when its index runs over.
+            if !known.insert((access, path)) {
+                continue;
+            }
+            if access == Access::Write {
+                own.insert(path);
+            }
+            let is_input = access == Access::Read && !own.contains(path);
+            items.push(TraceItem {
+                access: access as u8,
+                path: PathBuf::from(OsString::from_vec(path.to_vec())),
+                hash: if is_input { self.hash_below(path) } else { None },
+            });
+        }
+        Ok(items)
+    }
+
+    /// The content that the client has at a path.
+    fn hash_below(&self, spelled: &[u8]) -> Option<BlobHash> {
+        let spelled = Path::new(OsStr::from_bytes(spelled));
+        let (dir, name) = (spelled.parent()?, spelled.file_name()?);
+        let dir = self.known_lead(dir.as_os_str().as_bytes());
+        let path = dir.map_or_else(|| spelled.to_path_buf(), |dir| dir.join(name));
+        match self.mirror.lookup(&path).ok().flatten()?.attr.node {
+            Node::File { hash, .. } => hash,
+            Node::Dir | Node::Symlink { .. } => None,
+        }
+    }
+}
