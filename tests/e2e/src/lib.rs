@@ -11,6 +11,7 @@ pub mod bare;
 pub mod client;
 pub mod corpus;
 pub mod fleet;
+pub mod oracle;
 pub mod process;
 pub mod project;
 pub mod reference;

@@ -6,6 +6,7 @@
 mod bench;
 mod checks;
 mod demo;
+mod oracle;
 mod prefix;
 mod start_cost;
 mod steps;
@@ -44,6 +45,11 @@ enum Task {
         #[arg(long)]
         write: bool,
     },
+    /// Compare the traces of jobs with what strace sees the same commands do
+    Oracle {
+        /// Only commands that have this in their name
+        only: Option<String>,
+    },
     /// Fetch the sources that tests and benchmarks build
     Corpus,
 }
@@ -69,6 +75,7 @@ fn run(task: Task) -> Result<()> {
         Task::Test { all } => checks::run_all(all),
         Task::Demo => demo::run(),
         Task::Bench { pairs, write } => bench::run(pairs, write),
+        Task::Oracle { only } => oracle::run(only.as_deref()),
         Task::Corpus => {
             for archive in termite_e2e::corpus::ALL {
                 println!("{}", archive.fetch()?.display());

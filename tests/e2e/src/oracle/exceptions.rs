@@ -1,0 +1,201 @@
+//! Where a trace rightly differs from what strace saw: a short list, each with its reason.
+//! Knows sights and traces, not how they came to be.
+
+use super::sights::{Saw, Sight, normal};
+use super::trace::{Kind, Trace};
+use super::{Mode, as_path};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// One reason why a sight need not be in the trace.
+pub struct Exception {
+    /// A few words.
+    pub name: &'static str,
+    /// Why that is right.
+    pub reason: &'static str,
+    applies: fn(Mode, &Sight, &Trace) -> bool,
+}
+
+/// All of them.
+pub const EXCEPTIONS: [Exception; 4] = [
+    Exception {
+        name: "the slot's own trees",
+        reason: "/proc, /dev and /sys of a job are its slot's: nothing of the client's is seen there",
+        applies: |_, sight, _| {
+            [&b"/proc"[..], b"/dev", b"/sys"]
+                .iter()
+                .any(|own| is_below(&sight.path, own))
+        },
+    },
+    Exception {
+        name: "the preload file",
+        reason: "the guard answers /etc/ld.so.preload with the library's name, whatever the client has there",
+        applies: |mode, sight, _| mode == Mode::ShimAndGuard && sight.path == b"/etc/ld.so.preload",
+    },
+    Exception {
+        name: "temporary names",
+        reason: "a name that a program draws by lot is another one in each run; the rest of it must be equal",
+        applies: |_, sight, trace| {
+            let struck = strike_random(&sight.path);
+            struck != sight.path && trace.has_struck(fitting(sight.saw), &struck)
+        },
+    },
+    Exception {
+        name: "links on the way",
+        reason: "the shim has realpath resolved by the kernel, in one call, where libc reads each component as a \
+                 link; whoever knows the path that was resolved knows those on its way",
+        applies: |mode, sight, trace| {
+            mode == Mode::ShimAndGuard && sight.as_link && trace.paths().any(|path| is_on_the_way(sight, path))
+        },
+    },
+];
+
+impl Exception {
+    /// Whether it explains why the trace does not have this.
+    pub fn excuses(&self, mode: Mode, sight: &Sight, trace: &Trace) -> bool {
+        (self.applies)(mode, sight, trace)
+    }
+}
+
+fn is_below(path: &[u8], top: &[u8]) -> bool {
+    path.strip_prefix(top)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+fn fitting(saw: Saw) -> &'static [Kind] {
+    match saw {
+        Saw::Read => &[Kind::Read, Kind::Listed],
+        // What a lot was drawn for is the job's own.
+        Saw::Found => &[Kind::Stat, Kind::Read, Kind::Listed, Kind::Write],
+        Saw::Missing | Saw::OneMissing => &[Kind::Missing],
+        Saw::Listed => &[Kind::Listed],
+        Saw::Changed => &[Kind::Write],
+        Saw::ReadOrChanged => &[Kind::Read, Kind::Write],
+        Saw::Named => &[Kind::Read, Kind::Stat, Kind::Missing, Kind::Listed, Kind::Write],
+    }
+}
+
+/// Beginnings of names that programs draw by lot, and how many letters are drawn:
+/// gcc, mktemp, python's tempfile, sed -i, sort, bash, patch, strip and objcopy.
+const DRAWN: [(&str, usize); 11] = [
+    ("cc", 6),
+    ("tmp.", 10),
+    ("tmp", 8),
+    ("sed", 6),
+    ("sort", 6),
+    ("sh-thd.", 6),
+    ("po", 6),
+    ("pi", 6),
+    ("pr", 6),
+    ("st", 6),
+    ("lot.", 6),
+];
+
+/// A path with what was drawn by lot replaced by question marks.
+pub fn strike_random(path: &[u8]) -> Vec<u8> {
+    let parts = path.split(|byte| *byte == b'/').map(|name| {
+        let drawn = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        for (begin, count) in DRAWN {
+            let Some(rest) = name.strip_prefix(begin.as_bytes()) else {
+                continue;
+            };
+            let run = rest.iter().take_while(|byte| drawn(byte)).count();
+            if run == count {
+                return [begin.as_bytes(), &b"?"[..].repeat(count), &rest[count..]].concat();
+            }
+        }
+        // Python writes a compiled module beside its place, with its address in the name.
+        if let Some(at) = name.windows(5).position(|part| part == b".pyc.") {
+            return [&name[..at], b".pyc.?"].concat();
+        }
+        name.to_vec()
+    });
+    parts.collect::<Vec<_>>().join(&b'/')
+}
+
+/// Whether resolving `path` on this machine passes the sight's path, with the same end.
+fn is_on_the_way(sight: &Sight, path: &[u8]) -> bool {
+    let found = match sight.saw {
+        Saw::Found => true,
+        Saw::Missing => false,
+        _ => return false,
+    };
+    passed(as_path(path)).contains(&(sight.path.clone(), found))
+}
+
+/// Everything that resolving a path looks at, and whether it is there.
+fn passed(path: &Path) -> BTreeSet<(Vec<u8>, bool)> {
+    let mut passed = BTreeSet::new();
+    let mut todo: Vec<PathBuf> = parts(path);
+    let mut at = PathBuf::from("/");
+    let mut links = 0;
+    while let Some(part) = todo.pop() {
+        if part.as_os_str() == ".." {
+            at.pop();
+            continue;
+        }
+        let next = at.join(&part);
+        let Ok(meta) = fs::symlink_metadata(&next) else {
+            passed.insert((normal(next.as_os_str().as_encoded_bytes()), false));
+            break;
+        };
+        passed.insert((normal(next.as_os_str().as_encoded_bytes()), true));
+        if !meta.is_symlink() {
+            at = next;
+            continue;
+        }
+        links += 1;
+        match fs::read_link(&next) {
+            Ok(target) if links <= 40 => {
+                if target.is_absolute() {
+                    at = PathBuf::from("/");
+                }
+                todo.extend(parts(&target));
+            }
+            _ => break,
+        }
+    }
+    passed
+}
+
+/// The names of a path, last first.
+fn parts(path: &Path) -> Vec<PathBuf> {
+    let names = path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(PathBuf::from(name)),
+        Component::ParentDir => Some(PathBuf::from("..")),
+        _ => None,
+    });
+    names.rev().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_drawn_is_struck_out() {
+        let cases = [
+            ("/tmp/ccAbC123.s", "/tmp/cc??????.s"),
+            ("/tmp/ccache12345", "/tmp/ccache12345"),
+            ("/w/sedXyZ012", "/w/sed??????"),
+            ("/tmp/tmp.0123456789/x", "/tmp/tmp.??????????/x"),
+            ("/w/c/x.cpython-311.pyc.14023", "/w/c/x.cpython-311.pyc.?"),
+            ("/usr/lib/x", "/usr/lib/x"),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(strike_random(path.as_bytes()), expected.as_bytes(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_way_of_a_path_goes_through_its_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = fs::canonicalize(dir.path()).unwrap();
+        fs::create_dir(dir.join("d")).unwrap();
+        std::os::unix::fs::symlink("d/../e", dir.join("l")).unwrap();
+        let passed = passed(&dir.join("l/x"));
+        let has = |name: &str, found| passed.contains(&(dir.join(name).into_os_string().into_encoded_bytes(), found));
+        assert!(has("l", true) && has("d", true) && has("e", false) && !has("l/x", true) && !has("l/x", false));
+    }
+}
