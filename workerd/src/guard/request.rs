@@ -175,7 +175,8 @@ impl Request {
             Effect::Remove(_) => Intent::Name,
             Effect::Rename(_) if index == 1 && !self.rename_flags().contains(RenameFlags::EXCHANGE) => Intent::Empty,
             Effect::Link if index == 1 => Intent::Name,
-            Effect::Rename(_) | Effect::Link | Effect::Metadata | Effect::Times | Effect::Truncate => Intent::Change,
+            Effect::Link => Intent::Share,
+            Effect::Rename(_) | Effect::Metadata | Effect::Times | Effect::Truncate => Intent::Change,
             _ => Intent::Stat,
         }
     }

@@ -74,8 +74,10 @@ pub enum Intent {
     List,
     /// Open for reading and writing.
     Update,
-    /// Change content, attributes, or give another name.
+    /// Change content or attributes, or take the name away.
     Change,
+    /// Give another name to the same file.
+    Share,
     /// Make, or remove what is no directory.
     Name,
     /// Remove or replace a directory, which must be seen to be empty.
@@ -230,7 +232,7 @@ impl View {
             Intent::Stat | Intent::List | Intent::Name | Intent::Empty => Ok(()),
             Intent::Read => walk.fill(looks),
             Intent::Exec => walk.fill_program(path, looks, spelled),
-            Intent::Update | Intent::Change => {
+            Intent::Update | Intent::Change | Intent::Share => {
                 walk.fill(looks)?;
                 // Copied up by then, it is the job's own and not the mirror's.
                 if let Some(attr) = self.mirror.attr_of(looks.ino) {
@@ -362,7 +364,8 @@ fn found(used: &PathUse<'_>) -> Access {
         // It is there, so it is not made.
         Intent::Name if used.makes => Access::Stat,
         Intent::Stat | Intent::List => Access::Stat,
-        Intent::Read | Intent::Exec => Access::Read,
+        // Under its other name it is an output with the content that it has here.
+        Intent::Read | Intent::Exec | Intent::Share => Access::Read,
         Intent::Update | Intent::Change | Intent::Name | Intent::Empty => Access::Write,
     }
 }

@@ -6,6 +6,7 @@ use anyhow::Result;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 /// One command.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +39,13 @@ impl Command {
         write_all(dir, &files)?;
         for script in ["run.sh", "tree/bin/tool"] {
             fs::set_permissions(dir.join(script), fs::Permissions::from_mode(0o755))?;
+        }
+        let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+        for (name, _) in FILES {
+            fs::File::options()
+                .write(true)
+                .open(dir.join(name))?
+                .set_modified(then)?;
         }
         symlink("a/one.txt", dir.join("tree/link"))?;
         symlink("a", dir.join("tree/dirlink"))?;

@@ -77,9 +77,11 @@ fn fitting(saw: Saw) -> &'static [Kind] {
 }
 
 /// Beginnings of names that programs draw by lot, and how many letters are drawn:
-/// gcc, mktemp, python's tempfile, sed -i, sort, bash, patch, strip and objcopy.
-const DRAWN: [(&str, usize); 11] = [
+/// gcc, ln and install, mktemp, python's tempfile, sed -i, sort, bash, patch, strip and
+/// objcopy, and the commands themselves.
+const DRAWN: [(&str, usize); 12] = [
     ("cc", 6),
+    ("Cu", 6),
     ("tmp.", 10),
     ("tmp", 8),
     ("sed", 6),
@@ -104,6 +106,12 @@ pub fn strike_random(path: &[u8]) -> Vec<u8> {
             if run == count {
                 return [begin.as_bytes(), &b"?"[..].repeat(count), &rest[count..]].concat();
             }
+        }
+        // patch draws six letters behind the name of the file, a dot and the kind of its copy.
+        if let [before @ .., b'.', kind @ (b'o' | b'r' | b'i' | b'p'), a, b, c, d, e, f] = name
+            && [a, b, c, d, e, f].into_iter().all(drawn)
+        {
+            return [before, &[b'.', *kind], b"??????"].concat();
         }
         // Python writes a compiled module beside its place, with its address in the name.
         if let Some(at) = name.windows(5).position(|part| part == b".pyc.") {
@@ -181,6 +189,7 @@ mod tests {
             ("/w/sedXyZ012", "/w/sed??????"),
             ("/tmp/tmp.0123456789/x", "/tmp/tmp.??????????/x"),
             ("/w/c/x.cpython-311.pyc.14023", "/w/c/x.cpython-311.pyc.?"),
+            ("/w/list.txt.oAbCd12", "/w/list.txt.o??????"),
             ("/usr/lib/x", "/usr/lib/x"),
         ];
         for (path, expected) in cases {

@@ -13,7 +13,7 @@ pub use exceptions::EXCEPTIONS;
 
 use crate::process::Outcome;
 use crate::{Client, Fleet, Scene, User};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use sights::{Saw, Sight};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -60,6 +60,16 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    fn of(name: &'static str) -> Self {
+        Self {
+            name,
+            seen: 0,
+            traced: 0,
+            excused: BTreeMap::new(),
+            faults: Vec::new(),
+        }
+    }
+
     /// In one line.
     pub fn line(&self) -> String {
         let excused = self.excused.iter().map(|(name, count)| format!(", {count} {name}"));
@@ -85,8 +95,10 @@ pub fn run(mode: Mode, commands: &[Command], mut tell: impl FnMut(&Verdict)) -> 
     let client = Client::new(&scene, "a", &fleet.addresses())?;
     let mut verdicts = Vec::new();
     for command in commands {
-        let verdict = judge(&scene, &client, mode, command)
-            .with_context(|| format!("{} in mode {}", command.name, mode.option()))?;
+        let verdict = judge(&scene, &client, mode, command).unwrap_or_else(|error| Verdict {
+            faults: vec![format!("{error:#}")],
+            ..Verdict::of(command.name)
+        });
         tell(&verdict);
         verdicts.push(verdict);
     }
@@ -132,11 +144,8 @@ fn same_outcome(bare: &Outcome, job: &Outcome) -> Result<()> {
 /// Looks each sight up in the trace.
 fn compare(name: &'static str, mode: Mode, sights: &[Sight], trace: &Trace) -> Verdict {
     let mut verdict = Verdict {
-        name,
-        seen: 0,
         traced: trace.len(),
-        excused: BTreeMap::new(),
-        faults: Vec::new(),
+        ..Verdict::of(name)
     };
     let changed: BTreeSet<&[u8]> = sights
         .iter()
