@@ -89,3 +89,53 @@ impl View {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::SharedMap;
+    use rustix::fd::AsFd;
+    use std::os::unix::fs::FileExt;
+    use std::sync::atomic::Ordering;
+    use termite_abi::{Shared, TRACE_LEN};
+
+    fn records(shared: &Shared) -> Vec<(Access, String)> {
+        let text = |(access, path): (Access, &[u8])| (access, String::from_utf8(path.to_vec()).unwrap());
+        shared.trace_records().map(text).collect()
+    }
+
+    #[test]
+    fn what_a_killed_process_was_writing_is_passed_over() {
+        let file = tempfile::tempfile().unwrap();
+        let shared = SharedMap::new(file.as_fd()).unwrap();
+        shared.init(1 << 40 | 1);
+        // What of its record a process wrote before it was killed.
+        let torn: [&[u8]; 4] = [b"", b"\x01", b"\x01\x08\0", b"\x01\x08\0/cut"];
+        for (number, written) in torn.into_iter().enumerate() {
+            assert!(shared.trace(Access::Stat, &[format!("/whole{number}").as_bytes()]));
+            let at = shared.trace_head.fetch_add(3 + 8, Ordering::Relaxed);
+            let log = (size_of::<Shared>() - TRACE_LEN) as u64;
+            file.write_all_at(written, log + at).unwrap();
+        }
+        assert!(shared.trace(Access::Missing, &[b"/last"]));
+        let whole = (0..4).map(|number| (Access::Stat, format!("/whole{number}")));
+        let expected: Vec<_> = whole.chain([(Access::Missing, "/last".into())]).collect();
+        assert_eq!(records(&shared), expected);
+    }
+
+    #[test]
+    fn what_has_no_room_keeps_its_order_and_is_kept_once() {
+        let mut overflow = Overflow::default();
+        for path in ["/b", "/a", "/b", "/c"] {
+            overflow.add(Access::Stat, path.as_bytes());
+        }
+        overflow.add(Access::Read, b"/b");
+        let expected: [(Access, &[u8]); 4] = [
+            (Access::Stat, b"/b"),
+            (Access::Stat, b"/a"),
+            (Access::Stat, b"/c"),
+            (Access::Read, b"/b"),
+        ];
+        assert_eq!(overflow.in_order(), expected);
+    }
+}

@@ -3,6 +3,7 @@
 mod bench;
 mod client;
 mod compile;
+mod kinds;
 mod random;
 mod repeat;
 mod trees;

@@ -1,0 +1,86 @@
+//! What a job's trace says of each path: found or not, read or changed, also where the
+//! call failed or the job itself has changed what is there.
+
+use super::bench::with_client;
+use crate::slot::tests::bed::this;
+use std::fs;
+use std::sync::atomic::Ordering;
+use termite_abi::{Access, TRACE_LEN};
+
+/// A script, and after it the kinds of use of each path in the order of [`Access`]:
+/// Read, Stat, Missing, Listed, Write.
+const CASES: [(&str, &[(&str, &str)]); 12] = [
+    ("mkdir new there", &[("new", "w"), ("there", "s")]),
+    ("mkdir none/new", &[("none/new", "m")]),
+    ("rm -f file none", &[("file", "w"), ("none", "m")]),
+    ("rmdir empty none", &[("empty", "w"), ("none", "m")]),
+    ("ln file twin", &[("file", "r"), ("twin", "w")]),
+    ("ln none twin", &[("none", "m")]),
+    ("mv file moved", &[("file", "w"), ("moved", "mw")]),
+    ("chmod 600 file none", &[("file", "w"), ("none", "m")]),
+    ("set -C; echo x > made", &[("made", "mw")]),
+    ("echo x >> none/made", &[("none/made", "m")]),
+    // A use that was answered once is looked at anew when the job has changed what is there.
+    ("cat made; echo x > made; cat made", &[("made", "rmw")]),
+    ("cat file; rm file; cat file", &[("file", "rmw")]),
+];
+
+#[test]
+fn each_use_has_its_kind() {
+    with_client(this!(each_use_has_its_kind), |bench| {
+        for (script, expected) in CASES {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join("file"), "file\n").unwrap();
+            fs::create_dir_all(dir.path().join("there")).unwrap();
+            fs::create_dir_all(dir.path().join("empty")).unwrap();
+            let ran = bench.run(&bench.mirror(), bench.script(dir.path(), script));
+            for (name, kinds) in expected {
+                let used = |access: Access| {
+                    ran.trace
+                        .iter()
+                        .any(|item| item.access == access as u8 && item.path == dir.path().join(name))
+                };
+                for (kind, access) in [
+                    ('r', Access::Read),
+                    ('m', Access::Missing),
+                    ('l', Access::Listed),
+                    ('w', Access::Write),
+                ] {
+                    assert_eq!(
+                        used(access),
+                        kinds.contains(kind),
+                        "{script}: {name} {access:?}\n{}",
+                        ran.output
+                    );
+                }
+                if *kinds == "s" {
+                    assert!(used(Access::Stat), "{script}: {name} was found");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_full_log_loses_nothing() {
+    with_client(this!(a_full_log_loses_nothing), |bench| {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "file\n").unwrap();
+        // Names of 200 letters, more of them than the log has bytes for.
+        let names = 2 + TRACE_LEN / 200;
+        let script = format!(
+            "n=$(printf %0190d 0); i=0; while [ $i -lt {names} ]; do [ -e $n.$i ]; i=$((i + 1)); done; cat file"
+        );
+        let ran = bench.run(&bench.mirror(), bench.script(dir.path(), &script));
+        assert_eq!(ran.output, "file\n");
+        assert!(ran.shared.trace_head.load(Ordering::Relaxed) as usize > TRACE_LEN);
+        let missing = ran
+            .trace
+            .iter()
+            .filter(|item| item.access == Access::Missing as u8 && item.path.starts_with(dir.path()))
+            .count();
+        assert_eq!(missing, names);
+        let last = ran.trace.iter().rev().find(|item| item.access == Access::Read as u8);
+        assert_eq!(last.map(|item| &item.path), Some(&dir.path().join("file")));
+    });
+}
