@@ -55,7 +55,7 @@ pub unsafe fn opendir(path: Text) -> Option<*mut DIR> {
 /// # Safety
 /// Both are null or NUL-terminated.
 pub unsafe fn fopen(path: Text, mode: Text) -> Option<*mut FILE> {
-    if sys::is_low(mode) {
+    if sys::is_unmappable(mode) {
         return None;
     }
     // SAFETY: NUL-terminated by the contract above.
@@ -97,7 +97,7 @@ pub fn fits(len: usize, room: usize) -> Option<()> {
 /// # Safety
 /// As `realpath`; `room` is what `resolved` holds where that is known.
 pub unsafe fn realpath(path: Text, resolved: *mut c_char, room: Option<usize>) -> Option<*mut c_char> {
-    if sys::is_low(path) || !job::is_entered() || room.is_some_and(|room| room < PATH_MAX) {
+    if sys::is_unmappable(path) || !job::is_entered() || room.is_some_and(|room| room < PATH_MAX) {
         return None;
     }
     // SAFETY: NUL-terminated by the contract above.

@@ -124,7 +124,7 @@ impl Start<'_> {
     /// and environment, and returns an errno or zero. `None`: the caller must make its
     /// own call unchanged.
     unsafe fn carry_out(&self, call: &mut dyn FnMut(Option<Text>, List, List) -> c_int) -> Option<c_int> {
-        if sys::is_low(self.argv) || !self.envp.is_null() && sys::is_low(self.envp) {
+        if sys::is_unmappable(self.argv) || !self.envp.is_null() && sys::is_unmappable(self.envp) {
             return None;
         }
         // SAFETY: NUL-terminated by its type.
@@ -218,7 +218,7 @@ macro_rules! real {
 
 unsafe fn text<'a>(path: Text) -> Option<&'a CStr> {
     // SAFETY: null or NUL-terminated, as the caller of libc has it.
-    (!sys::is_low(path)).then(|| unsafe { CStr::from_ptr(path) })
+    (!sys::is_unmappable(path)).then(|| unsafe { CStr::from_ptr(path) })
 }
 
 /// `execve`; this and the others here return `None` for: call the real one.

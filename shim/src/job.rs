@@ -66,7 +66,7 @@ pub type Buffer = [MaybeUninit<u8>; PATH_MAX];
 unsafe fn lookup(dir: c_int, path: Text, buf: &mut Buffer) -> Option<Lookup<'_>> {
     // SAFETY: null, or mapped by `enter` for the life of the process.
     let shared = unsafe { SHARED.load(Ordering::Acquire).as_ref() }?;
-    if sys::is_low(path) || shared.trace_overflow.load(Ordering::Relaxed) != 0 {
+    if sys::is_unmappable(path) || shared.trace_overflow.load(Ordering::Relaxed) != 0 {
         return None;
     }
     // SAFETY: a caller of libc passes a NUL-terminated path.

@@ -48,7 +48,7 @@ pub unsafe fn format(path: Text) -> Option<Format> {
 /// # Safety
 /// `file` is null or NUL-terminated.
 pub unsafe fn find(file: Text, buf: &mut [MaybeUninit<u8>; PATH_MAX]) -> Option<&CStr> {
-    if sys::is_low(file) {
+    if sys::is_unmappable(file) {
         return None;
     }
     // SAFETY: NUL-terminated by the contract above.

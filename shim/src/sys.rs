@@ -59,10 +59,11 @@ unsafe fn call_with(cookie: &AtomicU64, number: i64, args: [usize; 5]) -> isize 
     result
 }
 
-/// Whether nothing can be mapped there (`vm.mmap_min_addr` is at least this on every
-/// distribution): the kernel answers EFAULT where we would crash.
-pub fn is_low<T>(pointer: *const T) -> bool {
-    pointer.addr() < 0x1000
+/// Whether nothing is mapped there: below `vm.mmap_min_addr` of every distribution, or
+/// past the end of a process without five-level tables. The kernel answers EFAULT there
+/// where we would crash.
+pub fn is_unmappable<T>(pointer: *const T) -> bool {
+    !(0x1000..0x7fff_ffff_f000).contains(&pointer.addr())
 }
 
 /// The path calls that exist with the cookie, bound to one slot's.

@@ -25,6 +25,8 @@
 
 #define LEN(array) ((int)(sizeof(array) / sizeof((array)[0])))
 #define BAD_POINTER ((char *)1)
+// Past the end of what a process can map.
+#define HIGH_POINTER ((char *)-1)
 
 // No call sets this errno: a successful system call must leave it in place.
 #define UNTOUCHED 4095
@@ -39,7 +41,7 @@
 
 static void print_path(const char *path)
 {
-	if (path == BAD_POINTER || path == NULL) {
+	if (path == BAD_POINTER || path == HIGH_POINTER || path == NULL) {
 		printf("<bad pointer>");
 		return;
 	}
@@ -278,14 +280,14 @@ static void make_paths(void)
 	memset(name, 'n', 256), name[256] = 0;
 	memset(path, '/', 5000), path[5000] = 0;
 	memset(fits, '/', 4095), memcpy(fits + 4095 - 8, "dir/file", 8), fits[0] = '.', fits[4095] = 0;
-	add_path(name), add_path(path), add_path(fits), add_path(BAD_POINTER);
+	add_path(name), add_path(path), add_path(fits), add_path(BAD_POINTER), add_path(HIGH_POINTER);
 }
 
 // Whether a path leads to what the fixture made, so that all of its attributes are known.
 static int in_fixture(const char *path)
 {
 	struct stat at, root;
-	return path != BAD_POINTER && strncmp(path, "/dev", 4) && strncmp(path, "/proc", 5) && path[0] &&
+	return path != BAD_POINTER && path != HIGH_POINTER && strncmp(path, "/dev", 4) && strncmp(path, "/proc", 5) && path[0] &&
 	       strcmp(path, "..") && strcmp(path, "/") && strcmp(path, "//") && strcmp(path, "/..") &&
 	       !(strlen(path) > 3 && !strcmp(path + strlen(path) - 3, "/..") && stat(path, &at) == 0 &&
 	         stat("..", &root) == 0 && at.st_ino == root.st_ino);

@@ -86,7 +86,7 @@ impl Archive {
 }
 
 /// `$XDG_CACHE_HOME/termite-corpus`, so that fresh clones share it.
-fn cache_dir() -> Result<PathBuf> {
+pub(crate) fn cache_dir() -> Result<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME")
         .filter(|dir| !dir.is_empty())
         .map(PathBuf::from);

@@ -12,6 +12,7 @@ pub mod client;
 pub mod corpus;
 pub mod fleet;
 pub mod oracle;
+pub mod posix;
 pub mod process;
 pub mod project;
 pub mod reference;

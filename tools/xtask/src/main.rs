@@ -50,7 +50,7 @@ enum Task {
         /// Only commands that have this in their name
         only: Option<String>,
     },
-    /// Fetch the sources that tests and benchmarks build
+    /// Fetch what tests and benchmarks build and run
     Corpus,
 }
 
@@ -80,6 +80,7 @@ fn run(task: Task) -> Result<()> {
             for archive in termite_e2e::corpus::ALL {
                 println!("{}", archive.fetch()?.display());
             }
+            println!("{}", termite_e2e::posix::install()?.display());
             Ok(())
         }
     }
