@@ -79,7 +79,8 @@ impl<'a> Apply<'a> {
                 ChangeKind::Remove => remove(path)?,
                 ChangeKind::Dir { attr, explicit_mtime } => {
                     let dir = self.dir(path, attr, *explicit_mtime)?;
-                    touched = dir.made || Stamp::at_path(path).is_some_and(|stamp| self.differs(&stamp, attr));
+                    let differs = |stamp: Stamp| self.differs(&stamp, attr) || self.dir_time(&dir, &stamp).is_some();
+                    touched = dir.made || Stamp::at_path(path).is_some_and(differs);
                     dirs.push(dir);
                 }
                 ChangeKind::Symlink { attr } => self.symlink(path, attr)?,
@@ -143,8 +144,15 @@ impl<'a> Apply<'a> {
         })
     }
 
-    /// Sets the attributes of a directory. The time of one that was there is the
-    /// kernel's, unless the job set it.
+    /// The time that a directory is to get. One that was there keeps the kernel's, unless
+    /// the job set another or touched it later.
+    fn dir_time(&self, dir: &Unfinished<'_>, present: &Stamp) -> Option<FileTime> {
+        let time = self.time(dir.attr.mtime, dir.explicit_mtime);
+        let is_set = dir.explicit_mtime && time != present.mtime;
+        (dir.made || is_set || time > present.mtime).then_some(time)
+    }
+
+    /// Sets the attributes of a directory.
     fn finish(&self, dir: &Unfinished<'_>) -> Result<(), CommitError> {
         let Some((parent, name)) = place(dir.path)? else {
             return Ok(());
@@ -159,8 +167,7 @@ impl<'a> Apply<'a> {
             rustix::fs::chmodat(&parent, name, mode, AtFlags::empty())
                 .map_err(CommitError::at("set the mode of", dir.path))?;
         }
-        if dir.made || dir.explicit_mtime {
-            let time = self.time(dir.attr.mtime, dir.explicit_mtime);
+        if let Some(time) = self.dir_time(dir, &present) {
             set_time(&parent, name, time).map_err(CommitError::at("set the time of", dir.path))?;
         }
         Ok(())

@@ -18,7 +18,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use termite_types::{Attr, Base, BlobHash, Change, ChangeKind, Content, Node, Owner};
+use termite_types::{Attr, Base, BlobHash, Change, ChangeKind, Content, FileTime, Node, Owner};
 
 /// Bytes up to which a file's content travels with its change.
 pub const INLINE_MAX: u64 = 64 << 10;
@@ -175,8 +175,17 @@ impl Gather<'_> {
             let changed = under.attr.mode != attr.mode || self.owner_differs(&under.attr, &attr);
             if changed || explicit_mtime && under.attr.mtime != attr.mtime {
                 self.push(at, ChangeKind::Dir { attr, explicit_mtime });
+                return self.dir(at, &Layer { below, moved: false });
             }
-            return self.dir(at, &Layer { below, moved: false });
+            let before = self.changes.len();
+            self.dir(at, &Layer { below, moved: false })?;
+            let renames = self.changes[before..]
+                .iter()
+                .any(|change| change.path.parent() == Some(at));
+            if !renames && self.is_touched(at, attr.mtime) {
+                self.push(at, ChangeKind::Dir { attr, explicit_mtime });
+            }
+            return Ok(());
         }
         if under.is_some() && !layer.moved {
             self.push(at, ChangeKind::Remove);
@@ -357,6 +366,13 @@ impl Gather<'_> {
                 ..attr
             }
         }
+    }
+
+    /// Whether the job gave a directory another time without a change of names that would
+    /// do so again on the client. A copied-up one has the time that the mirror's has.
+    fn is_touched(&self, at: &Path, mtime: FileTime) -> bool {
+        let below = self.view.mirror().dir_mtime(at);
+        below.is_ok_and(|below| below.is_some_and(|below| below < mtime))
     }
 
     fn owner_differs(&self, a: &Attr, b: &Attr) -> bool {

@@ -146,6 +146,29 @@ fn names_that_are_not_mentioned_stay() {
 }
 
 #[test]
+fn a_directory_that_was_there_gets_a_set_time_or_a_later_one() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("d")).unwrap();
+    let commit = |time: FileTime, explicit: bool| {
+        let mut change = bench.dir("d", 0o755);
+        if let ChangeKind::Dir { attr, explicit_mtime } = &mut change.kind {
+            (attr.mtime, *explicit_mtime) = (time, explicit);
+        }
+        let committed = bench.commit(vec![change]).unwrap();
+        (mtime(&bench.path("d")), committed.paths[0].touched)
+    };
+    fs::set_permissions(bench.path("d"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(commit(OLD, true), (OLD, true));
+    assert_eq!(commit(OLD, true), (OLD, false));
+    let later = FileTime {
+        sec: OLD.sec + 9,
+        nsec: 0,
+    };
+    assert_eq!(commit(later, false), (later, true));
+    assert_eq!(commit(OLD, false), (later, false));
+}
+
+#[test]
 fn a_file_with_other_names_that_the_job_wrote_to_is_written_in_place() {
     let bench = Bench::new();
     bench.write("a", b"a longer content");

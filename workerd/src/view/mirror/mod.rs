@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tables::Tables;
-use termite_types::Attr;
+use termite_types::{Attr, FileTime, Node};
 
 pub(super) use leads::Lead;
 pub(super) use merge::COPY_UP_NOTES;
@@ -165,6 +165,16 @@ impl Mirror {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// The modification time that a directory has here, which is not the client's where
+    /// outputs of jobs were merged into it.
+    pub(super) fn dir_mtime(&self, path: &Path) -> Result<Option<FileTime>, Errno> {
+        let Some(dir) = self.open_dir(path)? else {
+            return Ok(None);
+        };
+        let stat = confine::stat(&dir)?;
+        Ok(Some(place::seen(&stat, Node::Dir).mtime))
     }
 
     /// A regular file of the mirror by client path, for reading.

@@ -73,11 +73,7 @@ impl Mirror {
                 rustix::fs::symlinkat(target, &dir.fd, name)?;
                 drop(tables);
                 self.give(dir.fd.as_fd(), name, attr)?;
-                let times = Timestamps {
-                    last_access: omit(),
-                    last_modification: timespec(attr.mtime),
-                };
-                rustix::fs::utimensat(&dir.fd, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+                set_mtime(dir.fd.as_fd(), name, attr.mtime)
             }
             Node::File { .. } => {
                 let (ino, fill) = self.make_placeholder(dir.fd.as_fd(), name, attr)?;
@@ -104,6 +100,7 @@ impl Mirror {
             Err(Errno::NOENT) => None,
             Err(errno) => return Err(errno),
         };
+        let before = seen(&confine::stat(&dir.fd)?, Node::Dir).mtime;
         let mut tables = self.tables.lock();
         let is_held = former.is_some_and(|ino| tables.is_held(ino));
         let (how, kept_as) = if is_held {
@@ -114,6 +111,8 @@ impl Mirror {
         rustix::fs::renameat_with(&self.nursery, beside, &dir.fd, name, how)?;
         if let Some(ino) = former {
             tables.forget_file(ino, kept_as);
+            // No name has come or gone, so that the client's directory has its old time too.
+            set_mtime(dir.fd.as_fd(), OsStr::new("."), before)?;
         }
         Ok(())
     }
@@ -303,6 +302,15 @@ pub(in crate::view) fn is_placeholder(stat: &Statx) -> bool {
     is_file(stat)
         && stat.stx_atime.tv_sec == PLACEHOLDER_ATIME_SEC
         && i64::from(stat.stx_atime.tv_nsec) == PLACEHOLDER_ATIME_NSEC
+}
+
+/// Sets the modification time of a name that is not followed; the access time stays.
+fn set_mtime(dir: BorrowedFd<'_>, name: &OsStr, mtime: FileTime) -> Result<(), Errno> {
+    let times = Timestamps {
+        last_access: omit(),
+        last_modification: timespec(mtime),
+    };
+    rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)
 }
 
 fn omit() -> Timespec {
