@@ -7,6 +7,7 @@ use crate::scene::Scene;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
@@ -37,7 +38,12 @@ impl Fleet {
 
     /// The same with more options for workerd.
     pub fn start_with(scene: &Scene, count: usize, slots: usize, options: &[&str]) -> Result<Self> {
-        let workers = (0..count).map(|number| Worker::start(scene, number, slots, options));
+        Self::start_at(scene, 0..count, slots, options)
+    }
+
+    /// The same at the places of these numbers, for a fleet beside another one.
+    pub fn start_at(scene: &Scene, places: Range<usize>, slots: usize, options: &[&str]) -> Result<Self> {
+        let workers = places.map(|number| Worker::start(scene, number, slots, options));
         Ok(Self {
             workers: workers.collect::<Result<_>>()?,
         })

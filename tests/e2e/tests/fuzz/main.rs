@@ -1,0 +1,259 @@
+//! Random operations of several processes in one job, over a client's tree that no
+//! worker has seen: each answer, and the tree after the commit, must be those of the
+//! same operations on a tmpfs.
+//!
+//! `TERMITE_SEED` replays a run, `TERMITE_CASES` says how many cases.
+
+#![forbid(unsafe_code)]
+
+mod ground;
+mod sequence;
+
+use anyhow::{Context, Result, bail, ensure};
+use ground::Left;
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
+use sequence::{Case, Kind, Seed};
+use std::cell::Cell;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use termite_e2e::reference::long;
+use termite_e2e::{Client, Fleet, Outcome, Program, Scene, User};
+
+/// A case takes a fraction of a second; what takes so long hangs.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Where the tree lies below the directory of a case: a job may leave it upwards, and
+/// must not meet other cases there.
+const DEPTH: &str = "1/2/3/tree";
+/// Covers the directory `$1` with `$0` for a command.
+const BIND: &str = "mount --bind \"$0\" \"$1\" && cd \"$2\" && shift 2 && exec \"$@\"";
+
+/// What every case needs.
+struct Bench<'a> {
+    scene: &'a Scene,
+    operations: PathBuf,
+    slots: Vec<(&'static str, Client<'a>)>,
+    /// Cases and jobs so far.
+    count: Cell<(usize, usize)>,
+}
+
+/// What one job answered and left.
+struct Run {
+    outcome: Outcome,
+    left: Left,
+}
+
+impl Bench<'_> {
+    fn check(&self, case: &Case) -> Result<()> {
+        let (number, _) = self.count.get();
+        self.count.set((number + 1, self.count.get().1));
+        let place = self.scene.dir(&format!("p/{number:05}"))?;
+        let result = self.check_at(case, &place);
+        fs::remove_dir_all(&place)?;
+        result
+    }
+
+    fn check_at(&self, case: &Case, place: &Path) -> Result<()> {
+        let tmpfs = tempfile::tempdir_in("/dev/shm")?;
+        let root = place.join(DEPTH);
+        fs::create_dir_all(&root)?;
+        self.lay(&case.seeds, tmpfs.path(), &root)?;
+        let expected = case.jobs.iter().map(|job| {
+            let program = self.on_tmpfs(tmpfs.path(), place);
+            self.run(program, job, &root, &tmpfs.path().join("1"))
+        });
+        let expected: Vec<_> = expected.collect::<Result<_>>()?;
+        for (fault, client) in &self.slots {
+            fs::remove_dir_all(place)?;
+            self.lay(&case.seeds, place, &root)?;
+            for (job, expected) in case.jobs.iter().zip(&expected) {
+                let program = client
+                    .termite(&root, ["run", "--"])
+                    .arg(root.with_file_name("operations"));
+                let run = self.run(program, job, &root, &place.join("1"))?;
+                same(&run, expected).with_context(|| format!("{fault}, list\n{}", job))?;
+                self.count.set((self.count.get().0, self.count.get().1 + 1));
+            }
+        }
+        Ok(())
+    }
+
+    fn lay(&self, seeds: &[Seed], place: &Path, seen: &Path) -> Result<()> {
+        ground::lay(seeds, &place.join(DEPTH), seen)?;
+        fs::copy(&self.operations, place.join(DEPTH).with_file_name("operations"))?;
+        self.scene.give(place)
+    }
+
+    /// The program of operations where `tmpfs` takes the place of the case.
+    fn on_tmpfs(&self, tmpfs: &Path, place: &Path) -> Program {
+        let root = place.join(DEPTH);
+        let mut command = Command::new("unshare");
+        command.env_clear().env("PATH", "/usr/bin:/bin");
+        command
+            .args(["--mount", "--propagation", "private", "sh", "-c", BIND])
+            .args([tmpfs, place, &root]);
+        let id = self.scene.uid();
+        command
+            .arg("setpriv")
+            .args([format!("--reuid={id}"), format!("--regid={id}")])
+            .args(["--clear-groups", "--"])
+            .arg(root.with_file_name("operations"));
+        Program::new(command)
+    }
+
+    fn run(&self, program: Program, list: &str, root: &Path, left: &Path) -> Result<Run> {
+        let outcome = program.arg(root).arg(list).limit(LIMIT).run()?;
+        let left = Left::read(left)?;
+        Ok(Run { outcome, left })
+    }
+}
+
+/// An error that shows the first difference of answers, or all of the trees.
+fn same(run: &Run, expected: &Run) -> Result<()> {
+    let (have, want) = (run.outcome.out(), expected.outcome.out());
+    if have != want {
+        let mut pairs = have.lines().zip(want.lines());
+        let first = pairs.find(|(have, want)| have != want);
+        bail!("first difference {first:#?}\n{}", run.outcome.describe());
+    }
+    ensure!(
+        run.outcome.status == expected.outcome.status,
+        "{}",
+        run.outcome.describe()
+    );
+    ensure!(run.outcome.stderr.is_empty(), "{}", run.outcome.describe());
+    ensure!(
+        run.left == expected.left,
+        "trees: {}",
+        expected.left.differences(&run.left)
+    );
+    Ok(())
+}
+
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok()?.parse().ok()
+}
+
+fn compile(scene: &Scene) -> Result<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/operations.c");
+    let program = scene.dir("bin")?.join("operations");
+    let status = Command::new("cc")
+        .arg("-O1")
+        .arg(source)
+        .arg("-o")
+        .arg(&program)
+        .status()?;
+    ensure!(status.success(), "cc operations.c: {status}");
+    Ok(program)
+}
+
+/// Starts a worker for each way of serving faults, hands over the bench, and sees that
+/// everything ends well.
+fn with_bench(user: User, work: impl FnOnce(&Bench<'_>) -> Result<()>) -> Result<()> {
+    let scene = Scene::new(user)?;
+    let (mut slots, mut fleets) = (Vec::new(), Vec::new());
+    for (place, fault) in ["shim,guard", "guard"].into_iter().enumerate() {
+        let fleet = Fleet::start_at(&scene, place..place + 1, 1, &["--fault", fault])?;
+        let client = Client::new(&scene, &fault.replace(',', "-"), &fleet.addresses())?;
+        slots.push((fault, client));
+        fleets.push(fleet);
+    }
+    let bench = Bench {
+        scene: &scene,
+        operations: compile(&scene)?,
+        slots,
+        count: Cell::default(),
+    };
+    work(&bench)?;
+    let (cases, jobs) = bench.count.get();
+    println!("{user:?}: {cases} cases, {jobs} jobs");
+    bench.slots.iter().try_for_each(|(_, client)| client.stop())?;
+    fleets.into_iter().try_for_each(Fleet::stop)?;
+    scene.finish()
+}
+
+fn fuzz(user: User, short: u32, all: u32) -> Result<()> {
+    let seed = number("TERMITE_SEED").unwrap_or_else(random);
+    let cases = number("TERMITE_CASES").map_or(if long() { all } else { short }, |cases| cases as u32);
+    println!("TERMITE_SEED={seed} TERMITE_CASES={cases}");
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(seed),
+        max_shrink_iters: 200,
+        ..Config::default()
+    });
+    with_bench(user, |bench| {
+        let found = runner.run(&sequence::cases(bench.scene.is_root()), |case| {
+            bench
+                .check(&case)
+                .map_err(|why| TestCaseError::fail(format!("{why:#}")))
+        });
+        match found {
+            Err(TestError::Fail(why, case)) => bail!("TERMITE_SEED={seed}: {case:?}\n{why}"),
+            found => Ok(found?),
+        }
+    })
+}
+
+fn random() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Neighbouring times give seeds that have nothing in common.
+    let digest = blake3::hash(&now.as_nanos().to_le_bytes());
+    digest.as_bytes()[..8]
+        .iter()
+        .fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+}
+
+/// Cases that once went wrong, as the fuzz test found and shrank them.
+fn found_before() -> Vec<Case> {
+    let seed = |path: &str, kind| Seed {
+        path: path.to_owned(),
+        kind,
+        mode: 0o644,
+    };
+    let case = |seeds, jobs: &[&str]| Case {
+        seeds,
+        jobs: jobs.iter().map(|&job| job.to_owned()).collect(),
+    };
+    vec![
+        // The worker was not told of the new time of a directory.
+        case(
+            vec![seed("c/c", Kind::Dir)],
+            &[
+                "0 utimens c 10\n0 mkdir c/a 755\n0 rmdir c/a\n0 utimens c 10\n",
+                "0 lstat c\n",
+            ],
+        ),
+        case(vec![seed("c/c", Kind::Dir)], &["0 utimens c 10\n", "0 lstat c\n"]),
+        // A directory that was touched, or whose names are as before, kept its old time.
+        case(vec![seed("d", Kind::Dir)], &["0 utimens d n\n"]),
+        case(
+            vec![seed("d", Kind::Dir)],
+            &["0 mkdir d/x 755\n0 rmdir d/x\n", "0 stat d\n"],
+        ),
+        // A file that was replaced gave its directory a new time in the mirror.
+        case(vec![seed("d", Kind::File(1))], &["0 utimens d 10\n", "0 stat .\n"]),
+    ]
+}
+
+#[test]
+fn what_was_found_before() -> Result<()> {
+    with_bench(User::Me, |bench| {
+        found_before()
+            .iter()
+            .try_for_each(|case| bench.check(case).with_context(|| format!("{case:?}")))
+    })
+}
+
+#[test]
+fn operations_answer_and_leave_what_they_do_on_a_tmpfs() -> Result<()> {
+    fuzz(User::Me, 100, 3000)
+}
+
+#[test]
+fn an_ordinary_users_operations_do_too() -> Result<()> {
+    fuzz(User::Ordinary, 40, 1000)
+}
