@@ -13,5 +13,11 @@ fn main() -> Result<()> {
     let programs = program::all()?;
     let binaries = Binaries::build(&dir.join("bin"), &programs)?;
     let fresh = programs.iter().map(|program| program.fresh).max().unwrap_or_default();
-    fixture::make(&dir.join("tree"), &binaries, Extras { fresh, listed: 200 }, None)
+    let beside = programs.iter().flat_map(|program| program.beside.clone()).collect();
+    let extras = Extras {
+        fresh,
+        listed: 200,
+        beside,
+    };
+    fixture::make(&dir.join("tree"), &binaries, extras, None)
 }

@@ -98,4 +98,24 @@ pub const COMMANDS: &[(&str, &str, &str)] = &[
         "cc",
         "printf '#include <stdio.h>\\nint main(void){printf(\"%%s\\\\n\", __FILE__);return 0;}\\n' > h.c && cc -O1 -MMD -o h h.c && ./h && cat h.d && cc -c h.c -o h.o && ar rcD libh.a h.o && ar t libh.a && nm libh.a | grep -c main",
     ),
+    (
+        "static-among",
+        "busybox gcc",
+        "busybox cp trees/one/a/b/leaf copy.c && gcc -x c -E -P copy.c && echo 'int main(void) { return 3; }' > m.c && busybox cp m.c n.c && rm m.c && gcc n.c -o n && busybox mv n moved && busybox ls -l moved | cut -c1-10; ./moved; echo $?; busybox sh -c 'cat trees/two/a/b/leaf; cp trees/three/a/b/leaf x; gcc n.c -o again; ./again; echo $?; rm x; sed -i s/3/4/ n.c; gcc n.c -static -o still; busybox cp -p still stills; exec ./stills'; echo $?; busybox tar c trees/four | tar t; tar c trees/five | busybox tar x -C odd; busybox find odd -type f | sort; busybox cat missing; echo $?",
+    ),
+    (
+        "busybox-sh",
+        "busybox",
+        "busybox env -i /bin/busybox sh -c 'for f in many/n0*; do cat $f; done; cd dir/sub && pwd && cat deep/leaf ../../link; ln -s leaf deep/l; readlink deep/l; busybox mkdir -p a/b && busybox mv a deep; ls -R .; test -x ../../bin/child && ../../bin/child 3 | busybox head -n 1; ./missing; echo $?'",
+    ),
+    (
+        "tar-sparse",
+        "tar",
+        "tar --sparse --format=posix --pax-option=exthdr.name=%d/%f,delete=atime,delete=ctime -cf out.tar big plain1 many/n01 && tar xOf out.tar | cksum && rm out.tar; cp --sparse=auto big big-copy; cmp big big-copy; cp --reflink=auto plain2 plain3; cat plain3",
+    ),
+    (
+        "env-cleared",
+        "env",
+        "env -i /bin/cat trees/one/a/b/leaf; env -i PATH=/bin:/usr/bin env -u LD_PRELOAD sh -c 'cat trees/two/a/b/leaf; LD_PRELOAD= cat trees/three/a/b/leaf; unset LD_PRELOAD; cat trees/four/a/b/leaf'; LD_PRELOAD=lib/libplug.so cat trees/five/a/b/leaf; LD_PRELOAD=lib/missing.so cat trees/six/a/b/leaf 2>&1 | tail -1",
+    ),
 ];

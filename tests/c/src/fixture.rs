@@ -13,13 +13,32 @@ use std::path::{Path, PathBuf};
 /// Seconds of the oldest time in a fixture; each path's is a little later.
 const OLDEST: i64 = 1_000_000_000;
 
+/// Names that mean something to a shell, a terminal, a mount option, or to nobody.
+const ODD: [&[u8]; 13] = [
+    b"\xff\xfe",
+    b"a b\nc",
+    b"\xc3\xa9",
+    b"-rf",
+    b"back\\slash",
+    b"quo\"te",
+    b"st*r",
+    b"col:on",
+    b"com,ma",
+    b"\x01\x7f",
+    b"trailing ",
+    b".hidden",
+    b"...",
+];
+
 /// What not every test wants, because it takes long to make.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Extras {
     /// Directories `fresh/N` with one file each, and links `to-fresh/N` to those files.
     pub fresh: usize,
     /// Names in the directory `listed`.
     pub listed: usize,
+    /// Further programs in `bin`.
+    pub beside: Vec<String>,
 }
 
 /// Makes the fixture in `at`, which must not exist, belonging to `owner` if given.
@@ -41,7 +60,15 @@ pub fn make(at: &Path, binaries: &Binaries, extras: Extras, owner: Option<u32>) 
     for n in 0..extras.listed {
         write(at, format!("listed/name-{}", n * 77 % extras.listed), b"", 0o644)?;
     }
-    for (binary, path, mode) in [("child", "bin/child", 0o755), ("libplug.so", "lib/libplug.so", 0o644)] {
+    let beside = extras
+        .beside
+        .iter()
+        .map(|name| (name.as_str(), format!("bin/{name}"), 0o755));
+    let always = [
+        ("child", "bin/child".to_owned(), 0o755),
+        ("libplug.so", "lib/libplug.so".to_owned(), 0o644),
+    ];
+    for (binary, path, mode) in always.into_iter().chain(beside) {
         let from = binaries.path(binary);
         write(
             at,
@@ -82,8 +109,16 @@ fn plain(at: &Path) -> Result<()> {
     for n in 0..60 {
         write(at, format!("many/n{n:02}"), format!("number {n}\n").as_bytes(), 0o644)?;
     }
-    for name in [&b"\xff\xfe"[..], b"a b\nc", b"\xc3\xa9", b"-rf"] {
+    for name in ODD {
         write(at, Path::new("odd").join(OsStr::from_bytes(name)), b"odd\n", 0o644)?;
+    }
+    let unnamed = [
+        "gone (deleted)/inside",
+        "gone (deleted)/below (deleted)/deep",
+        "file (deleted)",
+    ];
+    for name in unnamed {
+        write(at, Path::new("odd").join(name), b"not deleted\n", 0o644)?;
     }
     fs::create_dir(at.join("closed"))?;
     write(at, "closed/file", b"behind a closed door\n", 0o644)

@@ -15,7 +15,9 @@ use std::thread;
 use std::time::Duration;
 
 /// How long one run may take, which is far more than any needs.
-const LIMIT: Duration = Duration::from_secs(120);
+fn limit() -> Duration {
+    Duration::from_secs(if crate::program::long() { 900 } else { 120 })
+}
 
 /// What a run showed. Its working directory appears as `$CWD`, the one above as `$UP`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,13 +69,14 @@ pub fn run(mut command: Command, cwd: &Path, feed: Input) -> Result<Outcome> {
     }
     let (ended, wait) = mpsc::channel();
     thread::spawn(move || ended.send(child.wait()));
-    let status = match wait.recv_timeout(LIMIT) {
+    let status = match wait.recv_timeout(limit()) {
         Ok(status) => status?,
         Err(_) => {
             kill_process_group(group, Signal::KILL).context("cannot end what ran too long")?;
             wait.recv()??;
             bail!(
-                "still running after {LIMIT:?}; stdout {}, stderr {}",
+                "still running after {:?}; stdout {}, stderr {}",
+                limit(),
                 tail(&out),
                 tail(&err)
             );

@@ -59,6 +59,41 @@ pub struct Program {
     pub ordinary: Ordinary,
     /// How many directories `fresh/N` that nobody touched it wants.
     pub fresh: usize,
+    /// How many names it wants in the directory `listed`.
+    pub listed: usize,
+    /// Further programs that it wants in its directory `bin`: see [`BESIDE`].
+    pub beside: Vec<String>,
+    /// Flags that it is compiled with.
+    pub flags: Vec<String>,
+    /// Modes in which it means nothing; the line says why.
+    pub not_in: Vec<String>,
+    /// Commands, and files by absolute path, without which it is not run.
+    pub needs: Vec<String>,
+}
+
+/// Programs of the fixture that only some tests want: name, source, flags.
+pub const BESIDE: &[(&str, &str, &[&str])] = &[
+    ("static", "child", &["-static"]),
+    (
+        "i386",
+        "i386",
+        &[
+            "-m32",
+            "-nostdlib",
+            "-static",
+            "-ffreestanding",
+            "-fno-pic",
+            "-fno-stack-protector",
+        ],
+    ),
+    ("asan", "faulty", &["-fsanitize=address"]),
+    ("ubsan", "faulty", &["-fsanitize=undefined"]),
+    ("tsan", "faulty", &["-fsanitize=thread"]),
+];
+
+/// Whether the long forms are wanted as well.
+pub fn long() -> bool {
+    std::env::var_os("TERMITE_LONG").is_some_and(|value| value == "1")
 }
 
 /// The directory with the sources.
@@ -110,16 +145,30 @@ fn parse(family: String, text: &str) -> Result<Option<Program>> {
         Some("not") => Ordinary::Not,
         Some(other) => bail!("no such end of an ordinary user's job: {other}"),
     };
-    let fresh = field("fresh:").map_or(Ok(0), str::parse)?;
-    let hooks = hooks.split_whitespace().map(str::to_owned).collect();
+    let count = |name: &str| field(name).map_or(Ok(0), str::parse);
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let beside = field("beside:").map(words).unwrap_or_default();
+    for name in &beside {
+        ensure!(
+            BESIDE.iter().any(|(known, ..)| known == name),
+            "no such program: {name}"
+        );
+    }
     let end = field("end:").unwrap_or("status 0").to_owned();
     Ok(Some(Program {
         family,
-        hooks,
+        hooks: words(hooks),
         input,
         end,
         ordinary,
-        fresh,
+        fresh: count("fresh:")?,
+        listed: count(if long() { "listed-long:" } else { "listed:" })?,
+        beside,
+        flags: field("flags:").map(words).unwrap_or_default(),
+        not_in: field("not in:")
+            .map(|text| words(text.split_once(" -- ").map_or(text, |(modes, _)| modes)))
+            .unwrap_or_default(),
+        needs: field("needs:").map(words).unwrap_or_default(),
     }))
 }
 
@@ -131,6 +180,7 @@ pub fn compile(name: &str, to: &Path, flags: &[&str]) -> Result<()> {
         .arg(format!("-DHITS_OFFSET={}", offset_of!(Shared, hits)))
         .arg(format!("-DHITS_SIZE={HITS_SIZE}"))
         .arg(format!("-DSHARED_SIZE={}", size_of::<Shared>()))
+        .args(long().then_some("-DLONG_FORM"))
         .args(flags)
         .arg("-o")
         .arg(to)
@@ -158,8 +208,18 @@ impl Binaries {
         compile("child", &dir.join("child"), &[])?;
         compile("names", &dir.join("names"), &[])?;
         compile("plug", &dir.join("libplug.so"), &["-shared", "-fPIC"])?;
+        for (name, source, flags) in BESIDE {
+            if programs
+                .iter()
+                .any(|program| program.beside.iter().any(|wanted| wanted == name))
+            {
+                compile(source, &dir.join(name), flags)?;
+            }
+        }
         for program in programs {
-            compile(&program.family, &dir.join(&program.family), &["-pthread"])?;
+            let own = program.flags.iter().map(String::as_str);
+            let flags: Vec<_> = std::iter::once("-pthread").chain(own).collect();
+            compile(&program.family, &dir.join(&program.family), &flags)?;
         }
         Ok(Binaries { dir: dir.to_owned() })
     }

@@ -127,7 +127,13 @@ impl Bench {
         let seen = self.run_for(tally, &host, Owner::Tester, "")?;
         if tally.wants_all() && host.lacks("shim").is_none() {
             tally.run("hooks/every counter rose", || {
-                audit::every_counter_rose(&rows, &self.programs, &seen.hits, !Owner::Tester.is_ordinary())
+                let run: Vec<_> = self
+                    .programs
+                    .iter()
+                    .filter(|program| all_there(&program.needs))
+                    .cloned()
+                    .collect();
+                audit::every_counter_rose(&rows, &run, &seen.hits, !Owner::Tester.is_ordinary())
             });
         }
         if rustix::process::geteuid().is_root() && host.lacks("userns").is_none() {
@@ -218,7 +224,8 @@ impl Bench {
             } else {
                 Ordinary::Same
             };
-            if ordinary == Ordinary::Not {
+            let leaves_out = |word: &String| mode.trim_start_matches("user-") == word;
+            if ordinary == Ordinary::Not || subject.not_in.iter().any(leaves_out) {
                 continue;
             }
             let mut counted = None;
@@ -249,7 +256,7 @@ impl Bench {
         how: &Mode,
     ) -> Result<(Outcome, Tree, Option<Vec<u32>>)> {
         let cwd = place.join(&subject.name);
-        fixture::make(&cwd, &self.binaries, subject.extras, owner.id())?;
+        fixture::make(&cwd, &self.binaries, subject.extras.clone(), owner.id())?;
         owner.give(place)?;
         let args: Vec<&str> = subject.args.iter().map(String::as_str).collect();
         let command = how.command(owner, &subject.program, &args, &cwd.join(HITS));
@@ -263,22 +270,25 @@ impl Bench {
     }
 
     fn subjects(&self) -> Vec<Subject> {
-        let programs = self.programs.iter().map(|program| Subject {
+        let programs = self.programs.iter().filter(|program| all_there(&program.needs));
+        let programs = programs.map(|program| Subject {
             name: program.family.clone(),
             program: self.binaries.path(&program.family),
             args: Vec::new(),
             input: program.input,
             end: program.end.clone(),
             ordinary: program.ordinary,
+            not_in: program.not_in.clone(),
             extras: Extras {
                 fresh: program.fresh,
-                listed: 0,
+                listed: program.listed,
+                beside: program.beside.clone(),
             },
             counts: true,
         });
         let commands = COMMANDS
             .iter()
-            .filter(|(_, needs, _)| there(needs))
+            .filter(|(_, needs, _)| needs.split(' ').all(there))
             .map(|(name, _, text)| Subject {
                 name: format!("use-{name}"),
                 program: PathBuf::from("/bin/sh"),
@@ -286,9 +296,11 @@ impl Bench {
                 input: Input::Null,
                 end: "status 0".to_owned(),
                 ordinary: Ordinary::Same,
+                not_in: Vec::new(),
                 extras: Extras {
                     fresh: 0,
                     listed: if text.contains("listed") { 200 } else { 0 },
+                    beside: Vec::new(),
                 },
                 counts: false,
             });
@@ -308,12 +320,26 @@ struct Subject {
     input: Input,
     end: String,
     ordinary: Ordinary,
+    /// Modes that leave it out.
+    not_in: Vec<String>,
     extras: Extras,
     /// Whether it writes hit counters.
     counts: bool,
 }
 
+fn all_there(needs: &[String]) -> bool {
+    needs.iter().all(|need| there(need))
+}
+
+/// Whether the host has a command, or a file by its absolute path.
 fn there(command: &str) -> bool {
+    if command.starts_with('/') {
+        let found = Path::new(command).exists();
+        if !found {
+            println!("this host lacks {command}");
+        }
+        return found;
+    }
     let found = Command::new("/bin/sh")
         .args(["-c", "command -v \"$0\" >/dev/null"])
         .arg(command)

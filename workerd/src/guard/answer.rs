@@ -46,6 +46,10 @@ impl Court {
         if self.input.is_wanted_by(request, self.view.proc()) {
             self.events.want_input();
         }
+        if wants_listener(request) {
+            tracing::warn!("a job's program wants a seccomp listener; its slot has one, so it was told EBUSY");
+            return Verdict::Finish(libc::EBUSY);
+        }
         if let Some(verdict) = self.preload(request) {
             return verdict;
         }
@@ -105,9 +109,7 @@ impl Court {
         if let Some(mtime) = explicit_mtime(request) {
             self.view.set_explicit(mtime);
         }
-        if !self.view.moves_directories()
-            && let (Effect::Rename(_), Standing::Dir { below: true }) = (request.call.effect, standings[0])
-        {
+        if !self.view.moves_directories() && moves_lower_dir(request, standings) {
             return self.rename_dir(request, patience);
         }
         if ends_epoch(request, standings) {
@@ -145,6 +147,22 @@ impl Court {
         }
         Ok(())
     }
+}
+
+/// The kernel would say EBUSY as well, but to nobody else.
+fn wants_listener(request: &Request) -> bool {
+    match request.call.effect {
+        Effect::OwnFilter(flags) => request.args[flags as usize] & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER != 0,
+        _ => false,
+    }
+}
+
+/// Whether a rename moves a directory of the client: the first one, or either of two that
+/// change places.
+fn moves_lower_dir(request: &Request, [first, second]: [Standing; 2]) -> bool {
+    let lower = Standing::Dir { below: true };
+    let both = request.rename_flags().contains(rustix::fs::RenameFlags::EXCHANGE);
+    matches!(request.call.effect, Effect::Rename(_)) && (first == lower || both && second == lower)
 }
 
 /// Whether spellings of directories may lead elsewhere after the call.

@@ -131,6 +131,9 @@ pub enum Effect {
         /// Both are in a block that argument 0 points to.
         block: bool,
     },
+    /// Puts a filter over the task; with `SECCOMP_FILTER_FLAG_NEW_LISTENER` among the flags
+    /// at this position it asks for a listener, of which a task has one at most.
+    OwnFilter(u8),
     /// Never reaches the guard: the filter answers this errno.
     Refused(i32),
 }
@@ -380,6 +383,8 @@ const CALLS: &[PathCall] = &[
     call("sendmsg",           46,  370,  &[],         Effect::Message { many: false }),
     call("sendmmsg",          307, 345,  &[],         Effect::Message { many: true }),
     call("socketcall",        NONE, 102, &[],         Effect::SocketCall).when(&[(0, &[2, 3, 11, 16, 20])]),
+    // SECCOMP_SET_MODE_FILTER.
+    call("seccomp",           317, 354,  &[],         Effect::OwnFilter(1)).when(&[(0, &[1])]),
     // Input, stopped only where standard input is fetched on demand.
     input("read",             0,   3,    0),
     input("readv",            19,  145,  0),

@@ -220,22 +220,14 @@ impl View {
         self.bases.lock().get(path).cloned()
     }
 
-    fn reach_file(
-        &self,
-        walk: &Walk<'_>,
-        path: &Path,
-        looks: Looks,
-        spelled: &[u8],
-        intent: Intent,
-    ) -> Result<(), Stop> {
+    fn reach_file(&self, walk: &Walk<'_>, path: &Path, looks: Looks, intent: Intent) -> Result<(), Stop> {
         match intent {
             Intent::Stat | Intent::List | Intent::Name | Intent::Empty => Ok(()),
             Intent::Read => walk.fill(looks),
-            Intent::Exec => walk.fill_program(path, looks, spelled),
+            Intent::Exec => walk.fill_program(path, looks),
             Intent::Update | Intent::Change | Intent::Share => {
                 walk.fill(looks)?;
-                // Copied up by then, it is the job's own and not the mirror's.
-                if let Some(attr) = self.mirror.attr_of(looks.ino) {
+                if let Some(attr) = self.mirror.attr_of(looks.ino, path) {
                     self.bases.lock().entry(path.to_path_buf()).or_insert(attr);
                 }
                 Ok(())
@@ -290,8 +282,14 @@ impl View {
 
     fn try_fault(&self, task: Option<u32>, used: &PathUse<'_>, patience: Patience) -> Result<Reply, Stop> {
         let walk = Walk::new(self, task, patience);
+        let outside = || {
+            if used.intent == Intent::Exec {
+                walk.fill_for_nameless(used)?;
+            }
+            Ok(Reply::Ready(Standing::Outside))
+        };
         let Some(spelled) = absolute(&walk, used) else {
-            return Ok(Reply::Ready(Standing::Outside));
+            return outside();
         };
         if let Some(standing) = self.answered(&spelled, used) {
             return Ok(Reply::Ready(standing));
@@ -299,13 +297,13 @@ impl View {
         let epoch = self.learning_epoch();
         let walked = walk.locate(&spelled, used.follow)?;
         let (standing, access) = match &walked {
-            Walked::Outside => return Ok(Reply::Ready(Standing::Outside)),
+            Walked::Outside => return outside(),
             Walked::Missing if used.makes => (Standing::Missing, Access::Write),
             Walked::Missing | Walked::Nowhere | Walked::Blocked => (Standing::Missing, Access::Missing),
             Walked::Dir(path) => (self.reach_dir(&walk, path, &spelled, used.intent)?, found_dir(used)),
             Walked::Symlink => (Standing::Symlink, found(used)),
             Walked::File(path, looks) => {
-                self.reach_file(&walk, path, *looks, &spelled, used.intent)?;
+                self.reach_file(&walk, path, *looks, used.intent)?;
                 (Standing::File, found(used))
             }
         };

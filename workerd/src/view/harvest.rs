@@ -211,7 +211,7 @@ impl Gather<'_> {
         let known = || self.view.base(at).or_else(|| stands.map(|stands| stands.attr.clone()));
         let before = if is_copied_up(file) { known() } else { None };
         let told = before.as_ref().and_then(content_of);
-        if told.is_none() && is_copied_up(file) {
+        if told.is_none() && stands.is_some() && is_copied_up(file) {
             tracing::warn!("what {} held before is not known ({before:?})", at.display());
         }
         let io = |error: std::io::Error| error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);

@@ -55,14 +55,13 @@ impl View {
         if (from.slashed || to.slashed) && !is_dir {
             return Ok(Reply::Ready(Standing::Missing));
         }
+        let exchange = flags.contains(RenameFlags::EXCHANGE);
         let moved = match self.rename(&from, &to, flags) {
-            Err(Errno::XDEV) if flags.contains(RenameFlags::EXCHANGE) => {
-                return Err(Trouble::from(Abandon::Unsupported("exchanging directories".into())).into());
-            }
             // A process that stands in it would stay in the old one.
-            Err(Errno::XDEV) if self.is_in_use(&from.path) => {
+            Err(Errno::XDEV) if self.is_in_use(&from.path) || exchange && self.is_in_use(&to.path) => {
                 return Err(Trouble::from(Abandon::Unsupported("renaming a directory in use".into())).into());
             }
+            Err(Errno::XDEV) if exchange => self.exchange(walk, &from, &to),
             Err(Errno::XDEV) => self.move_tree(walk, &from, &to),
             Err(errno) => Err(errno.into()),
             Ok(()) => Ok(()),
@@ -134,6 +133,39 @@ impl View {
 
     fn rename(&self, from: &Place, to: &Place, flags: RenameFlags) -> Result<(), Errno> {
         rustix::fs::renameat_with(&from.dir, &from.name, &to.dir, &to.name, flags)
+    }
+
+    /// Two names change places by three moves. Between them one of the names is missing;
+    /// and if the second or third cannot be made, the job begins anew on the client.
+    fn exchange(&self, walk: &Walk<'_>, from: &Place, to: &Place) -> Result<(), Moving> {
+        let aside = self.aside(walk, from)?;
+        let rest = self.move_entry(walk, to, from);
+        match rest.and_then(|()| self.move_entry(walk, &aside, to)) {
+            Err(Moving::Errno(errno)) => {
+                let why = format!("exchanging {} ({errno})", from.path.display());
+                Err(Moving::Stop(Trouble::from(Abandon::Unsupported(why)).into()))
+            }
+            done => done,
+        }
+    }
+
+    /// Moves to a name beside it that nothing has.
+    fn aside(&self, walk: &Walk<'_>, from: &Place) -> Result<Place, Moving> {
+        for number in 0.. {
+            let name = OsString::from(format!(".exchanged-{number}"));
+            if confine::stat_name(&from.dir, Path::new(&name)).is_ok() {
+                continue;
+            }
+            let aside = Place {
+                dir: dup(&from.dir)?,
+                path: from.path.with_file_name(&name),
+                name,
+                slashed: false,
+            };
+            self.move_entry(walk, from, &aside)?;
+            return Ok(aside);
+        }
+        Err(Errno::EXIST.into())
     }
 
     fn move_tree(&self, walk: &Walk<'_>, from: &Place, to: &Place) -> Result<(), Moving> {

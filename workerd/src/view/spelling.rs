@@ -6,7 +6,7 @@
 
 use super::fault::{Intent, Origin, PathUse, Standing, View};
 use super::mirror::Lead;
-use super::walk::Walk;
+use super::walk::{Linked, Walk};
 use rustix::fd::OwnedFd;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -151,10 +151,14 @@ pub(super) fn absolute(walk: &Walk<'_>, used: &PathUse<'_>) -> Option<Vec<u8>> {
     if used.path.first() == Some(&b'/') {
         return Some(used.path.to_vec());
     }
-    let mut spelled = walk.link_of_task(match used.origin {
+    let place = walk.place_of_task(match used.origin {
         Origin::Cwd => None,
         Origin::Descriptor(fd) => Some(fd),
-    })?;
+    });
+    let mut spelled = match place? {
+        Linked::There(path) => path,
+        Linked::Removed(former) => return climbed(&former, used.path),
+    };
     if used.path.is_empty() {
         return Some(spelled);
     }
@@ -174,6 +178,26 @@ pub(super) fn entered(spelled: &[u8]) -> Option<&[u8]> {
         .filter(|dir| !matches!(dir.rsplit(|byte| *byte == b'/').next(), None | Some(b"" | b"." | b"..")))
 }
 
+/// Where a path leads that begins in a directory which was removed from `former`: nowhere,
+/// unless by `..`. What the kernel calls a directory is canonical, and a removed one keeps
+/// its parent, so that each step up takes one name away whether that is there or not.
+fn climbed(former: &[u8], path: &[u8]) -> Option<Vec<u8>> {
+    let (mut at, mut rest, mut up) = (former, path, false);
+    while !rest.is_empty() {
+        let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+        match &rest[..end] {
+            b"" | b"." => {}
+            b".." => {
+                up = true;
+                at = &at[..at.iter().rposition(|byte| *byte == b'/').unwrap_or(0)];
+            }
+            _ => break,
+        }
+        rest = rest.get(end + 1..).unwrap_or_default();
+    }
+    up.then(|| [at, b"/", if rest.is_empty() { b"." } else { rest }].concat())
+}
+
 /// Whether a task may still be in that system call. One that runs on a processor does
 /// not tell, so it may.
 fn still_inside(proc: &OwnedFd, task: u32, call: u32) -> bool {
@@ -191,4 +215,21 @@ fn still_inside(proc: &OwnedFd, task: u32, call: u32) -> bool {
         .next()
         .unwrap_or_default();
     first == b"running" || first == call.to_string().as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::climbed;
+
+    #[test]
+    fn only_up_leads_out_of_a_removed_directory() {
+        let climb = |path: &str| climbed(b"/a/gone", path.as_bytes()).map(|path| String::from_utf8(path).unwrap());
+        assert_eq!(climb("../dir/file").as_deref(), Some("/a/dir/file"));
+        assert_eq!(climb(".//.././../x").as_deref(), Some("//x"));
+        assert_eq!(climb("..").as_deref(), Some("/a/."));
+        assert_eq!(climb("../../../..").as_deref(), Some("/."));
+        for nowhere in ["", ".", "x", "./x/../../y"] {
+            assert_eq!(climb(nowhere), None, "{nowhere}");
+        }
+    }
 }

@@ -9,7 +9,8 @@ use super::confine::{self, is_dir, is_symlink};
 use super::fault::{Patience, View};
 use super::mirror::{Fill, OWN_NAMES, is_placeholder};
 use super::trouble::Trouble;
-use rustix::fs::Statx;
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, Statx};
 use rustix::io::Errno;
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -275,19 +276,40 @@ impl<'v> Walk<'v> {
         }
     }
 
-    /// What a task's working directory (`None`) or descriptor names. `None`: nothing that
-    /// has a path.
-    pub fn link_of_task(&self, fd: Option<i32>) -> Option<Vec<u8>> {
+    /// Where a task's working directory (`None`) or descriptor is or was. `None`: nothing
+    /// that ever had a path.
+    pub fn place_of_task(&self, fd: Option<i32>) -> Option<Linked> {
         let task = self.task?;
         let link = match fd {
             None => format!("{task}/cwd"),
             Some(fd) => format!("{task}/fd/{fd}"),
         };
-        with_path(
-            rustix::fs::readlinkat(&self.view.proc, link, Vec::new())
-                .ok()?
-                .into_bytes(),
-        )
+        self.linked(&self.view.proc, OsStr::new(&link))
+    }
+
+    /// The same where it is still there.
+    fn link_of_task(&self, fd: Option<i32>) -> Option<Vec<u8>> {
+        self.place_of_task(fd)?.there()
+    }
+
+    /// Reads a magic link. The kernel adds ` (deleted)` to the path of what was removed,
+    /// but a name may end like that by itself.
+    fn linked(&self, dir: &OwnedFd, link: &OsStr) -> Option<Linked> {
+        let target = rustix::fs::readlinkat(dir, link, Vec::new()).ok()?.into_bytes();
+        if target.first() != Some(&b'/') {
+            return None;
+        }
+        let Some(former) = target.strip_suffix(b" (deleted)") else {
+            return Some(Linked::There(target));
+        };
+        let named = confine::handle(&self.view.root, Path::new(OsStr::from_bytes(&target))).and_then(rustix::fs::fstat);
+        let meant = rustix::fs::statat(dir, link, AtFlags::empty());
+        Some(match (named, meant) {
+            (Ok(named), Ok(meant)) if (named.st_dev, named.st_ino) == (meant.st_dev, meant.st_ino) => {
+                Linked::There(target)
+            }
+            _ => Linked::Removed(former.to_vec()),
+        })
     }
 
     /// Magic links lead out of the slot's own files and back into the view:
@@ -332,11 +354,24 @@ impl<'v> Walk<'v> {
         let mut dir = PathBuf::from(format!("/proc/{pid}"));
         dir.extend(sub);
         let dir = confine::handle(&self.view.root, &dir).ok()?;
-        with_path(
-            rustix::fs::readlinkat(dir, OsStr::from_bytes(name), Vec::new())
-                .ok()?
-                .into_bytes(),
-        )
+        self.linked(&dir, OsStr::from_bytes(name))?.there()
+    }
+}
+
+/// What a magic link says of something that has or had a path in the job's tree.
+pub(super) enum Linked {
+    /// It is here.
+    There(Vec<u8>),
+    /// It was removed from here; only `..` still leads on from it.
+    Removed(Vec<u8>),
+}
+
+impl Linked {
+    fn there(self) -> Option<Vec<u8>> {
+        match self {
+            Self::There(path) => Some(path),
+            Self::Removed(_) => None,
+        }
     }
 }
 
@@ -372,9 +407,4 @@ fn number(text: &[u8]) -> Option<i32> {
         .parse()
         .ok()
         .filter(|number| *number >= 0)
-}
-
-/// Pipes, sockets and deleted files have no path.
-fn with_path(link: Vec<u8>) -> Option<Vec<u8>> {
-    (link.first() == Some(&b'/') && !link.ends_with(b" (deleted)")).then_some(link)
 }

@@ -22,9 +22,9 @@ impl Mirror {
         self.tables.lock().file(ino).map(|file| file.fill)
     }
 
-    /// How the client's file with this inode number stands.
-    pub(in crate::view) fn attr_of(&self, ino: u64) -> Option<Attr> {
-        self.tables.lock().attr_of(ino).cloned()
+    /// How the client's file with this inode number stands, if it is the one at `path`.
+    pub(in crate::view) fn attr_of(&self, ino: u64, path: &Path) -> Option<Attr> {
+        self.tables.lock().attr_of(ino, path).cloned()
     }
 
     /// Gives the file with this inode number its content. Blocks.

@@ -64,7 +64,7 @@ pub(super) struct Tables {
     filled: HashMap<BlobHash, u64>,
     /// Filled files that lost their name: a running job may have looked one up, and change
     /// it yet. tmpfs gives no inode number twice.
-    former: HashMap<u64, Attr>,
+    former: HashMap<u64, (PathBuf, Attr)>,
     /// The same and those that are gone, oldest first.
     retired: VecDeque<Retired>,
     /// When each running job began.
@@ -181,12 +181,16 @@ impl Tables {
         self.files.get(&ino)
     }
 
-    /// How a file stands, or stood when its name went.
-    pub fn attr_of(&self, ino: u64) -> Option<&Attr> {
-        self.files
-            .get(&ino)
-            .map(|file| &file.attr)
-            .or_else(|| self.former.get(&ino))
+    /// How the file at a client path stands, or stood when its name went. `None`: the
+    /// inode is that of another path. A job that moves or exchanges files takes their
+    /// inode numbers along to paths where the client has something else, or nothing.
+    pub fn attr_of(&self, ino: u64, path: &Path) -> Option<&Attr> {
+        if let Some(file) = self.files.get(&ino) {
+            let is_here = path.parent() == Some(&file.dir) && path.file_name() == Some(&file.name);
+            return is_here.then_some(&file.attr);
+        }
+        let (place, attr) = self.former.get(&ino)?;
+        (place == path).then_some(attr)
     }
 
     /// Takes note of changed attributes of a file.
@@ -224,7 +228,7 @@ impl Tables {
             Fill::Filled => {
                 self.set_fill(ino, Fill::Gone);
                 if let Some(file) = self.files.remove(&ino) {
-                    self.former.insert(ino, file.attr);
+                    self.former.insert(ino, (file.dir.join(&file.name), file.attr));
                 }
             }
             Fill::Placeholder | Fill::Filling if kept_as.is_some() => {}
@@ -298,9 +302,12 @@ mod tests {
         assert!(tables.file(4).is_some_and(|file| file.fill == Fill::Placeholder));
         let later = tables.enter();
         assert_eq!(tables.leave(late), Vec::<OsString>::new());
-        assert!(tables.attr_of(2).is_some() && tables.file(3).is_some_and(|file| file.fill == Fill::Gone));
+        assert!(tables.attr_of(2, Path::new("/g")).is_none());
+        assert!(
+            tables.attr_of(2, Path::new("/f")).is_some() && tables.file(3).is_some_and(|file| file.fill == Fill::Gone)
+        );
         assert_eq!(tables.leave(early), ["kept", "empty"]);
-        assert!(tables.attr_of(2).is_none() && tables.file(3).is_none());
+        assert!(tables.attr_of(2, Path::new("/f")).is_none() && tables.file(3).is_none());
         assert_eq!(tables.leave(later), Vec::<OsString>::new());
     }
 }

@@ -270,13 +270,15 @@ fn a_file_that_a_job_holds_outlives_its_place() {
         "newer",
         "as the client has it now"
     );
-    for held in &held {
-        let attr = pair.mirror.attr_of(ino(held)).unwrap();
+    let places = names.map(|name| Path::new("/").join(name));
+    for (held, place) in held.iter().zip(&places) {
+        assert_eq!(pair.mirror.attr_of(ino(held), Path::new("/elsewhere")), None);
+        let attr = pair.mirror.attr_of(ino(held), place).unwrap();
         assert!(matches!(attr.node, Node::File { hash: Some(_), size } if size == held.metadata().unwrap().len()));
     }
     drop(tenancy);
-    for held in &held {
+    for (held, place) in held.iter().zip(&places) {
         assert_eq!(held.metadata().unwrap().nlink(), 0);
-        assert_eq!(pair.mirror.attr_of(ino(held)), None);
+        assert_eq!(pair.mirror.attr_of(ino(held), place), None);
     }
 }
