@@ -44,13 +44,16 @@ const KEYS: &[(&str, &str)] = &[
         "base names of programs that are jobs under drivers other than make and ninja",
     ),
     ("deny", "patterns of files that no worker sees"),
-    ("fault", "how the embedded worker serves its jobs: shim,guard or guard"),
+    (
+        "fault",
+        "how the embedded worker serves its jobs: auto, shim,guard, guard or fuse",
+    ),
     ("serial", "run a serial build on the whole fleet"),
 ];
 
 const DEFAULT_IDLE_S: u64 = 900;
-const DEFAULT_FAULT: &str = "shim,guard";
-const FAULTS: &[&str] = &[DEFAULT_FAULT, "guard"];
+const DEFAULT_FAULT: &str = "auto";
+const FAULTS: &[&str] = &[DEFAULT_FAULT, "shim,guard", "guard", "fuse"];
 
 /// Every setting.
 #[derive(Clone, Debug)]

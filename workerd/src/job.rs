@@ -1,11 +1,13 @@
 //! One job's life on a worker: its slot is made, its view served, its words carried, its
 //! outputs harvested. Knows the order of these steps; slot, view and guard do them.
 
+use crate::front::Front;
+use crate::fuse::{self, Fuse};
 use crate::guard::{self, Events, Guard, GuardSpec};
 use crate::session::blocking;
 use crate::slot::{Slot, SlotEnd, SlotPlan, SlotStatus, Spawner, Started};
 use crate::stdio::{self, Input, OurEnds, Terminal};
-use crate::view::{self, Harvest, Mirror, Outputs, SharedMap, View, ViewSpec};
+use crate::view::{self, Harvest, Lower, Mirror, Outputs, SharedMap, View, ViewSpec};
 use crate::watched::watched;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
@@ -15,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-use termite_types::{Abandon, FileTime, JobEnd, JobResult, JobSpec, Owner, TerminalSize, Usage};
+use termite_types::{Abandon, FileTime, JobEnd, JobResult, JobSpec, Owner, Stdin, TerminalSize, Usage};
 use termite_wire::remote::RemoteSink;
 use tokio::sync::mpsc;
 
@@ -32,6 +34,8 @@ pub(crate) struct JobEnv {
     pub spawner: Arc<Spawner>,
     /// The worker's `/proc`.
     pub proc: PathBuf,
+    /// What serves the job's file accesses.
+    pub front: Front,
     /// The shim and its preload file, if the job gets it.
     pub shim: Option<(PathBuf, PathBuf)>,
 }
@@ -111,24 +115,48 @@ impl Drop for JobDir {
     }
 }
 
-/// A job whose slot stands and whose guard listens.
+/// A job whose slot stands and whose files are served.
 struct Launched {
     slot: Slot,
     upper: OwnedFd,
     view: Arc<View>,
-    guard: Guard,
+    service: Service,
     ours: OurEnds,
     told: mpsc::UnboundedReceiver<Event>,
     dir: JobDir,
 }
 
-/// What the guard's threads tell.
+/// Who serves a running job.
+enum Service {
+    Guard(Guard),
+    Fuse(Fuse),
+}
+
+impl Service {
+    /// Waits until everything that the ended job used is on record.
+    fn join(&self) {
+        match self {
+            Self::Guard(guard) => guard.join(),
+            // No call of an ended process waits for an answer.
+            Self::Fuse(_) => {}
+        }
+    }
+
+    fn faults(&self) -> u64 {
+        match self {
+            Self::Guard(guard) => guard.faults(),
+            Self::Fuse(fuse) => fuse.faults(),
+        }
+    }
+}
+
+/// What the threads of a front end tell.
 enum Event {
     WantsInput,
     Abandon(Abandon),
 }
 
-/// Passes the guard's events to the job's task. Nobody listens any more once it ended.
+/// Passes their events to the job's task. Nobody listens any more once it ended.
 struct Tell(mpsc::UnboundedSender<Event>);
 
 impl Events for Tell {
@@ -154,7 +182,7 @@ pub(crate) async fn run(
         slot,
         upper,
         view,
-        guard,
+        service,
         ours,
         told,
         dir,
@@ -189,7 +217,7 @@ pub(crate) async fn run(
     let output = talk.held.into_inner();
     // The slot's file system is gone before its upper directory is looked at.
     drop(slot);
-    let (mut result, finished) = blocking(move || collect(view, guard, upper, dir, end, &owner)).await?;
+    let (mut result, finished) = blocking(move || collect(view, service, upper, dir, end, &owner)).await?;
     result.output = output;
     result.unread_input = unread_input;
     result.usage.wall_us = begun.elapsed().as_micros() as u64;
@@ -219,7 +247,7 @@ impl Talk<'_> {
     }
 }
 
-/// Acts on what the guard tells; never resolves.
+/// Acts on what the front end tells; never resolves.
 async fn listen(mut told: mpsc::UnboundedReceiver<Event>, steering: &Steering, sink: &RemoteSink) {
     while let Some(event) = told.recv().await {
         match event {
@@ -265,7 +293,7 @@ fn refused(error: impl Display) -> Abandon {
     Abandon::Slot(error.to_string())
 }
 
-/// Makes the slot and its view, and lets the guard listen.
+/// Makes the slot and its view, and lets its files be served.
 fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
     let dir = JobDir(env.dir);
     let stdio = spec.stdio.clone();
@@ -277,6 +305,16 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
     shared.init(cookie);
     let (job_fds, mut ours) = stdio::open(&stdio).map_err(refused)?;
     let (library, preload) = env.shim.unzip();
+    let (tell, told) = mpsc::unbounded_channel();
+    let events: Arc<dyn Events> = Arc::new(Tell(tell));
+    let open_proc = || open_directory(&env.proc).map_err(refused);
+    let (mut served, mut lower, mut fuse) = (None, None, None);
+    if let Front::Fuse(device) = &env.front {
+        let layer = Lower::new(env.mirror.clone(), open_proc()?, shared.clone()).map_err(refused)?;
+        let layer = Arc::new(layer);
+        let (mount, service) = fuse::serve(device, layer.clone(), drivers.clone(), events.clone()).map_err(refused)?;
+        (served, lower, fuse) = (Some(mount), Some(layer), Some(service));
+    }
     let plan = SlotPlan {
         lower: env.mirror.root().to_path_buf(),
         dir: dir.0.clone(),
@@ -286,6 +324,7 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
         spec,
         stdio: job_fds,
         cookie,
+        served,
     };
     let Started {
         slot,
@@ -297,47 +336,57 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
     if let Some(master) = terminal {
         ours.set_terminal(master, &stdio).map_err(refused)?;
     }
-    let proc = rustix::fs::open(
-        &env.proc,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    );
-    let view = ViewSpec {
+    let view = Arc::new(View::new(ViewSpec {
         mirror: env.mirror,
         root,
-        proc: proc.map_err(refused)?,
+        proc: open_proc()?,
         shared,
+        lower,
+    }));
+    let service = match (listener, fuse) {
+        (Some(listener), _) => {
+            let spec = GuardSpec {
+                view: view.clone(),
+                drivers,
+                preload,
+                terminal_input: stdio.terminal[0],
+            };
+            Service::Guard(guard::serve(listener, spec, events).map_err(refused)?)
+        }
+        (None, Some(fuse)) => {
+            if stdio.stdin == Stdin::Pipe || stdio.terminal[0] {
+                fuse::watch_input(slot.pid(), &view, open_proc()?, events).map_err(refused)?;
+            }
+            Service::Fuse(fuse)
+        }
+        (None, None) => return Err(refused("nobody serves its files")),
     };
-    let view = Arc::new(View::new(view));
-    let (tell, told) = mpsc::unbounded_channel();
-    let spec = GuardSpec {
-        view: view.clone(),
-        drivers,
-        preload,
-        terminal_input: stdio.terminal[0],
-    };
-    let guard = guard::serve(listener, spec, Arc::new(Tell(tell))).map_err(refused)?;
     Ok(Launched {
         slot,
         upper,
         view,
-        guard,
+        service,
         ours,
         told,
         dir,
     })
 }
 
+fn open_directory(path: &Path) -> std::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
 /// What the job left behind.
 fn collect(
     view: Arc<View>,
-    guard: Guard,
+    service: Service,
     upper: OwnedFd,
     dir: JobDir,
     end: SlotEnd,
     owner: &Owner,
 ) -> Result<(JobResult, Finished), Abandon> {
-    guard.join();
+    service.join();
     let end_of = match (end.exec_errno, end.cwd_errno, end.status) {
         // Where the command really stands, the system gives the true error.
         (Some(errno), _, _) => return Err(Abandon::Unsupported(format!("its execution (errno {errno})"))),
@@ -350,7 +399,7 @@ fn collect(
     let usage = Usage {
         wall_us: 0,
         cpu_us: end.cpu_us,
-        guard_faults: guard.faults(),
+        guard_faults: service.faults(),
         fetches: view.fetches(),
     };
     let result = JobResult {

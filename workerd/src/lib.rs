@@ -1,7 +1,10 @@
 //! The worker daemon: slots, views, the guard and the RAM store. Knows nothing of
 //! what a command means, and nothing of make.
 
+pub mod doctor;
 mod files;
+pub mod front;
+pub mod fuse;
 pub mod guard;
 mod job;
 pub mod link;

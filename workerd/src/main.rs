@@ -5,17 +5,22 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use std::path::PathBuf;
 use std::rc::Rc;
+use termite_workerd::doctor;
+use termite_workerd::front::{self, Choice, Wish};
 use termite_workerd::link::{Address, Listener};
 use termite_workerd::start::{self, Entered, StoreOptions};
 use termite_workerd::worker::{Options, Worker};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Log target of the one line that is always shown: what serves files here, and why.
+const LOG_OF_CHOICE: &str = "workerd::fault";
 
 /// Runs the commands of builds for termite clients.
 #[derive(Parser)]
 #[command(name = "workerd", version)]
 struct Cli {
     /// Where to listen: unix:PATH, or ADDRESS:PORT on loopback (with --token-file)
-    #[arg(long, env = "TERMITE_LISTEN", required = true)]
+    #[arg(long, env = "TERMITE_LISTEN", required_unless_present = "check")]
     listen: Vec<Address>,
     /// Jobs at a time
     #[arg(long, env = "TERMITE_SLOTS", default_value_t = default_slots(), value_parser = clap::value_parser!(u16).range(1..))]
@@ -27,11 +32,18 @@ struct Cli {
     #[arg(long)]
     store_dir: Option<PathBuf>,
     /// What serves a job's file accesses
-    #[arg(long, env = "TERMITE_FAULT", value_enum, default_value = "shim,guard")]
+    #[arg(long, env = "TERMITE_FAULT", value_enum, default_value = "auto")]
     fault: Fault,
     /// File whose content every TCP caller must show
     #[arg(long, env = "TERMITE_TOKEN_FILE")]
     token_file: Option<PathBuf>,
+    /// Tell what this host allows and what to do about it, and end; status 0 if a worker can
+    /// run here
+    #[arg(long)]
+    check: bool,
+    /// Print JSON, with --check
+    #[arg(long, requires = "check")]
+    json: bool,
     /// End when the process that started this one ends
     #[arg(long, hide = true)]
     die_with_parent: bool,
@@ -39,6 +51,9 @@ struct Cli {
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Fault {
+    /// The fastest of these that this host allows
+    #[value(name = "auto")]
+    Auto,
     /// In the process where nothing is missing, else by seccomp notification
     #[value(name = "shim,guard")]
     ShimGuard,
@@ -50,6 +65,17 @@ enum Fault {
     Fuse,
 }
 
+impl Fault {
+    fn wish(self) -> Wish {
+        match self {
+            Self::Auto => Wish::Auto,
+            Self::ShimGuard => Wish::ShimGuard,
+            Self::Guard => Wish::Guard,
+            Self::Fuse => Wish::Fuse,
+        }
+    }
+}
+
 fn main() {
     let cli = Cli::parse();
     if let Err(error) = run(cli) {
@@ -59,27 +85,33 @@ fn main() {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    if cli.fault == Fault::Fuse {
-        eprintln!("workerd: --fault fuse is not built yet");
-        std::process::exit(2);
+    let store = StoreOptions {
+        dir: cli.store_dir.clone(),
+        bytes: cli.store,
+        inodes: None,
+    };
+    if cli.check {
+        let report = doctor::examine(store);
+        print!("{}", if cli.json { report.json() } else { report.text() });
+        start::leave(i32::from(!report.ok));
     }
     let token = read_token(&cli)?;
     if cli.die_with_parent {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
             .context("cannot follow the parent's end")?;
     }
-    let Entered { store, spawner } = start::enter(StoreOptions {
-        dir: cli.store_dir.clone(),
-        bytes: cli.store,
-        inodes: None,
-    })?;
+    let entered = start::enter(store)?;
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TERMITE_LOG");
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("TERMITE_LOG").unwrap_or_else(|_| "warn".into()))
+        .with_env_filter(filter.unwrap_or_else(|_| format!("warn,{LOG_OF_CHOICE}=info").into()))
         .with_writer(std::io::stderr)
         .init();
+    let Choice { front, why } = front::choose(cli.fault.wish(), &entered)?;
+    tracing::info!(target: LOG_OF_CHOICE, "files are served by {}: {why}", front.name());
+    let Entered { store, spawner } = entered;
     let options = Options {
         slots: cli.slots,
-        shim: cli.fault == Fault::ShimGuard,
+        front,
         token,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -91,6 +91,7 @@ impl Session {
             mirror: self.mirror.clone(),
             spawner: self.worker.spawner.clone(),
             proc: self.worker.store.proc.clone(),
+            front: self.worker.options.front.clone(),
             shim: self
                 .shim
                 .as_ref()

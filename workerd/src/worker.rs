@@ -2,6 +2,7 @@
 //! between sessions; knows nothing of connections.
 
 use crate::files::ClientFiles;
+use crate::front::Front;
 use crate::session::Session;
 use crate::slot::Spawner;
 use crate::start::Store;
@@ -24,8 +25,8 @@ use tokio_util::task::TaskTracker;
 pub struct Options {
     /// Jobs at a time.
     pub slots: u16,
-    /// Jobs get the shim; else the guard alone serves them.
-    pub shim: bool,
+    /// What serves the jobs' file accesses.
+    pub front: Front,
     /// What callers over TCP must show; empty: no TCP.
     pub token: Vec<u8>,
 }
@@ -82,7 +83,7 @@ impl Worker {
     /// Writes what a session keeps beside its mirror: the shim and the file that makes
     /// `ld.so` load it.
     fn place_shim(&self, dir: &Path, shim: &[u8]) -> io::Result<Option<Shim>> {
-        if shim.is_empty() || !self.options.shim {
+        if shim.is_empty() || !matches!(self.options.front, Front::ShimGuard) {
             return Ok(None);
         }
         let (library, preload) = (dir.join("libtermite.so"), dir.join("preload"));

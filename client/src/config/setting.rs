@@ -132,7 +132,6 @@ impl Setting {
     pub fn one_of(&self, words: &[&str]) -> Result<Option<String>, ConfigError> {
         match &self.raw {
             None => Ok(None),
-            Some(Raw::Text(text)) if text == "fuse" => Err(self.wrong("fuse is not built yet; use guard")),
             Some(Raw::Text(text)) if words.contains(&text.as_str()) => Ok(Some(text.clone())),
             Some(_) => Err(self.wrong(format!("write one of: {}", words.join(" or ")))),
         }

@@ -63,7 +63,7 @@ fn shown(config: &Config, key: &str) -> (String, String) {
 fn defaults_need_no_file() {
     let config = Stage::new().load(&[]).unwrap();
     assert_eq!(config.socket_path(), Path::new("/tmp/termite-1000/v1.sock"));
-    assert_eq!(config.fault, "shim,guard");
+    assert_eq!(config.fault, "auto");
     assert_eq!(config.idle_timeout, Some(Duration::from_secs(900)));
     assert!(config.workers.is_empty() && config.tools_value().is_empty());
     assert!(config.cache_dir.ends_with("home/.cache/termite"));
@@ -131,7 +131,10 @@ fn complaints_name_file_line_and_remedy() {
         ("workers = [\"127.0.0.1:7000\"]", "needs a token file"),
         ("workers = [\"nonsense\"]", "is no worker address; write unix:/PATH"),
         ("serial = true", "serial: serial mode is not built yet"),
-        ("fault = \"fuse\"", "fuse is not built yet"),
+        (
+            "fault = \"ptrace\"",
+            "write one of: auto or shim,guard or guard or fuse",
+        ),
         ("store = \"4X\"", "store: write a number of bytes"),
         (
             "[[rule]]\nregex = \"(\"\nrun = \"local\"",

@@ -123,7 +123,7 @@ impl Host {
             Ok(out) => drop(absent.insert("userns", String::from_utf8_lossy(&out.stderr).trim().to_owned())),
             Err(why) => drop(absent.insert("userns", format!("unshare: {why}"))),
         }
-        for mode in ["shim", "guard"] {
+        for mode in JOB_MODES {
             let tried = match prefix {
                 None => Err(anyhow::anyhow!(
                     "no installation: run `cargo xtask build`, or set TERMITE_PREFIX"
@@ -148,9 +148,16 @@ impl Host {
     }
 }
 
+/// The modes in which a program is a job.
+pub const JOB_MODES: [&str; 3] = ["shim", "guard", "fuse"];
+
 /// The word of `workerd --fault` for a mode.
 pub fn fault(mode: &str) -> &'static str {
-    if mode == "guard" { "guard" } else { "shim,guard" }
+    match mode {
+        "guard" => "guard",
+        "fuse" => "fuse",
+        _ => "shim,guard",
+    }
 }
 
 fn try_fleet(prefix: &Prefix, dir: &Path, fault: &str) -> Result<()> {

@@ -13,7 +13,7 @@ use termite_ctests::audit;
 use termite_ctests::fidelity::COMMANDS;
 use termite_ctests::fixture::{self, Extras};
 use termite_ctests::fleet::{Fleet, Prefix};
-use termite_ctests::mode::{Host, Mode, Owner, fault};
+use termite_ctests::mode::{Host, JOB_MODES, Mode, Owner, fault};
 use termite_ctests::outcome::{self, Outcome};
 use termite_ctests::program::{self, Binaries, Input, Ordinary, Program};
 use termite_ctests::tally::Tally;
@@ -164,7 +164,7 @@ impl Bench {
         fs::create_dir(&place)?;
         owner.give(&place)?;
         let wanted = |tally: &Tally, mode: &str, name: &str| tally.wants(&format!("{who}{mode}/{name}"));
-        let modes = ["bare", "driver", "off", "shim", "guard"];
+        let modes = ["bare", "driver", "off", "shim", "guard", "fuse"];
         for subject in self.subjects() {
             if modes.iter().any(|mode| wanted(tally, mode, &subject.name)) {
                 let name = format!("{who}bare/{}", subject.name);
@@ -183,7 +183,11 @@ impl Bench {
                 let how = Mode::Preloaded(&self.shim, mode);
                 self.compare(tally, &mut seen, owner, &format!("{who}{mode}"), &place.join(at), &how);
             }
-            for mode in ["shim", "guard"] {
+            for mode in JOB_MODES {
+                if mode == "fuse" && owner.is_ordinary() {
+                    println!("{who}fuse is absent: without the guard nobody helps where overlayfs says EXDEV");
+                    continue;
+                }
                 if host.lacks(mode).is_none() && seen.bare.keys().any(|name| wanted(tally, mode, name)) {
                     let dir = self.scratch.path().join(format!("{who}{mode}"));
                     let fleet = Fleet::start(prefix, &dir, owner, fault(mode))?;

@@ -2,7 +2,7 @@
 //! of how a command is run.
 
 use crate::ask::{self, AskError};
-use crate::{USAGE, complain, is_in_slot, serve, wrapper};
+use crate::{USAGE, complain, is_in_slot, serve, supervise, wrapper};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -73,17 +73,10 @@ pub fn main() -> ExitCode {
         Command::Status(form) => status(&form),
         Command::Config(form) => config(&form),
         Command::Explain { job, form } => explain(job.as_deref(), &form),
-        Command::Doctor(_) => not_built_yet("doctor"),
+        Command::Doctor(form) => doctor(&form),
         Command::Daemon(flags) => serve::run(&flags),
         Command::Stop => stop(),
     }
-}
-
-fn not_built_yet(command: &str) -> ExitCode {
-    complain(format!(
-        "`termite {command}` is not built yet; `termite status` and `termite last` are"
-    ));
-    ExitCode::from(USAGE)
 }
 
 fn last(form: &Form) -> ExitCode {
@@ -196,6 +189,24 @@ fn show_any(form: &Form, what: &impl serde::Serialize, text: impl FnOnce() -> St
     match serde_json::to_string(what) {
         Ok(json) => show(form, &json, text),
         Err(error) => failed(format!("the answer cannot be written: {error}")),
+    }
+}
+
+/// The worker's own program knows what it needs, and tries it.
+fn doctor(form: &Form) -> ExitCode {
+    let config = match Config::load(&[]) {
+        Ok(config) => config,
+        Err(error) => {
+            complain(error);
+            return ExitCode::from(USAGE);
+        }
+    };
+    let workerd = config.prefix.join("bin/workerd");
+    let mut command = std::process::Command::new(&workerd);
+    command.arg("--check").args(form.json.then_some("--json"));
+    match supervise::run(&mut command) {
+        Ok(status) => ExitCode::from(supervise::end_as(status)),
+        Err(error) => failed(format!("cannot start {}: {error}; install it there", workerd.display())),
     }
 }
 

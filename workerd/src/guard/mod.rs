@@ -13,6 +13,8 @@ mod sys;
 mod tests;
 mod times;
 
+pub(crate) use sys::read_memory as memory_of;
+
 use crate::view::{Patience, View};
 use answer::{Court, Verdict};
 use input::InputWatch;
@@ -33,7 +35,7 @@ use termite_types::Abandon;
 /// Calls of one job that wait for the client at the same time.
 const POOL: usize = 8;
 
-/// What the guard tells its owner, from its own threads. Each is called at most once.
+/// What a front end tells its owner, from its own threads. Each is called at most once.
 pub trait Events: Send + Sync {
     /// The job wants its standard input.
     fn want_input(&self);

@@ -75,7 +75,7 @@ pub(super) fn finish_with(listener: BorrowedFd<'_>, id: u64, file: impl AsFd) ->
 }
 
 /// Bytes of a task's memory, as many as there are up to `len`. EFAULT: not one.
-pub(super) fn read_memory(task: u32, address: u64, len: usize) -> Result<Vec<u8>, Errno> {
+pub(crate) fn read_memory(task: u32, address: u64, len: usize) -> Result<Vec<u8>, Errno> {
     let mut bytes = vec![0u8; len];
     let mut filled = 0;
     while filled < len {

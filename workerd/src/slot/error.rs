@@ -57,6 +57,8 @@ steps! {
     Namespaces "make mount, ipc, uts and network namespaces"
     /// Directories in the store.
     Directories "make its directories in the store"
+    /// The file system below the overlay, where it is one of its own.
+    Lower "attach its lower layer (FUSE)"
     /// The overlay.
     Overlay "mount its overlay"
     /// `/proc`.
@@ -81,6 +83,8 @@ steps! {
     Limits "set the job's limits"
     /// The seccomp filter.
     Guard "install the guard (seccomp user notification, Linux 5.19 or newer)"
+    /// The seccomp filter of a slot without a guard.
+    Refusals "refuse what no job may do (seccomp filters)"
     /// The message that all is ready.
     Announce "announce the job"
 }

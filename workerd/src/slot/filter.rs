@@ -14,6 +14,8 @@ pub struct FilterOptions {
     pub cookie: u64,
     /// Reads of descriptor 0 and their like are stopped.
     pub input_on_demand: bool,
+    /// There is a guard to stop for; without one, calls are either let through or refused.
+    pub stops: bool,
 }
 
 /// `AUDIT_ARCH_X86_64` of linux/audit.h.
@@ -93,6 +95,7 @@ fn fate(call: &PathCall, arch: Arch, options: FilterOptions) -> Fate {
     }
     match call.effect {
         Effect::Refused(number) => Fate::Errno(number),
+        _ if !options.stops => Fate::Allow,
         Effect::Input(_) | Effect::Poll(..) | Effect::Select { .. } if !options.input_on_demand => Fate::Allow,
         _ if !call.when.is_empty() => Fate::StopWhen(call.when),
         Effect::Poll(..) | Effect::Select { .. } => Fate::Stop,

@@ -57,7 +57,7 @@ fn prepare(brief: &Brief, outer: &OwnedFd) -> Result<Exhibits, Refusal> {
     let errand = &brief.errand;
     sys::new_namespaces(UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | UnshareFlags::NEWNET)
         .during(Step::Namespaces)?;
-    layers::build(errand, &brief.grounds)?;
+    layers::build(errand, &brief.grounds, brief.served.as_ref())?;
     rustix::system::sethostname(errand.hostname.as_bytes()).during(Step::Hostname)?;
     sys::loopback_up().during(Step::Loopback)?;
     let terminal = if errand.stdio.contains(&super::plan::FdKind::Terminal) {

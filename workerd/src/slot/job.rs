@@ -120,9 +120,17 @@ fn under_guard(
     let options = FilterOptions {
         cookie: errand.cookie,
         input_on_demand: errand.input_on_demand,
+        stops: !errand.served,
     };
-    let listener = sys::install_filter(&filter::program(options)).during(Step::Guard)?;
-    let mut fds = vec![exhibits.root.as_fd(), exhibits.init.as_fd(), listener.as_fd()];
+    let program = filter::program(options);
+    let listener = if options.stops {
+        Some(sys::install_filter(&program).during(Step::Guard)?)
+    } else {
+        sys::install_plain_filter(&program).during(Step::Refusals)?;
+        None
+    };
+    let mut fds = vec![exhibits.root.as_fd(), exhibits.init.as_fd()];
+    fds.extend(listener.as_ref().map(AsFd::as_fd));
     fds.extend(master.as_ref().map(AsFd::as_fd));
     sys::send_past_guard(control.as_fd(), &Report::Ready.encode(), &fds, errand.cookie).during(Step::Announce)
 }

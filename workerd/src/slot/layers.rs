@@ -8,19 +8,29 @@ use super::plan::Errand;
 use super::spawner::{DEV, Grounds};
 use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, unmount};
+use rustix::mount::{
+    MountFlags, MoveMountFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, move_mount, unmount,
+};
 use rustix::process::{Gid, Uid};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Makes the slot's file system and enters it. In the slot's own mount namespace, with
 /// the store's tmpfs as root directory.
-pub(super) fn build(errand: &Errand, grounds: &Grounds) -> Result<(), Refusal> {
+pub(super) fn build(errand: &Errand, grounds: &Grounds, served: Option<&OwnedFd>) -> Result<(), Refusal> {
     let dir = &errand.dir;
     make_directories(errand, grounds).during(Step::Directories)?;
     let merged = dir.join("merged");
+    let lower = match served {
+        None => errand.lower.clone(),
+        Some(served) => attach(served, dir.join("lower")).during(Step::Lower)?,
+    };
     mount_overlay(
-        &errand.lower,
+        LowerLayer {
+            at: &lower,
+            is_elsewhere: served.is_some(),
+        },
         &dir.join("upper"),
         &dir.join("work"),
         &merged,
@@ -32,10 +42,30 @@ pub(super) fn build(errand: &Errand, grounds: &Grounds) -> Result<(), Refusal> {
     enter(&merged).during(Step::Pivot)
 }
 
+/// Mounts the file system that serves the lower layer.
+fn attach(served: &OwnedFd, at: PathBuf) -> Result<PathBuf, Errno> {
+    rustix::fs::mkdir(&at, Mode::from_raw_mode(0o755))?;
+    move_mount(served, "", CWD, &at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    Ok(at)
+}
+
+/// What an overlay lies over.
+pub(super) struct LowerLayer<'a> {
+    pub at: &'a Path,
+    /// It is on another file system than the upper layer.
+    pub is_elsewhere: bool,
+}
+
 /// Mounts an overlay as every slot has it.
-pub(super) fn mount_overlay(lower: &Path, upper: &Path, work: &Path, at: &Path, root_user: bool) -> Result<(), Errno> {
+pub(super) fn mount_overlay(
+    lower: LowerLayer<'_>,
+    upper: &Path,
+    work: &Path,
+    at: &Path,
+    root_user: bool,
+) -> Result<(), Errno> {
     let mut options = Vec::new();
-    for (name, path) in [("lowerdir", lower), ("upperdir", upper), ("workdir", work)] {
+    for (name, path) in [("lowerdir", lower.at), ("upperdir", upper), ("workdir", work)] {
         options.extend_from_slice(name.as_bytes());
         options.push(b'=');
         for &byte in path.as_os_str().as_bytes() {
@@ -50,6 +80,11 @@ pub(super) fn mount_overlay(lower: &Path, upper: &Path, work: &Path, at: &Path, 
     let how: &[u8] = if root_user { b"redirect_dir=on" } else { b"userxattr" };
     options.extend_from_slice(how);
     options.extend_from_slice(b",index=off,metacopy=off");
+    if lower.is_elsewhere {
+        // Telling layers apart in the high bits of inode numbers would keep a number when a
+        // file is copied up, and make `stat` fail in 32-bit programs without large files.
+        options.extend_from_slice(b",xino=off");
+    }
     let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
     mount(
         "overlay",

@@ -14,15 +14,19 @@ mod layers;
 mod outer;
 mod plan;
 mod post;
+mod probe;
 mod selftest;
 pub mod spawner;
 pub(crate) mod sys;
 #[cfg(test)]
 pub(crate) mod tests;
+mod trial;
 
 pub use error::{SlotError, Step};
+pub use probe::{GuardAllows, try_guard};
 pub use selftest::{SelfTestError, self_test};
 pub use spawner::Spawner;
+pub use trial::{TrialError, trial};
 
 use post::Report;
 use rustix::process::Signal;
@@ -51,6 +55,10 @@ pub struct SlotPlan {
     pub jobserver: Option<(OwnedFd, OwnedFd)>,
     /// The secret that lets calls pass the guard; both halves not zero.
     pub cookie: u64,
+    /// A file system that is not mounted yet, the lower layer in the place of `lower`. It
+    /// brings by itself what is looked at: such a slot has no guard, and calls that no
+    /// job may make are refused all the same.
+    pub served: Option<OwnedFd>,
 }
 
 /// One of a job's first three descriptors.
@@ -67,13 +75,13 @@ pub enum JobFd {
 }
 
 /// A slot whose job stands right before its first path call: [`Slot::go`] lets it
-/// run. From then on `listener` must be served, or the job hangs.
+/// run. From then on the listener must be served, or the job hangs.
 #[derive(Debug)]
 pub struct Started {
     /// The processes.
     pub slot: Slot,
-    /// Where the guard's notifications arrive (`seccomp_unotify(2)`).
-    pub listener: OwnedFd,
+    /// Where the guard's notifications arrive (`seccomp_unotify(2)`), if the slot has one.
+    pub listener: Option<OwnedFd>,
     /// The job's `/`, opened with `O_PATH`. It keeps the slot's file system alive: drop
     /// it before the job's directory is removed.
     pub root: OwnedFd,

@@ -23,6 +23,8 @@ pub(super) struct Brief {
     pub stdio: [Option<OwnedFd>; 3],
     /// Read and write end.
     pub jobserver: Option<(OwnedFd, OwnedFd)>,
+    /// The lower layer, where it is a file system of the slot's own.
+    pub served: Option<OwnedFd>,
 }
 
 /// What init tells the outer process; the reply to the first is one letter.
@@ -95,9 +97,14 @@ fn read_brief(
         Some(_) => Some(fds.next().zip(fds.next()).ok_or(malformed)?),
         None => None,
     };
+    let served = match errand.served {
+        true => Some(fds.next().ok_or(malformed)?),
+        false => None,
+    };
     Ok(Brief {
         errand,
         grounds: grounds.clone(),
+        served,
         control,
         gate,
         stdio,

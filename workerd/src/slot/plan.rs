@@ -30,6 +30,8 @@ pub(super) struct Errand {
     pub stdio: [FdKind; 3],
     pub input_on_demand: bool,
     pub cookie: u64,
+    /// A descriptor beside the plan is the lower layer; there is no guard.
+    pub served: bool,
 }
 
 /// What a descriptor of the job becomes; open ones travel beside the plan, in order.
@@ -54,7 +56,13 @@ pub(super) struct Places {
 pub(super) struct Malformed;
 
 impl Errand {
-    pub fn new(places: Places, spec: &JobSpec, stdio: [FdKind; 3], cookie: u64) -> Result<Self, Malformed> {
+    pub fn new(
+        places: Places,
+        spec: &JobSpec,
+        stdio: [FdKind; 3],
+        cookie: u64,
+        served: bool,
+    ) -> Result<Self, Malformed> {
         let text = |os: &OsStr| CString::new(os.as_bytes()).map_err(|_| Malformed);
         let list = |list: &[OsString]| list.iter().map(|os| text(os)).collect::<Result<Vec<_>, _>>();
         Ok(Self {
@@ -75,6 +83,7 @@ impl Errand {
             stdio,
             input_on_demand: spec.stdio.stdin == Stdin::Pipe,
             cookie,
+            served,
         })
     }
 
@@ -111,6 +120,7 @@ impl Errand {
         self.stdio.into_iter().for_each(|kind| to.number(kind as u64));
         to.number(self.input_on_demand.into());
         to.number(self.cookie);
+        to.number(self.served.into());
         to.0
     }
 
@@ -150,6 +160,7 @@ impl Errand {
             stdio: [from.kind()?, from.kind()?, from.kind()?],
             input_on_demand: from.number()? != 0,
             cookie: from.number()?,
+            served: from.number()? != 0,
         };
         if from.0.is_empty() { Ok(errand) } else { Err(Malformed) }
     }
@@ -244,6 +255,7 @@ mod tests {
             stdio: [FdKind::Closed, FdKind::Open, FdKind::Terminal],
             input_on_demand: true,
             cookie: u64::MAX - 1,
+            served: true,
         }
     }
 

@@ -11,8 +11,8 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-/// Descriptors in one letter at most: plan, control, gate, stdio, jobserver.
-const MAX_FDS: usize = 8;
+/// Descriptors in one letter at most: plan, control, gate, stdio, jobserver, lower layer.
+const MAX_FDS: usize = 9;
 const MAX_BYTES: usize = 256;
 
 /// A letter as it arrived.
@@ -26,7 +26,8 @@ pub(super) struct Letter {
 /// What a slot tells workerd.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Report {
-    /// With descriptors: root, init, listener and, if it has one, terminal. Sent by the job.
+    /// With descriptors: root, init and, as far as it has them, listener and terminal. Sent
+    /// by the job.
     Ready,
     /// There will be no slot.
     Failed(Step, i32),

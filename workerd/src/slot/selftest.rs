@@ -142,7 +142,10 @@ fn run_checks(memory: OwnedFd, grounds: &Grounds) -> Result<Vec<u8>, Refusal> {
     at.populate(&dir).during(Step::Directories)?;
     sys::new_namespaces(UnshareFlags::NEWNS).during(Step::Namespaces)?;
     layers::mount_overlay(
-        &at.lower,
+        layers::LowerLayer {
+            at: &at.lower,
+            is_elsewhere: false,
+        },
         &dir.join("upper"),
         &dir.join("work"),
         &at.merged,

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 /// What the spawner is asked for: the first byte of a letter.
 const SLOT: u8 = b's';
 pub(super) const SELF_TEST: u8 = b't';
+pub(super) const GUARD_PROBE: u8 = b'g';
 
 /// workerd's end. May be used from several threads at once.
 #[derive(Debug)]
@@ -67,10 +68,12 @@ impl Spawner {
         if let Some((read, write)) = &plan.jobserver {
             fds.extend([read.as_fd(), write.as_fd()]);
         }
+        fds.extend(plan.served.as_ref().map(AsFd::as_fd));
         self.ask(SLOT, &fds)?;
         let upper_path = plan.dir.join("upper");
+        let is_guarded = plan.served.is_none();
         drop((their_control, their_gate, plan));
-        self.await_ready(control, gate, &upper_path)
+        self.await_ready(control, gate, &upper_path, is_guarded)
     }
 
     pub(super) fn ask(&self, what: u8, fds: &[BorrowedFd<'_>]) -> Result<(), SlotError> {
@@ -111,11 +114,17 @@ impl Spawner {
             JobFd::Null => FdKind::Null,
             JobFd::Terminal => FdKind::Terminal,
         });
-        Errand::new(places, &plan.spec, stdio, plan.cookie)
+        Errand::new(places, &plan.spec, stdio, plan.cookie, plan.served.is_some())
             .map_err(|_| SlotError::Plan("a string of the job holds a NUL"))
     }
 
-    fn await_ready(&self, control: OwnedFd, gate: OwnedFd, upper: &Path) -> Result<Started, SlotError> {
+    fn await_ready(
+        &self,
+        control: OwnedFd,
+        gate: OwnedFd,
+        upper: &Path,
+        is_guarded: bool,
+    ) -> Result<Started, SlotError> {
         let letter = post::receive(control.as_fd(), true)
             .map_err(SlotError::Talk)?
             .ok_or(SlotError::Died)?;
@@ -126,11 +135,18 @@ impl Spawner {
             _ => return Err(SlotError::Nonsense),
         }
         let mut fds = letter.fds.into_iter();
-        let (Some(root), Some(init), Some(listener), terminal) = (fds.next(), fds.next(), fds.next(), fds.next())
-        else {
+        let (Some(root), Some(init)) = (fds.next(), fds.next()) else {
             return Err(SlotError::Nonsense);
         };
-        sys::wake_listener_in_step(&listener);
+        let listener = match is_guarded {
+            true => Some(fds.next().ok_or(SlotError::Nonsense)?),
+            false => None,
+        };
+        let terminal = fds.next();
+        if let Some(listener) = &listener {
+            // Without it, it is only slower.
+            let _ = sys::wake_listener_in_step(listener);
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let upper = rustix::fs::open(upper, flags, Mode::empty()).map_err(SlotError::Talk)?;
         let end = SlotEnd {
@@ -184,6 +200,7 @@ pub(crate) fn serve(socket: OwnedFd, grounds: &Grounds) -> ! {
                 match letter.bytes.first() {
                     Some(&SLOT) => outer::run(letter.fds, grounds),
                     Some(&SELF_TEST) => super::selftest::run(letter.fds, grounds),
+                    Some(&GUARD_PROBE) => super::probe::run(letter.fds),
                     _ => sys::exit(2),
                 }
             }

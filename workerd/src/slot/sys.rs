@@ -302,13 +302,8 @@ pub(super) fn lower_limit(resource: u32, soft: u64, hard: u64) -> Result<(), Err
 
 /// Installs a seccomp filter with a listener. Needs `no_new_privs`.
 pub(super) fn install_filter(program: &[libc::sock_filter]) -> Result<OwnedFd, Errno> {
-    let program = libc::sock_fprog {
-        len: u16::try_from(program.len()).map_err(|_| Errno::TOOBIG)?,
-        filter: program.as_ptr().cast_mut(),
-    };
     let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
-    // SAFETY: the kernel copies the program, which outlives the call and is not written.
-    let fd = check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &program) })?;
+    let fd = set_filter(program, flags)?;
     // SAFETY: a descriptor that this call has just made.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
@@ -358,14 +353,28 @@ pub(super) fn send_past_guard(
     }
 }
 
+/// Installs a seccomp filter that stops nothing. Needs `no_new_privs`.
+pub(super) fn install_plain_filter(program: &[libc::sock_filter]) -> Result<(), Errno> {
+    set_filter(program, 0).map(drop)
+}
+
+fn set_filter(program: &[libc::sock_filter], flags: libc::c_ulong) -> Result<libc::c_long, Errno> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(|_| Errno::TOOBIG)?,
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: the kernel copies the program, which outlives the call and is not written.
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &program) })
+}
+
 /// Lets the kernel wake the listener's reader and the job on one processor: 10 us in
-/// the place of 60 for a round trip. Linux 6.6; without it, it is only slower.
-pub(super) fn wake_listener_in_step(listener: &OwnedFd) {
+/// the place of 60 for a round trip. Linux 6.6; a kernel that lacks it says EINVAL.
+pub(super) fn wake_listener_in_step(listener: &OwnedFd) -> Result<(), Errno> {
     // _IOW('!', 4, __u64) and SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP of linux/seccomp.h.
     const SET_FLAGS: libc::c_ulong = 0x4008_2104;
     const SYNC_WAKE_UP: libc::c_ulong = 1;
     // SAFETY: the argument is a number; a kernel that lacks the call answers EINVAL.
-    unsafe { libc::ioctl(listener.as_raw_fd(), SET_FLAGS, SYNC_WAKE_UP) };
+    check(unsafe { libc::ioctl(listener.as_raw_fd(), SET_FLAGS, SYNC_WAKE_UP) }.into()).map(drop)
 }
 
 /// `execve`; it returns only to say why not.

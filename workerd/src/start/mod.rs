@@ -12,7 +12,9 @@ mod tests;
 use crate::slot::Spawner;
 use crate::slot::spawner::{Grounds, channel, serve};
 use rustix::io::Errno;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 pub use supervisor::{handles_signals, leave};
 
 /// How large the store may become, and where it is mounted.
@@ -39,6 +41,8 @@ pub struct Store {
     /// workerd is the machine's own root: slots have trusted attributes and devices.
     /// Otherwise it is root of a user namespace only.
     pub root_user: bool,
+    /// The host's `/dev/fuse`, not opened, if it has one.
+    pub fuse: Option<Arc<OwnedFd>>,
     /// Bytes that it may hold.
     pub bytes: u64,
     /// Inodes that it may hold.

@@ -1,7 +1,7 @@
 //! The `/dev` that all slots share: the few devices that programs expect, read-only,
 //! with empty places for what a slot has of its own. Knows nothing of slots.
 
-use rustix::fs::{CWD, Dev, FileType, Mode, fstat, makedev, mkdir, mknodat, symlink};
+use rustix::fs::{CWD, Dev, FileType, Mode, OFlags, fstat, makedev, mkdir, mknodat, openat, symlink};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, mount, mount_remount, move_mount, open_tree};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -34,15 +34,25 @@ pub(super) struct HostNodes([Option<OwnedFd>; NODES.len()]);
 pub(super) fn host_nodes(outside: BorrowedFd<'_>) -> HostNodes {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     HostNodes(NODES.map(|(name, major, minor)| {
-        let right = |fd: &OwnedFd| {
-            fstat(fd).is_ok_and(|stat| {
-                FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-                    && stat.st_rdev as Dev == makedev(major, minor)
-            })
-        };
+        let right = |fd: &OwnedFd| is_device(fd, major, minor);
         let here = open_tree(CWD, format!("/dev/{name}"), flags).ok().filter(right);
         here.or_else(|| open_tree(outside, format!("dev/{name}"), flags).ok().filter(right))
     }))
+}
+
+fn is_device(fd: &OwnedFd, major: u32, minor: u32) -> bool {
+    fstat(fd).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+            && stat.st_rdev as Dev == makedev(major, minor)
+    })
+}
+
+/// A handle on the host's `/dev/fuse`, of this root directory or the one around it.
+pub(super) fn fuse(outside: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let right = |fd: &OwnedFd| is_device(fd, 10, 229);
+    let here = openat(CWD, "/dev/fuse", flags, Mode::empty()).ok().filter(right);
+    here.or_else(|| openat(outside, "dev/fuse", flags, Mode::empty()).ok().filter(right))
 }
 
 /// Fills a new file system at `dev`.

@@ -19,6 +19,7 @@ use rustix::process::{chdir, chroot, fchdir, pivot_root};
 use rustix::thread::UnshareFlags;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Bytes of the store for each inode, by default.
 const BYTES_PER_INODE: u64 = 8 << 10;
@@ -59,6 +60,7 @@ pub(super) fn make(options: StoreOptions) -> Result<(Store, PathBuf), StartError
     // namespace mount /proc only where one can be seen already.
     let proc = new_proc().map_err(StartError::at("mount /proc for a new pid namespace", MOUNTS))?;
     let host_nodes = nodes::host_nodes(covered.as_fd());
+    let fuse = nodes::fuse(covered.as_fd()).map(Arc::new);
     uncover(covered).map_err(StartError::at("leave the host's mounts", MOUNTS))?;
 
     let bytes = options.bytes.unwrap_or_else(|| sys::memory_bytes() / 2);
@@ -78,6 +80,7 @@ pub(super) fn make(options: StoreOptions) -> Result<(Store, PathBuf), StartError
             root: tree.join("store"),
             proc: tree.join("proc"),
             root_user,
+            fuse,
             bytes,
             inodes,
         },

@@ -192,7 +192,7 @@ fn worker_in_bare_root() {
     let (mut from, to) = std::io::pipe().unwrap();
     plan.stdio = [JobFd::Closed, JobFd::Open(to.into()), JobFd::Terminal];
     let mut started = bed.entered.spawner.start(plan).unwrap();
-    let guard = answer(started.listener, |_| {});
+    let guard = answer(started.listener.unwrap(), |_| {});
     started.slot.go().unwrap();
     let mut output = String::new();
     from.read_to_string(&mut output).unwrap();

@@ -31,6 +31,13 @@ pub fn file(root: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
     is_file.then_some(file).ok_or(Errno::INVAL)
 }
 
+/// The content of a regular file below `root`.
+pub fn read_below(root: impl AsFd, path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut std::fs::File::from(file(root, path)?), &mut bytes)?;
+    Ok(bytes)
+}
+
 /// Attributes of what a handle stands for.
 pub fn stat(file: impl AsFd) -> Result<Statx, Errno> {
     statx(file, c"", AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW, LOOK)

@@ -4,6 +4,7 @@
 //! Knows paths and what is to be done to them; knows neither system calls nor where a
 //! notification came from.
 
+use super::lower::Lower;
 use super::mapped::SharedMap;
 use super::mirror::{Lead, Mirror, Tenancy};
 use super::spelling::{Spellings, absolute, entered};
@@ -17,7 +18,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use termite_abi::Access;
-use termite_types::{Abandon, Attr, FileTime};
+use termite_types::{Abandon, Attr, Change, FileTime};
 
 /// What a view is made of.
 pub struct ViewSpec {
@@ -29,6 +30,9 @@ pub struct ViewSpec {
     pub proc: OwnedFd,
     /// The memory that the job's shim sees.
     pub shared: Arc<SharedMap>,
+    /// What the job's mount has as its lower layer where no call is seen, so that this
+    /// knows what else faults tell.
+    pub lower: Option<Arc<Lower>>,
 }
 
 /// One job's tree.
@@ -49,6 +53,7 @@ pub struct View {
     refusing: Mutex<HashSet<u32>>,
     /// What the log of the shared memory has no room for.
     pub(super) overflow: Mutex<Overflow>,
+    lower: Option<Arc<Lower>>,
     fetches_before: u64,
     /// Of the mirror's leads when the job began, and the epoch in which it adds to them.
     pub(super) began: (u64, u64),
@@ -147,6 +152,7 @@ impl View {
             root,
             proc,
             shared,
+            lower,
         } = spec;
         let fetches_before = mirror.fetches();
         let (spellings, explicit, refusing) = (Mutex::default(), Mutex::default(), Mutex::default());
@@ -170,6 +176,7 @@ impl View {
             bases,
             refusing,
             overflow,
+            lower,
             fetches_before,
             began: (turn, epoch),
         }
@@ -217,7 +224,10 @@ impl View {
 
     /// How the client's file at a path stood when the job first changed it.
     pub(super) fn base(&self, path: &Path) -> Option<Attr> {
-        self.bases.lock().get(path).cloned()
+        match &self.lower {
+            Some(lower) => lower.base(path),
+            None => self.bases.lock().get(path).cloned(),
+        }
     }
 
     fn reach_file(&self, walk: &Walk<'_>, path: &Path, looks: Looks, intent: Intent) -> Result<(), Stop> {
@@ -235,9 +245,18 @@ impl View {
         }
     }
 
-    /// Whether the job set this modification time itself.
+    /// Whether the job set this modification time itself, as far as that can be told.
     pub fn is_explicit(&self, mtime: FileTime) -> bool {
-        self.explicit.lock().contains(&mtime)
+        match &self.lower {
+            Some(lower) => lower.is_explicit(mtime),
+            None => self.explicit.lock().contains(&mtime),
+        }
+    }
+
+    /// The same of a directory that the client has, too.
+    pub fn is_explicit_of_dir(&self, dir: &Path, mtime: FileTime) -> bool {
+        let is_below = self.lower.as_ref().is_some_and(|lower| lower.had_time(dir, mtime));
+        !is_below && self.is_explicit(mtime)
     }
 
     /// Whether the program that a task executes is one that does not bear preloading.
@@ -264,6 +283,11 @@ impl View {
         &self.proc
     }
 
+    /// The root directory of the job.
+    pub fn root(&self) -> &OwnedFd {
+        &self.root
+    }
+
     /// Whether the kernel lets a job rename a directory that the client has, which needs
     /// the `trusted` attributes of the real root user (overlayfs, `redirect_dir`).
     pub fn moves_directories(&self) -> bool {
@@ -278,6 +302,15 @@ impl View {
     /// The client's tree below.
     pub fn mirror(&self) -> &Arc<Mirror> {
         &self.mirror
+    }
+
+    /// Enters what the job turned out to have changed, where nobody saw it do so.
+    pub(super) fn record_changes(&self, changes: &[Change]) {
+        if self.lower.is_some() {
+            changes
+                .iter()
+                .for_each(|change| self.record(Access::Write, change.path.as_os_str().as_bytes()));
+        }
     }
 
     fn try_fault(&self, task: Option<u32>, used: &PathUse<'_>, patience: Patience) -> Result<Reply, Stop> {

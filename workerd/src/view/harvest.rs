@@ -63,6 +63,7 @@ pub fn harvest(upper: OwnedFd, view: &View, owner: &Owner) -> Result<Harvest, Ha
             moved: false,
         },
     )?;
+    view.record_changes(&gather.changes);
     Ok(Harvest {
         changes: gather.changes,
         outputs: gather.outputs,
@@ -172,6 +173,7 @@ impl Gather<'_> {
         if let Some(under) = over
             && !layer.moved
         {
+            let explicit_mtime = self.view.is_explicit_of_dir(at, attr.mtime);
             let changed = under.attr.mode != attr.mode || self.owner_differs(&under.attr, &attr);
             if changed || explicit_mtime && under.attr.mtime != attr.mtime {
                 self.push(at, ChangeKind::Dir { attr, explicit_mtime });

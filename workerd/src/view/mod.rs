@@ -14,6 +14,7 @@ mod fault;
 mod files;
 mod harvest;
 mod local;
+mod lower;
 mod mapped;
 mod mirror;
 mod moving;
@@ -23,13 +24,16 @@ mod trace;
 mod trouble;
 mod walk;
 
+pub use confine::read_below;
 pub use fault::{Intent, Origin, PathUse, Patience, Reply, Standing, View, ViewSpec};
 pub use files::{Files, FilesError, OpenedFile};
 pub use harvest::{HarvestError, INLINE_MAX, harvest};
 pub use local::LocalFiles;
+pub use lower::{Found, Lower, Named};
 pub use mapped::SharedMap;
 pub use mirror::{Mirror, Owners};
 pub use outputs::{Harvest, Outputs};
+pub use trouble::Trouble;
 
 #[cfg(test)]
 mod tests;

@@ -83,16 +83,6 @@ fn every_setting_with_its_origin() {
 }
 
 #[test]
-fn what_is_not_built_yet_says_so() {
-    let stage = Stage::new();
-    for arguments in [&["doctor"][..], &["doctor", "--json"]] {
-        let output = stage.termite(arguments).output().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        assert!(text(&output.stderr).contains("not built yet"), "{output:?}");
-    }
-}
-
-#[test]
 fn a_job_that_is_not_known_is_status_one() {
     let stage = Stage::new();
     for (arguments, part) in [

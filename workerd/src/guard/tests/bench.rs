@@ -188,6 +188,7 @@ impl Bench {
             ],
             jobserver: None,
             cookie: COOKIE,
+            served: None,
         };
         let Started {
             mut slot,
@@ -202,10 +203,11 @@ impl Bench {
             root,
             proc,
             shared,
+            lower: None,
         }));
         let events = Arc::new(Heard::default());
         let guard = serve(
-            listener,
+            listener.expect("a slot over a mirror has a guard"),
             GuardSpec {
                 view: view.clone(),
                 preload,

@@ -203,6 +203,7 @@ impl Bed {
             stdio: [JobFd::Closed, JobFd::Closed, JobFd::Closed],
             jobserver: None,
             cookie: 0x1234_5678_9abc_def0,
+            served: None,
         }
     }
 
@@ -213,7 +214,7 @@ impl Bed {
         plan.stdio[2] = JobFd::Open(to.into());
         let dir = plan.dir.clone();
         let mut started = self.entered.spawner.start(plan).expect("a slot starts");
-        let guard = let_all_go_on(started.listener);
+        let guard = let_all_go_on(started.listener.unwrap());
         started.slot.go().unwrap();
         let mut output = String::new();
         from.read_to_string(&mut output).unwrap();
@@ -259,7 +260,7 @@ impl Bed {
             terminal,
             ..
         } = self.entered.spawner.start(plan).expect("a slot starts");
-        let_all_go_on(listener);
+        let_all_go_on(listener.unwrap());
         slot.go().unwrap();
         (slot, terminal)
     }

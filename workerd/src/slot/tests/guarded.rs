@@ -61,7 +61,7 @@ fn heard(bed: &super::Bed, mut plan: SlotPlan) -> Vec<(&'static str, String)> {
     let mut started = bed.entered.spawner.start(plan).unwrap();
     let (send, calls) = channel();
     let proc = bed.entered.store.proc.clone();
-    let guard = answer(started.listener, move |call| {
+    let guard = answer(started.listener.unwrap(), move |call| {
         let arch = if call.data.arch == AUDIT_X86_64 {
             Arch::X86_64
         } else {

@@ -193,7 +193,7 @@ fn the_cost_of_a_slot() {
             } = bed.entered.spawner.start(plan).unwrap();
             start += at.elapsed().as_micros();
             drop((root, upper));
-            let guard = bed::let_all_go_on(listener);
+            let guard = bed::let_all_go_on(listener.unwrap());
             slot.go().unwrap();
             slot.wait().unwrap();
             whole += at.elapsed().as_micros();

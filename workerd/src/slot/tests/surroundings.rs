@@ -174,7 +174,7 @@ fn the_root_that_workerd_gets_is_the_jobs() {
         let mut slot = started.slot;
         let exists = |name: &str| rustix::fs::statat(started.root.as_fd(), name, rustix::fs::AtFlags::empty()).is_ok();
         assert!(exists("bin/sh") && exists("dev/null") && exists("proc/1/stat") && !exists("work/seen"));
-        let guard = super::bed::let_all_go_on(started.listener);
+        let guard = super::bed::let_all_go_on(started.listener.unwrap());
         slot.go().unwrap();
         slot.wait().unwrap();
         guard.join().unwrap();

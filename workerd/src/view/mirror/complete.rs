@@ -25,6 +25,13 @@ impl Mirror {
         Some((path.clone(), complete))
     }
 
+    /// What the client told of the directory with this inode number.
+    pub(in crate::view) fn told_of_dir(&self, ino: u64) -> Option<Attr> {
+        let tables = self.tables.lock();
+        let path = tables.dir_path(ino)?;
+        tables.dirs.get(path).map(|dir| dir.attr.clone())
+    }
+
     /// The inode number of the mirror's own root.
     pub(in crate::view) fn root_ino(&self) -> u64 {
         self.tables.lock().root()

@@ -1,0 +1,275 @@
+//! One job's use of a mirror by inode number, as a file system serves it that is the
+//! lower layer of the job's mount: directories are completed before a name is looked up
+//! in them, files filled before they are opened. What the guard learns from calls, this
+//! learns from what overlayfs asks for, once for each name.
+//!
+//! Knows no message of FUSE and no mount.
+
+use super::confine::{self, is_dir, is_file};
+use super::mapped::SharedMap;
+use super::mirror::{Fill, Mirror, Tenancy, is_placeholder, seen};
+use super::trouble::Trouble;
+use parking_lot::Mutex;
+use rustix::fd::OwnedFd;
+use rustix::fs::{FileType, Mode, OFlags, Statx};
+use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use termite_abi::Access;
+use termite_types::{Attr, FileTime};
+
+/// The mirror as one job's lower layer.
+pub struct Lower {
+    mirror: Arc<Mirror>,
+    _tenancy: Tenancy,
+    /// A proc file system of workerd's own pid namespace: the way from a handle to the file.
+    proc: OwnedFd,
+    shared: Arc<SharedMap>,
+    root: u64,
+    nodes: Mutex<HashMap<u64, Node>>,
+    /// Files of the client as they stood when the job first opened them, which is what
+    /// overlayfs does to copy one up.
+    bases: Mutex<HashMap<PathBuf, Attr>>,
+    /// Modification times that directories were shown with: a copied-up one has such a
+    /// time, whatever the mirror came to know since.
+    dir_times: Mutex<HashSet<(PathBuf, FileTime)>>,
+    begun: FileTime,
+}
+
+/// Something that the kernel knows by its inode number.
+#[derive(Clone)]
+struct Node {
+    handle: Arc<OwnedFd>,
+    path: Arc<Path>,
+    /// How often it was found, and not yet forgotten.
+    lookups: u64,
+}
+
+/// Attributes of something in the lower layer.
+pub struct Found {
+    /// As the mirror has them.
+    pub stat: Statx,
+    /// A file whose content, or a directory whose names are yet to come, so that its
+    /// attributes may change with them.
+    pub waits: bool,
+}
+
+/// A name in a directory.
+pub struct Named {
+    /// The name.
+    pub name: OsString,
+    /// Its inode number.
+    pub ino: u64,
+    /// What it is.
+    pub kind: FileType,
+}
+
+impl Lower {
+    /// Of a job that is about to begin. `proc` shows workerd itself.
+    pub fn new(mirror: Arc<Mirror>, proc: OwnedFd, shared: Arc<SharedMap>) -> Result<Self, Errno> {
+        let root = mirror.root_ino();
+        let handle = rustix::fs::open(
+            mirror.root(),
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let top = Node {
+            handle: Arc::new(handle),
+            path: Path::new("/").into(),
+            lookups: 1,
+        };
+        // Of the clock that file times are taken from.
+        let begun = clock_gettime(ClockId::RealtimeCoarse);
+        Ok(Self {
+            _tenancy: mirror.enter(),
+            mirror,
+            proc,
+            shared,
+            root,
+            nodes: Mutex::new(HashMap::from([(root, top)])),
+            bases: Mutex::default(),
+            dir_times: Mutex::default(),
+            begun: FileTime {
+                sec: begun.tv_sec,
+                nsec: begun.tv_nsec as u32,
+            },
+        })
+    }
+
+    /// Inode number of the root directory.
+    pub fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// The client path of a node.
+    pub fn path(&self, ino: u64) -> Result<Arc<Path>, Trouble> {
+        Ok(self.node(ino)?.path)
+    }
+
+    /// Finds a name in a directory; `None`: it is not there. What was found is to be
+    /// forgotten as often. Blocks.
+    pub fn lookup(&self, dir: u64, name: &OsStr) -> Result<Option<Found>, Trouble> {
+        let parent = self.node(dir)?;
+        self.complete(dir)?;
+        let path = parent.path.join(name);
+        let handle = match confine::handle(&parent.handle, Path::new(name)) {
+            Ok(handle) => handle,
+            Err(Errno::NOENT) => return self.missing(&parent, &path),
+            Err(errno) => return Err(Trouble::from_store(errno, &path)),
+        };
+        let found = self.found(&handle, &path)?;
+        // Of a file without bytes overlayfs opens nothing to copy it up.
+        if is_file(&found.stat) && found.stat.stx_size == 0 {
+            self.note_base(found.stat.stx_ino, &path);
+        }
+        self.record(Access::Stat, &path);
+        let mut nodes = self.nodes.lock();
+        let node = nodes.entry(found.stat.stx_ino).or_insert_with(|| Node {
+            handle: Arc::new(handle),
+            path: path.into(),
+            lookups: 0,
+        });
+        node.lookups += 1;
+        Ok(Some(found))
+    }
+
+    /// The kernel has let go of a node this many times.
+    pub fn forget(&self, ino: u64, times: u64) {
+        let mut nodes = self.nodes.lock();
+        let Some(node) = nodes.get_mut(&ino).filter(|_| ino != self.root) else {
+            return;
+        };
+        node.lookups = node.lookups.saturating_sub(times);
+        if node.lookups == 0 {
+            nodes.remove(&ino);
+        }
+    }
+
+    /// Attributes of a node.
+    pub fn stat(&self, ino: u64) -> Result<Found, Trouble> {
+        let node = self.node(ino)?;
+        self.found(&node.handle, &node.path)
+    }
+
+    /// Where a symlink leads.
+    pub fn target(&self, ino: u64) -> Result<Vec<u8>, Trouble> {
+        let node = self.node(ino)?;
+        let target = rustix::fs::readlinkat(&node.handle, c"", Vec::new());
+        Ok(target
+            .map_err(|errno| Trouble::from_store(errno, &node.path))?
+            .into_bytes())
+    }
+
+    /// A file for reading, its content brought first. Blocks.
+    pub fn open(&self, ino: u64) -> Result<OwnedFd, Trouble> {
+        let node = self.node(ino)?;
+        self.mirror.fill(ino)?;
+        self.note_base(ino, &node.path);
+        self.record(Access::Read, &node.path);
+        let link = format!("self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&*node.handle));
+        rustix::fs::openat(&self.proc, link, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| Trouble::from_store(errno, &node.path))
+    }
+
+    /// The names of a directory in the client's order, without `.` and `..`. Blocks.
+    pub fn list(&self, ino: u64) -> Result<Vec<Named>, Trouble> {
+        let node = self.node(ino)?;
+        self.complete(ino)?;
+        let names = || {
+            let dir = confine::directory(&node.handle, Path::new("."))?;
+            let mut names = Vec::new();
+            for entry in rustix::fs::Dir::read_from(dir)? {
+                let entry = entry?;
+                let name = entry.file_name().to_bytes();
+                if name != b"." && name != b".." {
+                    names.push(Named {
+                        name: OsStr::from_bytes(name).to_os_string(),
+                        ino: entry.ino(),
+                        kind: entry.file_type(),
+                    });
+                }
+            }
+            Ok(names)
+        };
+        self.record(Access::Listed, &node.path);
+        names().map_err(|errno| Trouble::from_store(errno, &node.path))
+    }
+
+    /// How the client's file at a path stood when the job first opened it.
+    pub(super) fn base(&self, path: &Path) -> Option<Attr> {
+        self.bases.lock().get(path).cloned()
+    }
+
+    /// Whether a modification time is one that no write gave while the job ran, so that
+    /// it was set by somebody's will. The calls that set times are not seen.
+    pub(super) fn is_explicit(&self, mtime: FileTime) -> bool {
+        let now = clock_gettime(ClockId::Realtime);
+        let now = (now.tv_sec, now.tv_nsec as u32);
+        let (mtime, begun) = ((mtime.sec, mtime.nsec), (self.begun.sec, self.begun.nsec));
+        mtime < begun || mtime > now
+    }
+
+    /// Whether a directory of the client had this modification time when the job saw it.
+    pub(super) fn had_time(&self, dir: &Path, mtime: FileTime) -> bool {
+        self.dir_times.lock().contains(&(dir.to_path_buf(), mtime))
+    }
+
+    fn node(&self, ino: u64) -> Result<Node, Trouble> {
+        // The kernel names none that it was not told of, or has forgotten.
+        self.nodes.lock().get(&ino).cloned().ok_or(Trouble::Errno(libc::ESTALE))
+    }
+
+    fn complete(&self, dir: u64) -> Result<(), Trouble> {
+        match self.mirror.dir_at(dir) {
+            Some((path, false)) => self.mirror.complete(&path),
+            // One that the client has no more keeps the names it had.
+            Some((_, true)) | None => Ok(()),
+        }
+    }
+
+    /// Into a directory that the client's own user may not list, nobody may look.
+    fn missing(&self, parent: &Node, path: &Path) -> Result<Option<Found>, Trouble> {
+        self.record(Access::Missing, path);
+        if self.is_closed(parent) {
+            Err(Trouble::Errno(libc::EACCES))
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Whether the mirror shut a directory that the client has open for others.
+    fn is_closed(&self, dir: &Node) -> bool {
+        let Ok(stat) = confine::stat(&dir.handle) else {
+            return false;
+        };
+        let told = self.mirror.told_of_dir(stat.stx_ino);
+        stat.stx_mode & 0o777 == 0 && told.is_some_and(|attr| attr.mode & 0o777 != 0)
+    }
+
+    fn found(&self, handle: &OwnedFd, path: &Path) -> Result<Found, Trouble> {
+        let stat = confine::stat(handle).map_err(|errno| Trouble::from_store(errno, path))?;
+        let ino = stat.stx_ino;
+        let waits = if is_dir(&stat) {
+            let time = seen(&stat, termite_types::Node::Dir).mtime;
+            self.dir_times.lock().insert((path.to_path_buf(), time));
+            matches!(self.mirror.dir_at(ino), Some((_, false)))
+        } else {
+            is_placeholder(&stat) && matches!(self.mirror.fill_state(ino), Some(Fill::Placeholder | Fill::Filling))
+        };
+        Ok(Found { stat, waits })
+    }
+
+    fn note_base(&self, ino: u64, path: &Path) {
+        if let Some(attr) = self.mirror.attr_of(ino, path) {
+            self.bases.lock().entry(path.to_path_buf()).or_insert(attr);
+        }
+    }
+
+    fn record(&self, access: Access, path: &Path) {
+        self.shared.trace(access, &[path.as_os_str().as_bytes()]);
+    }
+}
