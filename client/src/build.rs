@@ -149,8 +149,11 @@ impl Builds {
     pub async fn keep(&self, id: JobId, record: JobRecord, trace: Vec<TraceItem>) {
         let history = self.history.clone();
         let write = move || history.write_job(id, &record, &trace);
-        let written = tokio::task::spawn_blocking(write).await.map_err(io::Error::other);
-        if let Err(error) = written.flatten() {
+        let written = match tokio::task::spawn_blocking(write).await {
+            Ok(written) => written,
+            Err(error) => Err(io::Error::other(error)),
+        };
+        if let Err(error) = written {
             self.unwritable(&error);
         }
     }

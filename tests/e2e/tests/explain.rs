@@ -55,7 +55,7 @@ fn jobs_are_explained() -> Result<()> {
         two["where"] == "client"
             && two["reason"]
                 .as_str()
-                .is_some_and(|why| why.contains(".termite.toml:1")),
+                .is_some_and(|why| why.contains(".termite.toml:2")),
         "{two}"
     );
     ensure!(three["where"] == "worker" && three["exit"] == 3, "{three}");
