@@ -225,7 +225,7 @@ mod tests {
     fn only_up_leads_out_of_a_removed_directory() {
         let climb = |path: &str| climbed(b"/a/gone", path.as_bytes()).map(|path| String::from_utf8(path).unwrap());
         assert_eq!(climb("../dir/file").as_deref(), Some("/a/dir/file"));
-        assert_eq!(climb(".//.././../x").as_deref(), Some("//x"));
+        assert_eq!(climb(".//.././../x").as_deref(), Some("/x"));
         assert_eq!(climb("..").as_deref(), Some("/a/."));
         assert_eq!(climb("../../../..").as_deref(), Some("/."));
         for nowhere in ["", ".", "x", "./x/../../y"] {
