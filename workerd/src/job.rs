@@ -12,6 +12,7 @@ use crate::watched::watched;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use std::cell::{OnceCell, RefCell};
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -299,22 +300,20 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
     let stdio = spec.stdio.clone();
     let drivers = spec.drivers.clone();
     let shared_path = dir.0.join("shared");
-    let shared = std::fs::File::create_new(&shared_path).map_err(refused)?;
-    let shared = Arc::new(SharedMap::new(shared.as_fd()).map_err(refused)?);
-    let cookie = cookie().map_err(refused)?;
-    shared.init(cookie);
+    let (shared, cookie) = shared_memory(&shared_path).map_err(refused)?;
     let (job_fds, mut ours) = stdio::open(&stdio).map_err(refused)?;
     let (library, preload) = env.shim.unzip();
     let (tell, told) = mpsc::unbounded_channel();
     let events: Arc<dyn Events> = Arc::new(Tell(tell));
     let open_proc = || open_directory(&env.proc).map_err(refused);
-    let (mut served, mut lower, mut fuse) = (None, None, None);
-    if let Front::Fuse(device) = &env.front {
-        let layer = Lower::new(env.mirror.clone(), open_proc()?, shared.clone()).map_err(refused)?;
-        let layer = Arc::new(layer);
-        let (mount, service) = fuse::serve(device, layer.clone(), drivers.clone(), events.clone()).map_err(refused)?;
-        (served, lower, fuse) = (Some(mount), Some(layer), Some(service));
-    }
+    let layer = match &env.front {
+        Front::Fuse(device) => {
+            let lower = Lower::new(env.mirror.clone(), open_proc()?, shared.clone()).map_err(refused)?;
+            Some(fuse_layer(device, lower, &drivers, &events)?)
+        }
+        Front::ShimGuard | Front::Guard => None,
+    };
+    let (served, lower, fuse) = layer.map_or((None, None, None), |(a, b, c)| (Some(a), Some(b), Some(c)));
     let plan = SlotPlan {
         lower: env.mirror.root().to_path_buf(),
         dir: dir.0.clone(),
@@ -326,24 +325,19 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
         cookie,
         served,
     };
-    let Started {
-        slot,
-        listener,
-        root,
-        upper,
-        terminal,
-    } = env.spawner.start(plan).map_err(refused)?;
-    if let Some(master) = terminal {
+    let started = env.spawner.start(plan).map_err(refused)?;
+    let Started { slot, upper, .. } = started;
+    if let Some(master) = started.terminal {
         ours.set_terminal(master, &stdio).map_err(refused)?;
     }
     let view = Arc::new(View::new(ViewSpec {
         mirror: env.mirror,
-        root,
+        root: started.root,
         proc: open_proc()?,
         shared,
         lower,
     }));
-    let service = match (listener, fuse) {
+    let service = match (started.listener, fuse) {
         (Some(listener), _) => {
             let spec = GuardSpec {
                 view: view.clone(),
@@ -353,13 +347,12 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
             };
             Service::Guard(guard::serve(listener, spec, events).map_err(refused)?)
         }
-        (None, Some(fuse)) => {
+        (None, fuse) => {
             if stdio.stdin == Stdin::Pipe || stdio.terminal[0] {
                 fuse::watch_input(slot.pid(), &view, open_proc()?, events).map_err(refused)?;
             }
-            Service::Fuse(fuse)
+            Service::Fuse(fuse.ok_or_else(|| refused("nobody serves its files"))?)
         }
-        (None, None) => return Err(refused("nobody serves its files")),
     };
     Ok(Launched {
         slot,
@@ -370,6 +363,26 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
         told,
         dir,
     })
+}
+
+/// The memory that a job's shim shares with workerd, and the secret in it.
+fn shared_memory(path: &Path) -> std::io::Result<(Arc<SharedMap>, u64)> {
+    let shared = std::fs::File::create_new(path)?;
+    let (shared, cookie) = (SharedMap::new(shared.as_fd())?, cookie()?);
+    shared.init(cookie);
+    Ok((Arc::new(shared), cookie))
+}
+
+/// A file system for the job's lower layer, with who serves it.
+fn fuse_layer(
+    device: &fuse::Device,
+    lower: Lower,
+    drivers: &[OsString],
+    events: &Arc<dyn Events>,
+) -> Result<(OwnedFd, Arc<Lower>, Fuse), Abandon> {
+    let lower = Arc::new(lower);
+    let (mount, service) = fuse::serve(device, lower.clone(), drivers.to_vec(), events.clone()).map_err(refused)?;
+    Ok((mount, lower, service))
 }
 
 fn open_directory(path: &Path) -> std::io::Result<OwnedFd> {

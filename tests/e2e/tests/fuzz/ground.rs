@@ -21,6 +21,7 @@ pub struct Left {
     tree: Tree,
     /// Of names whose time was set.
     times: BTreeMap<PathBuf, (i64, i64)>,
+    has_links: bool,
 }
 
 /// Makes the tree at `root`. `seen` is the path under which the jobs will see it.
@@ -87,10 +88,32 @@ fn set_times(path: &Path) -> Result<()> {
 impl Left {
     /// Reads what lies below `dir`.
     pub fn read(dir: &Path) -> Result<Self> {
-        let mut times = BTreeMap::new();
-        add_times(dir, dir, &mut times)?;
-        let tree = Tree::read(dir)?;
-        Ok(Self { tree, times })
+        let mut left = Self {
+            tree: Tree::read(dir)?,
+            times: BTreeMap::new(),
+            has_links: false,
+        };
+        left.add(dir, dir)?;
+        Ok(left)
+    }
+
+    fn add(&mut self, root: &Path, path: &Path) -> Result<()> {
+        let stat = path.symlink_metadata()?;
+        if stat.mtime() < SET {
+            let place = path.strip_prefix(root)?.to_owned();
+            self.times.insert(place, (stat.mtime(), stat.mtime_nsec()));
+        }
+        if stat.is_dir() {
+            return fs::read_dir(path)?.try_for_each(|entry| self.add(root, &entry?.path()));
+        }
+        self.has_links |= stat.nlink() > 1;
+        Ok(())
+    }
+
+    /// Whether a file has several names. A view holds each name of the client's as a file
+    /// of its own, so that the next job would not see what a tmpfs shows.
+    pub fn has_links(&self) -> bool {
+        self.has_links
     }
 
     /// How the other one differs from this, a line each.
@@ -106,15 +129,4 @@ impl Left {
         }
         text
     }
-}
-
-fn add_times(root: &Path, path: &Path, times: &mut BTreeMap<PathBuf, (i64, i64)>) -> Result<()> {
-    let stat = path.symlink_metadata()?;
-    if stat.mtime() < SET {
-        times.insert(path.strip_prefix(root)?.to_owned(), (stat.mtime(), stat.mtime_nsec()));
-    }
-    if stat.is_dir() {
-        fs::read_dir(path)?.try_for_each(|entry| add_times(root, &entry?.path(), times))?;
-    }
-    Ok(())
 }

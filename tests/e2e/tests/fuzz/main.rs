@@ -60,11 +60,14 @@ impl Bench<'_> {
         let root = place.join(DEPTH);
         fs::create_dir_all(&root)?;
         self.lay(&case.seeds, tmpfs.path(), &root)?;
-        let expected = case.jobs.iter().map(|job| {
+        let mut expected: Vec<Run> = Vec::new();
+        for job in &case.jobs {
+            if expected.last().is_some_and(|run| run.left.has_links()) {
+                break;
+            }
             let program = self.on_tmpfs(tmpfs.path(), place);
-            self.run(program, job, &root, &tmpfs.path().join("1"))
-        });
-        let expected: Vec<_> = expected.collect::<Result<_>>()?;
+            expected.push(self.run(program, job, &root, &tmpfs.path().join("1"))?);
+        }
         for (fault, client) in &self.slots {
             fs::remove_dir_all(place)?;
             self.lay(&case.seeds, place, &root)?;
@@ -233,6 +236,16 @@ fn found_before() -> Vec<Case> {
         case(
             vec![seed("d", Kind::Dir)],
             &["0 mkdir d/x 755\n0 rmdir d/x\n", "0 stat d\n"],
+        ),
+        // A file that was moved in the place of a directory was not committed once it was
+        // looked at for writing, since that was taken for what the client had there.
+        case(
+            vec![seed("b/a", Kind::File(0)), seed("c", Kind::Dir)],
+            &["0 exchange b/a c\n0 rename c d/\n"],
+        ),
+        case(
+            vec![seed("a", Kind::File(300)), seed("c", Kind::File(5000))],
+            &["0 rename a c\n0 utimens c o\n", "0 stat c\n"],
         ),
         // A file that was replaced gave its directory a new time in the mirror.
         case(vec![seed("d", Kind::File(1))], &["0 utimens d 10\n", "0 stat .\n"]),
