@@ -428,7 +428,7 @@ pub unsafe fn statfs(path: Text, buf: *mut c_void) -> Option<isize> {
 /// As the system call.
 pub unsafe fn getxattr(path: Text, name: Text, value: *mut c_void, len: usize, follow: bool) -> Option<isize> {
     const XATTR_NAME_MAX: usize = 255;
-    if sys::is_low(name) {
+    if sys::is_unmappable(name) {
         return None;
     }
     // SAFETY: a caller of libc passes a NUL-terminated name.
