@@ -221,7 +221,7 @@ fn store_size(store: &Store) -> Result<String, String> {
 }
 
 fn open_files(store: &Store) -> Result<String, String> {
-    match front::highest_file_limit(store) {
+    match front::raise_file_limit(store) {
         None => Ok("no limit".into()),
         Some(most) if most >= LEAST_FILES => Ok(most.to_string()),
         Some(most) => Err(most.to_string()),

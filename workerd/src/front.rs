@@ -116,26 +116,23 @@ pub(crate) fn try_fuse(entered: &Entered) -> Result<Device, String> {
     Ok(device)
 }
 
-/// With FUSE, workerd holds a descriptor for each name that a running job has looked up.
-/// Slots come from a process that has the limit as it was.
-fn raise_file_limit(store: &Store) {
-    let highest = Rlimit {
-        current: highest_file_limit(store),
-        maximum: highest_file_limit(store),
-    };
-    if let Err(errno) = setrlimit(Resource::Nofile, highest) {
-        tracing::warn!("the limit of open files stays as it is: {errno}");
-    }
-}
-
-/// How many files workerd can get leave to have open: root is bound by the kernel's own
-/// limit alone. `None`: no limit.
-pub(crate) fn highest_file_limit(store: &Store) -> Option<u64> {
-    let hard = getrlimit(Resource::Nofile).maximum;
+/// Lets workerd have as many files open as it can get leave for, and tells how many that
+/// are (`None`: no limit): root may be bound by the kernel's own limit alone. With FUSE, it
+/// holds a descriptor for each name that a running job has looked up. Slots come from a
+/// process that has the limit as it was.
+pub(crate) fn raise_file_limit(store: &Store) -> Option<u64> {
     let kernels = std::fs::read_to_string(store.proc.join("sys/fs/nr_open")).ok();
-    let kernels = kernels.and_then(|text| text.trim().parse().ok());
-    match (hard, kernels) {
-        (Some(hard), Some(kernels)) if store.root_user => Some(hard.max(kernels)),
-        (hard, _) => hard,
+    let kernels: Option<u64> = kernels.and_then(|text| text.trim().parse().ok());
+    let hard = getrlimit(Resource::Nofile).maximum;
+    for most in [kernels.max(hard), hard] {
+        let limit = Rlimit {
+            current: most,
+            maximum: most,
+        };
+        // Only who may do so raises the hard limit.
+        if setrlimit(Resource::Nofile, limit).is_ok() {
+            break;
+        }
     }
+    getrlimit(Resource::Nofile).current
 }

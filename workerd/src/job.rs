@@ -185,7 +185,7 @@ pub(crate) async fn run(
         view,
         service,
         ours,
-        told,
+        mut told,
         dir,
     } = blocking(move || launch(env, spec)).await?;
     let slot = Rc::new(RefCell::new(slot));
@@ -210,9 +210,15 @@ pub(crate) async fn run(
     };
     let end = tokio::select! {
         end = ended => end?,
-        () = listen(told, steering, &sink) => unreachable!("never resolves"),
+        () = listen(&mut told, steering, &sink) => unreachable!("never resolves"),
     };
     steering.slot.borrow_mut().take();
+    // A job may end by the very error that it was given up with, before that was heard here.
+    while let Ok(event) = told.try_recv() {
+        if let Event::Abandon(why) = event {
+            steering.abandon(why);
+        }
+    }
     steering.check()?;
     let unread_input = steering.input.get().map_or(Ok(0), Input::unread).map_err(refused)?;
     let output = talk.held.into_inner();
@@ -249,7 +255,7 @@ impl Talk<'_> {
 }
 
 /// Acts on what the front end tells; never resolves.
-async fn listen(mut told: mpsc::UnboundedReceiver<Event>, steering: &Steering, sink: &RemoteSink) {
+async fn listen(told: &mut mpsc::UnboundedReceiver<Event>, steering: &Steering, sink: &RemoteSink) {
     while let Some(event) = told.recv().await {
         match event {
             Event::WantsInput => want_input(sink).await,
