@@ -90,7 +90,7 @@ fn ranges(arch: Arch, options: FilterOptions) -> Vec<(u32, Fate)> {
 }
 
 fn fate(call: &PathCall, arch: Arch, options: FilterOptions) -> Fate {
-    if let Some(arg) = call.given {
+    if let Some(arg) = call.given.filter(|_| options.stops) {
         return Fate::StopGiven(arg);
     }
     match call.effect {
