@@ -18,7 +18,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use termite_types::{Attr, Base, BlobHash, Change, ChangeKind, Content, FileTime, Node, Owner};
+use termite_types::{Attr, Base, BlobHash, Change, ChangeKind, Content, Node, Owner};
 
 /// Bytes up to which a file's content travels with its change.
 pub const INLINE_MAX: u64 = 64 << 10;
@@ -181,10 +181,7 @@ impl Gather<'_> {
             }
             let before = self.changes.len();
             self.dir(at, &Layer { below, moved: false })?;
-            let renames = self.changes[before..]
-                .iter()
-                .any(|change| change.path.parent() == Some(at));
-            if !renames && self.is_touched(at, attr.mtime) {
+            if self.is_touched(at, &attr) && !self.changes[before..].iter().any(|change| self.renames(at, change)) {
                 self.push(at, ChangeKind::Dir { attr, explicit_mtime });
             }
             return Ok(());
@@ -370,11 +367,19 @@ impl Gather<'_> {
         }
     }
 
-    /// Whether the job gave a directory another time without a change of names that would
-    /// do so again on the client. A copied-up one has the time that the mirror's has.
-    fn is_touched(&self, at: &Path, mtime: FileTime) -> bool {
+    /// Whether the job gave a directory a later time. A copied-up one has the time that the
+    /// mirror's has. One for temporary files (it is sticky) changes with every job, and
+    /// nobody asks when.
+    fn is_touched(&self, at: &Path, attr: &Attr) -> bool {
         let below = self.view.mirror().dir_mtime(at);
-        below.is_ok_and(|below| below.is_some_and(|below| below < mtime))
+        attr.mode & 0o1000 == 0 && below.is_ok_and(|below| below.is_some_and(|below| below < attr.mtime))
+    }
+
+    /// Whether a change makes or removes a name in a directory, which gives that another
+    /// time on the client as well.
+    fn renames(&self, dir: &Path, change: &Change) -> bool {
+        let is_new = || matches!(self.view.mirror().lookup(&change.path), Ok(None));
+        change.path.parent() == Some(dir) && (matches!(change.kind, ChangeKind::Remove) || is_new())
     }
 
     fn owner_differs(&self, a: &Attr, b: &Attr) -> bool {
