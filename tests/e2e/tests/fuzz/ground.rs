@@ -16,7 +16,6 @@ const SET: i64 = 1_500_000_000;
 const BYTES: &[u8] = b"what the client has: ";
 
 /// What two runs must agree about.
-#[derive(PartialEq, Eq)]
 pub struct Left {
     tree: Tree,
     /// Of names whose time was set.
@@ -110,17 +109,18 @@ impl Left {
         Ok(())
     }
 
-    /// Whether a file has several names. A view holds each name of the client's as a file
-    /// of its own, so that the next job would not see what a tmpfs shows.
+    /// Whether a file or symlink has several names. A view holds each name of the client's
+    /// by itself, and a symlink's are committed by themselves, so that the next job would not see what a tmpfs shows.
     pub fn has_links(&self) -> bool {
         self.has_links
     }
 
-    /// How the other one differs from this, a line each.
-    pub fn differences(&self, other: &Self) -> String {
+    /// How the other one differs from this, a line each. An ordinary user's overlay moves no
+    /// directories; what is made in their place has not always their time.
+    pub fn differences(&self, other: &Self, with_times: bool) -> String {
         let mut text = other.tree.differences(&self.tree).join("\n");
         let names = self.times.keys().chain(other.times.keys());
-        for name in names {
+        for name in names.filter(|_| with_times) {
             let (want, have) = (self.times.get(name), other.times.get(name));
             if want != have {
                 // Writing to a string cannot fail.

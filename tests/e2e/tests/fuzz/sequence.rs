@@ -11,7 +11,11 @@ const PROCESSES: usize = 4;
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 /// No set-user-id, nor set-group-id where the group may execute: a write takes these from
 /// a file unless the writer has CAP_FSETID in the first user namespace.
-const MODES: [&str; 9] = ["644", "755", "600", "700", "444", "555", "2744", "1755", "0"];
+/// No sticky directory either, which keeps its time where names come and go.
+const MODES: [&str; 9] = ["644", "755", "600", "700", "444", "555", "2744", "711", "0"];
+/// Those of an ordinary user let the owner into directories: what a directory holds that
+/// its owner may list and not search, a worker is not told.
+const OPEN_MODES: [&str; 6] = ["755", "700", "555", "500", "2744", "711"];
 
 /// A client's tree and the jobs that run on it, one after the other.
 #[derive(Clone)]
@@ -125,8 +129,8 @@ fn slot() -> impl Strategy<Value = String> {
     (0..4).prop_map(|slot: i32| slot.to_string())
 }
 
-fn mode() -> impl Strategy<Value = String> {
-    select(&MODES).prop_map(str::to_owned)
+fn mode(is_root: bool) -> impl Strategy<Value = String> {
+    select(if is_root { &MODES[..] } else { &OPEN_MODES[..] }).prop_map(str::to_owned)
 }
 
 fn size() -> impl Strategy<Value = String> {
@@ -174,7 +178,7 @@ fn turn(is_root: bool) -> impl Strategy<Value = Turn> {
         words("realpath", path()),
     ];
     let opened = prop_oneof![
-        4 => words("open", two(slot(), two(path(), two(flags(), mode())))),
+        4 => words("open", two(slot(), two(path(), two(flags(), mode(is_root))))),
         1 => words("close", slot()),
         2 => words("read", two(slot(), size())),
         1 => words("pread", two(slot(), size())),
@@ -185,11 +189,11 @@ fn turn(is_root: bool) -> impl Strategy<Value = Turn> {
         1 => words("fallocate", two(slot(), two(size(), size()))),
         1 => words("map", two(slot(), two(size(), select(vec!["X", "Y"]).prop_map(str::to_owned)))),
         1 => words("fstat", slot()),
-        1 => words("fchmod", two(slot(), mode())),
+        1 => words("fchmod", two(slot(), mode(is_root))),
         1 => words("futimens", two(slot(), time())),
         1 => words("range", two(slot(), two(slot(), size()))),
         1 => words("sendfile", two(slot(), two(slot(), size()))),
-        1 => words("tmpfile", two(slot(), two(path(), mode()))),
+        1 => words("tmpfile", two(slot(), two(path(), mode(is_root)))),
         1 => words("linkopen", two(slot(), path())),
     ];
     let naming = prop_oneof![
@@ -201,11 +205,11 @@ fn turn(is_root: bool) -> impl Strategy<Value = Turn> {
         3 => words("symlink", two(target(), path())),
         4 => words("unlink", path()),
         2 => words("rmdir", path()),
-        4 => words("mkdir", two(path(), mode())),
+        4 => words("mkdir", two(path(), mode(is_root))),
         2 => words("copy", two(path(), path())),
     ];
     let changing = prop_oneof![
-        2 => words("chmod", two(path(), mode())),
+        2 => words("chmod", two(path(), mode(is_root))),
         2 => words("utimens", two(path(), time())),
         2 => words("truncate", two(path(), size())),
         1 => words("chown", two(path(), owner())),
