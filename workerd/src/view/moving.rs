@@ -51,8 +51,14 @@ impl View {
         let (Some(from), Some(to)) = (self.place(walk, from)?, self.place(walk, to)?) else {
             return Ok(Reply::Ready(Standing::Missing));
         };
-        let is_dir = confine::stat_name(&from.dir, Path::new(&from.name)).is_ok_and(|stat| is_dir(&stat));
-        if (from.slashed || to.slashed) && !is_dir {
+        let is_dir = |at: &Place| confine::stat_name(&at.dir, Path::new(&at.name)).is_ok_and(|stat| is_dir(&stat));
+        // The new name stands for what gets it, unless that is there already.
+        let takes = if flags.contains(RenameFlags::EXCHANGE) {
+            &to
+        } else {
+            &from
+        };
+        if from.slashed && !is_dir(&from) || to.slashed && !is_dir(takes) {
             return Ok(Reply::Ready(Standing::Missing));
         }
         let exchange = flags.contains(RenameFlags::EXCHANGE);
@@ -93,6 +99,9 @@ impl View {
         let Walked::Dir(parent) = walk.walk(PathBuf::from("/"), &spelled[..slash], true)? else {
             return Ok(None);
         };
+        if !self.may_pass(walk, &spelled[..slash], used.path.len())? {
+            return Ok(None);
+        }
         walk.ensure(&parent)?;
         let Ok(dir) = confine::directory(&self.root, &parent) else {
             return Ok(None);
@@ -105,6 +114,23 @@ impl View {
             path,
             slashed,
         }))
+    }
+
+    /// Whether the owner may search every directory that the last `own` bytes of a spelling
+    /// lead through, as the kernel would see it for the job; the walk itself may always.
+    fn may_pass(&self, walk: &Walk<'_>, spelled: &[u8], own: usize) -> Result<bool, Stop> {
+        let from = spelled.len().saturating_sub(own);
+        let ends = (from..spelled.len()).filter(|&at| at > 0 && spelled[at] == b'/');
+        for end in ends.chain([spelled.len()]) {
+            let Walked::Dir(passed) = walk.walk(PathBuf::from("/"), &spelled[..end], true)? else {
+                return Ok(false);
+            };
+            let dir = confine::directory(&self.root, &passed);
+            if !dir.is_ok_and(|dir| confine::stat(&dir).is_ok_and(|stat| stat.stx_mode & 0o100 != 0)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether a process of the job has the directory, or one below it, as its working
