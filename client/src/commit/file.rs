@@ -7,7 +7,8 @@ use super::apply::{Apply, at, place as open_place, replace};
 use super::stage::{Temporary, copy, stage_file, unnoticed};
 use crate::tree::{Kind, Stamp};
 use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -171,7 +172,16 @@ fn hash_into(hasher: &mut blake3::Hasher, reader: impl Read) -> std::io::Result<
 impl Target<'_> {
     fn open(&self, flags: OFlags) -> Result<File, CommitError> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.dir, self.name, flags, Mode::empty());
+        let open = || rustix::fs::openat(&self.dir, self.name, flags, Mode::empty());
+        let file = match open() {
+            // Its mode keeps its owner out; the job may have changed it, or only its time.
+            // Whoever opens it sets the mode afterwards.
+            Err(Errno::ACCESS) => {
+                let mode = Mode::from_raw_mode(self.attr.mode) | Mode::RUSR | Mode::WUSR;
+                rustix::fs::chmodat(&self.dir, self.name, mode, AtFlags::empty()).and_then(|()| open())
+            }
+            done => done,
+        };
         file.map(File::from).map_err(CommitError::at("open", self.path))
     }
 
