@@ -162,7 +162,10 @@ fn links_fifos_and_times_are_told_as_they_are() {
             "echo x > n1; ln n1 n2; ln n2 a/n3; mkfifo fifo a/fifo; ln -s fifo to-fifo; mkfifo d/f && rm d/f",
         );
         // The name that came and went gave d another time.
-        assert_eq!(told(&ran), ["f n3", "d d", "h n1", "h n2", "l to-fifo"].map(String::from));
+        assert_eq!(
+            told(&ran),
+            ["f n3", "d d", "h n1", "h n2", "l to-fifo"].map(String::from)
+        );
         let ran = same(
             bench,
             TREE,
