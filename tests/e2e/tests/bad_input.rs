@@ -4,7 +4,9 @@
 use anyhow::{Result, ensure};
 use std::ffi::OsStr;
 use std::fs;
+use std::fs::Permissions;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use termite_e2e::project::write_all;
 use termite_e2e::{Client, Fleet, Outcome, Scene, User, Way};
@@ -70,6 +72,44 @@ fn what_is_wrong_is_said() -> Result<()> {
         outcome.describe()
     );
     fs::remove_file(dir.join(".termite.toml"))?;
+
+    client.stop()?;
+    fleet.stop()?;
+    scene.finish()
+}
+
+#[test]
+fn a_directory_that_may_not_be_looked_into_is_changed_at_home() -> Result<()> {
+    let scene = Scene::new(User::Ordinary)?;
+    let fleet = Fleet::start(&scene, 1, 2)?;
+    let client = Client::new(&scene, "a", &fleet.addresses())?;
+    let dir = scene.dir("p/shut")?;
+    let shut = dir.join("dir");
+    write_all(&dir, &[("dir/file".into(), String::new())])?;
+    fs::set_permissions(&shut, Permissions::from_mode(0o600))?;
+    scene.give(&dir)?;
+
+    let run = |words: &[&str]| client.termite(&dir, ["run", "--"]).args(words).run();
+    let looked = run(&["cat", "dir/file"])?;
+    ensure!(
+        looked.code() == 1 && looked.err().contains("denied"),
+        "{}",
+        looked.describe()
+    );
+    let touched = run(&["touch", "-d", "@10", "dir"])?.success()?;
+    ensure!(
+        touched.err().contains("may not be looked into"),
+        "{}",
+        touched.describe()
+    );
+    let stat = shut.metadata()?;
+    ensure!((stat.mode() & 0o7777, stat.mtime()) == (0o600, 10), "{stat:?}");
+    let moved = run(&["mv", "dir", "moved"])?.success()?;
+    ensure!(
+        dir.join("moved/file").exists() && !shut.exists(),
+        "{}",
+        moved.describe()
+    );
 
     client.stop()?;
     fleet.stop()?;

@@ -42,6 +42,9 @@ pub enum HarvestError {
         /// Why.
         trouble: Trouble,
     },
+    /// The job changed a directory whose names it could not be told.
+    #[error("changing {}, which may not be looked into", .0.display())]
+    Shut(PathBuf),
 }
 
 /// Lists what the job of `view` changed, from its upper directory. All of its processes
@@ -126,6 +129,12 @@ impl Gather<'_> {
             Some(below) => self.view.mirror().lookup(&below.join(name)).map_err(upper)?,
             None => None,
         };
+        if under
+            .as_ref()
+            .is_some_and(|under| self.view.mirror().is_shut(under.ino))
+        {
+            return Err(HarvestError::Shut(at.to_path_buf()));
+        }
         let stands = under.as_ref().filter(|_| !layer.moved);
         if is_dir(stat) {
             return self.upper_dir(at, name, stat, layer, under.as_ref());

@@ -234,20 +234,11 @@ impl Lower {
     /// Into a directory that the client's own user may not list, nobody may look.
     fn missing(&self, parent: &Node, path: &Path) -> Result<Option<Found>, Trouble> {
         self.record(Access::Missing, path);
-        if self.is_closed(parent) {
+        if confine::stat(&parent.handle).is_ok_and(|stat| self.mirror.is_shut(stat.stx_ino)) {
             Err(Trouble::Errno(libc::EACCES))
         } else {
             Ok(None)
         }
-    }
-
-    /// Whether the mirror shut a directory that the client has open for others.
-    fn is_closed(&self, dir: &Node) -> bool {
-        let Ok(stat) = confine::stat(&dir.handle) else {
-            return false;
-        };
-        let told = self.mirror.told_of_dir(stat.stx_ino);
-        stat.stx_mode & 0o777 == 0 && told.is_some_and(|attr| attr.mode & 0o777 != 0)
     }
 
     fn found(&self, handle: &OwnedFd, path: &Path) -> Result<Found, Trouble> {

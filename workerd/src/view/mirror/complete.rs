@@ -4,6 +4,7 @@
 use super::place::{Workplace, names_in};
 use super::tables::{Fill, Names};
 use super::{Known, Mirror, OWN_NAMES};
+use crate::view::confine;
 use crate::view::files::FilesError;
 use crate::view::trouble::Trouble;
 use rustix::fd::AsFd;
@@ -25,11 +26,12 @@ impl Mirror {
         Some((path.clone(), complete))
     }
 
-    /// What the client told of the directory with this inode number.
-    pub(in crate::view) fn told_of_dir(&self, ino: u64) -> Option<Attr> {
+    /// Whether this is the inode number of a directory that the client's user may not look
+    /// into. What it holds is not known here, so that it cannot be changed here either.
+    pub(in crate::view) fn is_shut(&self, ino: u64) -> bool {
         let tables = self.tables.lock();
-        let path = tables.dir_path(ino)?;
-        tables.dirs.get(path).map(|dir| dir.attr.clone())
+        let dir = tables.dir_path(ino).and_then(|path| tables.dirs.get(path));
+        dir.is_some_and(|dir| dir.shut)
     }
 
     /// The inode number of the mirror's own root.
@@ -45,7 +47,7 @@ impl Mirror {
                 Ok(listing) => self
                     .reconcile(path, &listing)
                     .map_err(|errno| Trouble::from_store(errno, path)),
-                Err(FilesError::Errno(libc::EACCES)) => self.close_dir(path),
+                Err(FilesError::Errno(libc::EACCES)) => self.shut_dir(path),
                 Err(error) => Err(Trouble::from_client(error, path)),
             };
             self.end_listing(path, done.is_ok());
@@ -82,14 +84,16 @@ impl Mirror {
         self.settled.notify_all();
     }
 
-    /// The client's user may not list it, so nobody here may look into it.
-    fn close_dir(&self, path: &Path) -> Result<(), Trouble> {
-        let closed = match self.open_dir(path) {
-            Ok(Some(dir)) => rustix::fs::fchmod(dir, Mode::empty()),
-            Ok(None) => Ok(()),
-            Err(errno) => Err(errno),
-        };
-        closed.map_err(|errno| Trouble::from_store(errno, path))
+    /// The client's user may not look into it, so nobody here may.
+    fn shut_dir(&self, path: &Path) -> Result<(), Trouble> {
+        let store = |errno| Trouble::from_store(errno, path);
+        if let Some(dir) = self.open_dir(path).map_err(store)? {
+            rustix::fs::fchmod(dir, Mode::empty()).map_err(store)?;
+        }
+        if let Some(known) = self.tables.lock().dirs.get_mut(path) {
+            known.shut = true;
+        }
+        Ok(())
     }
 
     /// The client has no such directory any more.
@@ -144,6 +148,7 @@ impl Mirror {
         self.dress(dir.fd.as_fd(), OsStr::new("."), attr)?;
         if let Some(known) = self.tables.lock().dirs.get_mut(&dir.path) {
             known.attr = attr.clone();
+            known.shut = false;
         }
         Ok(())
     }
@@ -179,11 +184,12 @@ impl Mirror {
     }
 
     /// Takes note of a directory's attributes as its parent's listing gives them. Another
-    /// time tells of other names, or of another directory by the same name.
+    /// time tells of other names, or of another directory by the same name; another mode
+    /// or owner may show names that were hidden.
     fn retell_dir(&self, path: &Path, attr: &Attr) {
         let mut tables = self.tables.lock();
         let Some(known) = tables.dirs.get_mut(path) else { return };
-        let differs = known.attr.mtime != attr.mtime;
+        let differs = known.attr != *attr;
         known.attr = attr.clone();
         if differs {
             tables.doubt_dir(path);
@@ -258,16 +264,15 @@ impl Mirror {
     /// The names that a directory of the mirror holds, completed first.
     pub(in crate::view) fn names(&self, path: &Path) -> Result<Vec<PathBuf>, Trouble> {
         self.complete(path)?;
-        let names = match self.open_dir(path) {
-            Ok(Some(dir)) => names_in(dir.as_fd()),
-            Ok(None) => Ok(Vec::new()),
-            Err(errno) => Err(errno),
+        let store = |errno| Trouble::from_store(errno, path);
+        let Some(dir) = self.open_dir(path).map_err(store)? else {
+            return Ok(Vec::new());
         };
-        Ok(names
-            .map_err(|errno| Trouble::from_store(errno, path))?
-            .into_iter()
-            .map(PathBuf::from)
-            .collect())
+        if self.is_shut(confine::stat(&dir).map_err(store)?.stx_ino) {
+            return Err(Trouble::Errno(libc::EACCES));
+        }
+        let names = names_in(dir.as_fd()).map_err(store)?;
+        Ok(names.into_iter().map(PathBuf::from).collect())
     }
 }
 

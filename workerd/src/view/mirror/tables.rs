@@ -41,6 +41,8 @@ pub(super) struct Dir {
     pub ino: u64,
     pub names: Names,
     pub attr: Attr,
+    /// The client's user may not look into it.
+    pub shut: bool,
 }
 
 /// A regular file of the mirror.
@@ -122,6 +124,7 @@ impl Tables {
                 ino,
                 names: Names::Partial,
                 attr,
+                shut: false,
             },
         );
     }
