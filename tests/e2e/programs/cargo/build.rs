@@ -1,3 +1,5 @@
+//! Makes a source file that the program includes.
+
 use std::{env, fs, path::Path};
 
 fn main() {

@@ -66,7 +66,7 @@ pub(super) struct Tables {
     filled: HashMap<BlobHash, u64>,
     /// Filled files that lost their name: a running job may have looked one up, and change
     /// it yet. tmpfs gives no inode number twice.
-    former: HashMap<u64, (PathBuf, Attr)>,
+    former: HashMap<u64, File>,
     /// The same and those that are gone, oldest first.
     retired: VecDeque<Retired>,
     /// When each running job began.
@@ -80,7 +80,12 @@ pub(super) struct Tables {
 struct Retired {
     since: u64,
     ino: u64,
-    kept_as: Option<OsString>,
+}
+
+impl File {
+    fn is_at(&self, path: &Path) -> bool {
+        path.parent() == Some(&self.dir) && path.file_name() == Some(&self.name)
+    }
 }
 
 impl Tables {
@@ -188,12 +193,8 @@ impl Tables {
     /// inode is that of another path. A job that moves or exchanges files takes their
     /// inode numbers along to paths where the client has something else, or nothing.
     pub fn attr_of(&self, ino: u64, path: &Path) -> Option<&Attr> {
-        if let Some(file) = self.files.get(&ino) {
-            let is_here = path.parent() == Some(&file.dir) && path.file_name() == Some(&file.name);
-            return is_here.then_some(&file.attr);
-        }
-        let (place, attr) = self.former.get(&ino)?;
-        (place == path).then_some(attr)
+        let file = self.files.get(&ino).or_else(|| self.former.get(&ino))?;
+        file.is_at(path).then_some(&file.attr)
     }
 
     /// Takes note of changed attributes of a file.
@@ -226,19 +227,20 @@ impl Tables {
     /// with its content, or as one that can still be filled where it is kept, or as gone.
     pub fn forget_file(&mut self, ino: u64, kept_as: Option<OsString>) {
         let Some(file) = self.files.get_mut(&ino) else { return };
-        file.kept_as.clone_from(&kept_as);
+        let is_kept = kept_as.is_some();
+        file.kept_as = kept_as;
         match file.fill {
             Fill::Filled => {
                 self.set_fill(ino, Fill::Gone);
                 if let Some(file) = self.files.remove(&ino) {
-                    self.former.insert(ino, (file.dir.join(&file.name), file.attr));
+                    self.former.insert(ino, file);
                 }
             }
-            Fill::Placeholder | Fill::Filling if kept_as.is_some() => {}
+            Fill::Placeholder | Fill::Filling if is_kept => {}
             _ => self.set_fill(ino, Fill::Gone),
         }
         let since = self.clock;
-        self.retired.push_back(Retired { since, ino, kept_as });
+        self.retired.push_back(Retired { since, ino });
     }
 
     /// A job begins.
@@ -254,10 +256,9 @@ impl Tables {
         let oldest = self.tenants.first().copied().unwrap_or(u64::MAX);
         let over = self.retired.partition_point(|file| file.since < oldest);
         let mut names = Vec::new();
-        for file in self.retired.drain(..over) {
-            self.former.remove(&file.ino);
-            self.files.remove(&file.ino);
-            names.extend(file.kept_as);
+        for Retired { ino, .. } in self.retired.drain(..over) {
+            let file = self.former.remove(&ino).or_else(|| self.files.remove(&ino));
+            names.extend(file.and_then(|file| file.kept_as));
         }
         names
     }
