@@ -5,7 +5,7 @@ use crate::front::Front;
 use crate::fuse::{self, Fuse};
 use crate::guard::{self, Events, Guard, GuardSpec};
 use crate::session::blocking;
-use crate::slot::{Slot, SlotEnd, SlotPlan, SlotStatus, Spawner, Started};
+use crate::slot::{Network, Slot, SlotEnd, SlotPlan, SlotStatus, Spawner, Started};
 use crate::stdio::{self, Input, OurEnds, Terminal};
 use crate::view::{self, Harvest, Lower, Mirror, Outputs, SharedMap, View, ViewSpec};
 use crate::watched::watched;
@@ -31,6 +31,8 @@ pub(crate) struct JobEnv {
     pub dir: PathBuf,
     /// The client's tree.
     pub mirror: Arc<Mirror>,
+    /// The client's network here.
+    pub network: Network,
     /// Makes slots.
     pub spawner: Arc<Spawner>,
     /// The worker's `/proc`.
@@ -322,6 +324,7 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
     let (served, lower, fuse) = layer.map_or((None, None, None), |(a, b, c)| (Some(a), Some(b), Some(c)));
     let plan = SlotPlan {
         lower: env.mirror.root().to_path_buf(),
+        network: env.network,
         dir: dir.0.clone(),
         shared: shared_path,
         shim: library,

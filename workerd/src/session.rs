@@ -3,6 +3,7 @@
 //! runs is told in `job`.
 
 use crate::job::{self, Finished, JobEnv, Steering};
+use crate::slot::Network;
 use crate::view::Mirror;
 use crate::worker::{Shim, Worker};
 use std::cell::RefCell;
@@ -21,6 +22,7 @@ pub struct Session {
     worker: Rc<Worker>,
     dir: PathBuf,
     mirror: Arc<Mirror>,
+    network: Network,
     shim: Option<Shim>,
     newest: watch::Sender<Snapshot>,
     /// Updates and merges change the mirror one after another, in the order of their
@@ -41,6 +43,7 @@ impl Session {
         worker: Rc<Worker>,
         dir: PathBuf,
         mirror: Arc<Mirror>,
+        network: Network,
         shim: Option<Shim>,
         newest: watch::Sender<Snapshot>,
     ) -> Rc<Self> {
@@ -48,6 +51,7 @@ impl Session {
             worker,
             dir,
             mirror,
+            network,
             shim,
             newest,
             order: Mutex::new(()),
@@ -89,6 +93,7 @@ impl Session {
         let env = JobEnv {
             dir,
             mirror: self.mirror.clone(),
+            network: self.network.clone(),
             spawner: self.worker.spawner.clone(),
             proc: self.worker.store.proc.clone(),
             front: self.worker.options.front.clone(),

@@ -4,7 +4,7 @@
 use crate::files::ClientFiles;
 use crate::front::Front;
 use crate::session::Session;
-use crate::slot::Spawner;
+use crate::slot::{Network, Spawner};
 use crate::start::Store;
 use crate::view::{Mirror, Owners};
 use std::cell::Cell;
@@ -116,7 +116,8 @@ impl WorkerService for WorkerHandle {
             let files = Arc::new(ClientFiles::new(files, newest));
             let owners = Owners::of(worker.store.root_user);
             let mirror = Arc::new(Mirror::new(&dir.join("mirror"), files, owners)?);
-            Ok::<_, io::Error>(Session::new(worker.clone(), dir, mirror, shim, snapshot))
+            let network = Network::new(&worker.spawner).map_err(io::Error::other)?;
+            Ok::<_, io::Error>(Session::new(worker.clone(), dir, mirror, network, shim, snapshot))
         };
         opened().map_err(|e| format!("the worker cannot make room for this client: {e}"))
     }

@@ -54,7 +54,7 @@ steps! {
     /// `unshare(CLONE_NEWPID)`.
     PidNamespace "make a pid namespace"
     /// The other namespaces.
-    Namespaces "make mount, ipc, uts and network namespaces"
+    Namespaces "make mount, ipc and uts namespaces"
     /// Directories in the store.
     Directories "make its directories in the store"
     /// The file system below the overlay, where it is one of its own.
@@ -69,6 +69,8 @@ steps! {
     Pivot "change its root directory"
     /// `sethostname`.
     Hostname "set its host name"
+    /// The network namespace, made or entered.
+    Network "make or enter its network namespace"
     /// The loopback interface.
     Loopback "bring its loopback interface up"
     /// The pseudo terminal.

@@ -7,7 +7,7 @@
 use super::error::{During, Refusal};
 use super::outer::{Brief, MAP_ME, fail};
 use super::post::{self, Report};
-use super::{SlotStatus, Step, job, layers, sys};
+use super::{SlotStatus, Step, job, layers, network, sys};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Gid, Pid, PidfdFlags, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
@@ -55,11 +55,10 @@ fn set_up(brief: Brief, outer: &OwnedFd) -> Result<(OwnedFd, Pid), (OwnedFd, Ref
 
 fn prepare(brief: &Brief, outer: &OwnedFd) -> Result<Exhibits, Refusal> {
     let errand = &brief.errand;
-    sys::new_namespaces(UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | UnshareFlags::NEWNET)
-        .during(Step::Namespaces)?;
+    sys::new_namespaces(UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS).during(Step::Namespaces)?;
+    network::enter(brief.network.as_fd()).during(Step::Network)?;
     layers::build(errand, &brief.grounds, brief.served.as_ref())?;
     rustix::system::sethostname(errand.hostname.as_bytes()).during(Step::Hostname)?;
-    sys::loopback_up().during(Step::Loopback)?;
     let terminal = if errand.stdio.contains(&super::plan::FdKind::Terminal) {
         let owner = Some((errand.owner.uid, errand.owner.gid)).filter(|_| brief.grounds.root_user);
         Some(sys::open_terminal(errand.size, owner).during(Step::Terminal)?)

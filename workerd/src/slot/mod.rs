@@ -11,6 +11,7 @@ pub mod filter;
 mod init;
 mod job;
 mod layers;
+mod network;
 mod outer;
 mod plan;
 mod post;
@@ -23,6 +24,7 @@ pub(crate) mod tests;
 mod trial;
 
 pub use error::{SlotError, Step};
+pub use network::Network;
 pub use probe::{GuardAllows, try_guard};
 pub use selftest::{SelfTestError, self_test};
 pub use spawner::Spawner;
@@ -46,6 +48,8 @@ pub struct SlotPlan {
     pub shared: PathBuf,
     /// The client's `libtermite.so`, readable for all; `None`: no shim in this slot.
     pub shim: Option<PathBuf>,
+    /// What the slot is connected to.
+    pub network: Network,
     /// The job. `spec.stdio` counts only in that `Stdin::Pipe` makes the guard hear of
     /// reads of descriptor 0, and for the size of the terminal.
     pub spec: JobSpec,

@@ -19,6 +19,8 @@ pub(super) struct Brief {
     pub control: OwnedFd,
     /// Opened by workerd when the job may run.
     pub gate: OwnedFd,
+    /// The network that the slot is connected to.
+    pub network: OwnedFd,
     /// The open ones of the job's descriptors 0 to 2, by number.
     pub stdio: [Option<OwnedFd>; 3],
     /// Read and write end.
@@ -35,7 +37,8 @@ pub(super) fn run(fds: Vec<OwnedFd>, grounds: &Grounds) -> ! {
     sys::default_child_signal();
     rustix::process::umask(rustix::fs::Mode::empty());
     let mut fds = fds.into_iter();
-    let (Some(memory), Some(control), Some(gate)) = (fds.next(), fds.next(), fds.next()) else {
+    let mut next = || fds.next();
+    let (Some(memory), Some(control), Some(gate), Some(network)) = (next(), next(), next(), next()) else {
         sys::exit(2)
     };
     let reporter = match rustix::io::fcntl_dupfd_cloexec(&control, 3) {
@@ -48,7 +51,7 @@ pub(super) fn run(fds: Vec<OwnedFd>, grounds: &Grounds) -> ! {
             },
         ),
     };
-    let brief = match read_brief(&memory, control, gate, fds, grounds) {
+    let brief = match read_brief(&memory, [control, gate, network], fds, grounds) {
         Ok(brief) => brief,
         Err(refusal) => fail(reporter.as_fd(), refusal),
     };
@@ -68,8 +71,7 @@ pub(super) fn fail(control: BorrowedFd<'_>, refusal: Refusal) -> ! {
 
 fn read_brief(
     memory: &OwnedFd,
-    control: OwnedFd,
-    gate: OwnedFd,
+    [control, gate, network]: [OwnedFd; 3],
     mut fds: impl Iterator<Item = OwnedFd>,
     grounds: &Grounds,
 ) -> Result<Brief, Refusal> {
@@ -107,6 +109,7 @@ fn read_brief(
         served,
         control,
         gate,
+        network,
         stdio,
         jobserver,
     })

@@ -11,8 +11,9 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-/// Descriptors in one letter at most: plan, control, gate, stdio, jobserver, lower layer.
-const MAX_FDS: usize = 9;
+/// Descriptors in one letter at most: plan, control, gate, network, stdio, jobserver, lower
+/// layer.
+const MAX_FDS: usize = 10;
 const MAX_BYTES: usize = 256;
 
 /// A letter as it arrived.

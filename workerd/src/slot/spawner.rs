@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 const SLOT: u8 = b's';
 pub(super) const SELF_TEST: u8 = b't';
 pub(super) const GUARD_PROBE: u8 = b'g';
+pub(super) const NETWORK: u8 = b'n';
 
 /// workerd's end. May be used from several threads at once.
 #[derive(Debug)]
@@ -60,7 +61,12 @@ impl Spawner {
         let (gate, their_gate) = channel().map_err(SlotError::Talk)?;
         sockopt::set_socket_passcred(&control, true).map_err(SlotError::Talk)?;
 
-        let mut fds = vec![memory.as_fd(), their_control.as_fd(), their_gate.as_fd()];
+        let mut fds = vec![
+            memory.as_fd(),
+            their_control.as_fd(),
+            their_gate.as_fd(),
+            plan.network.as_fd(),
+        ];
         fds.extend(plan.stdio.iter().filter_map(|fd| match fd {
             JobFd::Open(fd) => Some(fd.as_fd()),
             JobFd::Closed | JobFd::Null | JobFd::Terminal => None,
@@ -201,6 +207,7 @@ pub(crate) fn serve(socket: OwnedFd, grounds: &Grounds) -> ! {
                     Some(&SLOT) => outer::run(letter.fds, grounds),
                     Some(&SELF_TEST) => super::selftest::run(letter.fds, grounds),
                     Some(&GUARD_PROBE) => super::probe::run(letter.fds),
+                    Some(&NETWORK) => super::network::run(letter.fds),
                     _ => sys::exit(2),
                 }
             }

@@ -1,7 +1,7 @@
 //! A slot that is made to see whether slots can be made here: its job never begins.
 //! Knows nothing of who wants to know.
 
-use super::{JobFd, SlotError, SlotPlan, Spawner, Started};
+use super::{JobFd, Network, SlotError, SlotPlan, Spawner, Started};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -43,6 +43,7 @@ fn with_slot<T>(
     std::fs::write(&shared, b"")?;
     let mut started = spawner.start(SlotPlan {
         lower,
+        network: Network::new(spawner)?,
         dir: dir.to_path_buf(),
         shared,
         shim: None,

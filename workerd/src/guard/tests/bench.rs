@@ -3,7 +3,7 @@
 
 use crate::guard::{Events, GuardSpec, serve};
 use crate::slot::tests::bed::{USER, alone, is_inside, worker_command};
-use crate::slot::{JobFd, SlotEnd, SlotPlan, Started};
+use crate::slot::{JobFd, Network, SlotEnd, SlotPlan, Started};
 use crate::start::{Entered, StoreOptions, enter};
 use crate::view::{Files, Harvest, LocalFiles, Mirror, Owners, SharedMap, View, ViewSpec, harvest};
 use parking_lot::Mutex;
@@ -23,6 +23,7 @@ const COOKIE: u64 = 0x1234_5678_9abc_def0;
 /// A worker that serves one client.
 pub struct Bench {
     pub entered: Entered,
+    network: Network,
     pub files: Arc<LocalFiles>,
     mirrors: AtomicU32,
     count: AtomicU32,
@@ -96,8 +97,10 @@ impl Bench {
         };
         let entered = enter(options).expect("this host lets workerd start");
         let files = Arc::new(LocalFiles::new(root));
+        let network = Network::new(&entered.spawner).unwrap();
         Self {
             entered,
+            network,
             files,
             mirrors: AtomicU32::new(0),
             count: AtomicU32::new(0),
@@ -177,6 +180,7 @@ impl Bench {
         let (owner, drivers) = (spec.owner.clone(), spec.drivers.clone());
         let plan = SlotPlan {
             lower: mirror.root().to_path_buf(),
+            network: self.network.clone(),
             dir: dir.clone(),
             shared: shared_path,
             shim: None,

@@ -1,7 +1,7 @@
 //! What the tests of slots stand on: a worker in a process of its own, a mirror with a
 //! shell in it, and a guard that lets everything go on.
 
-use crate::slot::{JobFd, SlotPlan, Started, sys};
+use crate::slot::{JobFd, Network, SlotPlan, Started, sys};
 use crate::start::{Entered, StoreOptions, enter};
 use std::ffi::OsString;
 use std::io::Read;
@@ -100,6 +100,7 @@ pub const USER: u32 = 1000;
 /// A worker with one mirror.
 pub struct Bed {
     pub entered: Entered,
+    network: Network,
     pub mirror: PathBuf,
     count: AtomicU32,
 }
@@ -126,9 +127,11 @@ impl Bed {
     /// The programs are the host's.
     pub fn with(entered: Entered) -> Self {
         let mirror = entered.store.root.join("mirror");
+        let network = Network::new(&entered.spawner).unwrap();
         let bed = Self {
             entered,
             mirror,
+            network,
             count: AtomicU32::new(0),
         };
         for dir in ["etc", "tmp", "work", "bin"] {
@@ -169,6 +172,7 @@ impl Bed {
         std::fs::write(&shared, b"shared").unwrap();
         SlotPlan {
             lower: self.mirror.clone(),
+            network: self.network.clone(),
             dir,
             shared,
             shim: None,

@@ -51,26 +51,36 @@ fn act() -> impl Strategy<Value = Act> {
 /// Does it here if it can be done; returns the paths that a watching client names: the
 /// changed names and their directories.
 fn perform(pair: &Pair, act: &Act) -> Vec<PathBuf> {
-    let here = |path: &PathBuf| pair.client.path().join(path);
-    let done = match act {
-        Act::Write(path, byte) => fs::write(here(path), vec![*byte; usize::from(*byte % 7)])
-            .is_ok()
-            .then(|| vec![path]),
-        Act::MakeDir(path) => fs::create_dir(here(path)).is_ok().then(|| vec![path]),
-        Act::Link(path, target) => symlink(target, here(path)).is_ok().then(|| vec![path]),
-        Act::Remove(path) => {
-            (fs::remove_file(here(path)).is_ok() || fs::remove_dir_all(here(path)).is_ok()).then(|| vec![path])
+    let root = pair.client.path().canonicalize().unwrap();
+    let here = |path: &PathBuf| root.join(path);
+    // A rename may move what its other path leads through, so this is asked before.
+    let before = |path: &PathBuf| {
+        let whole = here(path);
+        let parent = whole.parent().unwrap().canonicalize().ok()?;
+        Some(parent.join(whole.file_name().unwrap()))
+    };
+    let places: Vec<_> = match act {
+        Act::Write(path, _) | Act::MakeDir(path) | Act::Link(path, _) | Act::Remove(path) | Act::Chmod(path, _) => {
+            vec![before(path)]
         }
-        Act::Rename(from, to) => fs::rename(here(from), here(to)).is_ok().then(|| vec![from, to]),
+        Act::Rename(from, to) => vec![before(from), before(to)],
+        Act::Complete(_) | Act::Fill(_) | Act::Tell => Vec::new(),
+    };
+    let done = match act {
+        Act::Write(path, byte) => fs::write(here(path), vec![*byte; usize::from(*byte % 7)]).is_ok(),
+        Act::MakeDir(path) => fs::create_dir(here(path)).is_ok(),
+        Act::Link(path, target) => symlink(target, here(path)).is_ok(),
+        Act::Remove(path) => fs::remove_file(here(path)).is_ok() || fs::remove_dir_all(here(path)).is_ok(),
+        Act::Rename(from, to) => fs::rename(here(from), here(to)).is_ok(),
         Act::Chmod(path, mode) => {
             // Directories stay accessible for a test that is not run by root.
             let mode = if here(path).is_dir() { 0o755 } else { *mode };
             let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
-            fs::set_permissions(here(path), mode).is_ok().then(|| vec![path])
+            fs::set_permissions(here(path), mode).is_ok()
         }
         Act::Complete(path) => {
             look_into(&pair.mirror, path);
-            None
+            false
         }
         Act::Fill(path) => {
             if let Some(parent) = path.parent() {
@@ -80,35 +90,22 @@ fn perform(pair: &Pair, act: &Act) -> Vec<PathBuf> {
                 // A file that is not what the mirror holds any more is no concern here.
                 let _ = pair.mirror.fill(meta.ino());
             }
-            None
+            false
         }
-        Act::Tell => None,
+        Act::Tell => false,
     };
-    let named = done.unwrap_or_default();
-    let through = matches!(act, Act::Write(..) | Act::Chmod(..));
-    let named = named
-        .into_iter()
-        .map(|path| canonical(pair.client.path(), path, through));
-    named
+    if !done {
+        return Vec::new();
+    }
+    let follows = matches!(act, Act::Write(..) | Act::Chmod(..));
+    let places = places.into_iter().map(|place| {
+        let place = place.unwrap();
+        let changed = if follows { place.canonicalize().unwrap() } else { place };
+        changed.strip_prefix(&root).unwrap().to_path_buf()
+    });
+    places
         .flat_map(|path| [path.parent().unwrap().to_path_buf(), path])
         .collect()
-}
-
-/// Where a change really happened: symlinks on the way are followed, and the last one if
-/// the change went `through` it.
-fn canonical(root: &Path, path: &Path, through: bool) -> PathBuf {
-    let root = root.canonicalize().unwrap();
-    let whole = root.join(path);
-    let found = match through {
-        true => whole.canonicalize().unwrap(),
-        false => whole
-            .parent()
-            .unwrap()
-            .canonicalize()
-            .unwrap()
-            .join(whole.file_name().unwrap()),
-    };
-    found.strip_prefix(root).unwrap().to_path_buf()
 }
 
 /// Completes every directory down to this one, as a walk does.
