@@ -10,7 +10,7 @@ use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
-use libc::{AT_FDCWD, AT_SYMLINK_NOFOLLOW};
+use libc::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 use termite_abi::{Access, PLACEHOLDER_ATIME_NSEC, PLACEHOLDER_ATIME_SEC, Shared};
 
 /// The slot's shared memory; null outside a slot.
@@ -313,6 +313,10 @@ pub fn name_before<'b, 'p>(gap: Gap<'p>, buf: &'b mut Buffer) -> Option<(&'b [u8
 /// # Safety
 /// As the system call.
 pub unsafe fn stat(dir: c_int, path: Text, buf: *mut libc::stat, flags: c_int) -> Option<isize> {
+    if flags == AT_EMPTY_PATH && is_entered() {
+        // SAFETY: by the contract above.
+        return Some(unsafe { sys::fstatat(dir, path, buf, flags) });
+    }
     // SAFETY: by the contract above.
     unsafe {
         known(dir, path, |lookup| {

@@ -35,6 +35,8 @@ static LOOKING: [u16; 16] = [
 /// whatever stands there; a signal that came during a call with the cookie has left that
 /// on the stack, hence the comparison.
 ///
+/// What could be taken for libc's `fstat` gets [`sys::NOT_FSTAT`].
+///
 /// No frame of its own: a child that the call makes returns on the same stack.
 #[unsafe(naked)]
 pub unsafe extern "C" fn syscall() {
@@ -49,8 +51,16 @@ pub unsafe extern "C" fn syscall() {
         "mov r9, [rsp + 8]",
         "mov r11, [rip + {cookie}]",
         "cmp r9, [r11]",
-        "jne 2f",
+        "jne 7f",
         "xor r9d, r9d",
+        "7:",
+        "cmp qword ptr [r11], 0",
+        "je 2f",
+        "cmp rax, {newfstatat}",
+        "jne 2f",
+        "cmp r10d, {empty_path}",
+        "jne 2f",
+        "or r10d, {not_fstat}",
         "2:",
         // Below the stack's end, where signal handlers write nothing.
         "mov [rsp - 8], rax",
@@ -95,6 +105,8 @@ pub unsafe extern "C" fn syscall() {
         shown = sym shown,
         stat = const libc::SYS_stat,
         newfstatat = const libc::SYS_newfstatat,
+        empty_path = const libc::AT_EMPTY_PATH,
+        not_fstat = const sys::NOT_FSTAT,
         statx = const libc::SYS_statx,
         interrupted = const libc::EINTR,
     );

@@ -189,6 +189,27 @@ pub unsafe fn openat(dir: c_int, path: Text, flags: c_int) -> isize {
     unsafe { call(libc::SYS_openat, [dir as usize, path as usize, flags as usize, 0, 0]) }
 }
 
+/// A flag of `newfstatat` that changes nothing (`AT_NO_AUTOMOUNT`, stat(2)). The filter of
+/// a slot lets libc's `fstat` pass, which has `AT_EMPTY_PATH` alone; with this, what could
+/// name a path is told from it.
+pub const NOT_FSTAT: c_int = libc::AT_NO_AUTOMOUNT;
+
+/// `newfstatat` as the guard sees it.
+///
+/// # Safety
+/// As the system call.
+pub unsafe fn fstatat(dir: c_int, path: Text, buf: *mut libc::stat, flags: c_int) -> isize {
+    let args = [
+        dir as usize,
+        path as usize,
+        buf as usize,
+        (flags | NOT_FSTAT) as usize,
+        0,
+    ];
+    // SAFETY: by the contract above.
+    unsafe { call(libc::SYS_newfstatat, args) }
+}
+
 /// Whether the caller may execute `path`.
 ///
 /// # Safety

@@ -39,9 +39,11 @@
 // The same for a call that answers a descriptor, which is shown and closed.
 #define FD(expression) descriptor(#expression, CALL(expression))
 
+static int is_bad(const char *path) { return path == NULL || path == BAD_POINTER || path == HIGH_POINTER; }
+
 static void print_path(const char *path)
 {
-	if (path == BAD_POINTER || path == HIGH_POINTER || path == NULL) {
+	if (is_bad(path)) {
 		printf("<bad pointer>");
 		return;
 	}
@@ -287,7 +289,7 @@ static void make_paths(void)
 static int in_fixture(const char *path)
 {
 	struct stat at, root;
-	return path != BAD_POINTER && path != HIGH_POINTER && strncmp(path, "/dev", 4) && strncmp(path, "/proc", 5) && path[0] &&
+	return !is_bad(path) && strncmp(path, "/dev", 4) && strncmp(path, "/proc", 5) && path[0] &&
 	       strcmp(path, "..") && strcmp(path, "/") && strcmp(path, "//") && strcmp(path, "/..") &&
 	       !(strlen(path) > 3 && !strcmp(path + strlen(path) - 3, "/..") && stat(path, &at) == 0 &&
 	         stat("..", &root) == 0 && at.st_ino == root.st_ino);

@@ -9,7 +9,7 @@ static void listed(void)
 {
 	for (int i = 0; i < PATHS_COUNT; i++) {
 		// glibc looks at the first byte itself.
-		if (PATHS[i] == BAD_POINTER)
+		if (is_bad(PATHS[i]))
 			continue;
 		DIR *dir = CALL(opendir(PATHS[i]));
 		int error = errno, names = 0, dots = 0;

@@ -23,7 +23,7 @@ int main(void)
 	for (int way = 0; way < LEN(WAYS); way++)
 		for (int i = 0; i < PATHS_COUNT; i++) {
 			char target[4096] = "";
-			if (PATHS[i] != BAD_POINTER && !strcmp(PATHS[i], "/proc/self"))
+			if (!is_bad(PATHS[i]) && !strcmp(PATHS[i], "/proc/self"))
 				continue;
 			long got = CALL(WAYS[way].readlink(PATHS[i], target, sizeof target - 1));
 			printf("%s ", WAYS[way].name);

@@ -20,7 +20,7 @@ int main(void)
 	for (int way = 0; way < LEN(WAYS); way++)
 		for (int i = 0; i < PATHS_COUNT; i++) {
 			// glibc reads the path itself: a bad pointer is a crash, not an answer.
-			if (PATHS[i] == BAD_POINTER || !strcmp(PATHS[i], "/proc/self"))
+			if (is_bad(PATHS[i]) || !strcmp(PATHS[i], "/proc/self"))
 				continue;
 			char *name = CALL(WAYS[way].realpath(PATHS[i]));
 			int error = errno;

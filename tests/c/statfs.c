@@ -38,7 +38,7 @@ int main(void)
 		for (int way = 0; way < LEN(WAYS); way++)
 			for (int i = 0; i < PATHS_COUNT; i++) {
 				// glibc looks at the first byte itself.
-				if (WAYS[way].ask == by_pathconf && PATHS[i] == BAD_POINTER)
+				if (WAYS[way].ask == by_pathconf && is_bad(PATHS[i]))
 					continue;
 				printf("%s ", WAYS[way].name);
 				print_path(PATHS[i]);

@@ -33,7 +33,7 @@ int main(void)
 		char text[512] = "";
 		const char *path = PATHS[i];
 		// This libc's realpath does not check its argument.
-		if (path == BAD_POINTER)
+		if (is_bad(path))
 			continue;
 		int known = in_fixture(path);
 		print_path(path), printf(":\n");

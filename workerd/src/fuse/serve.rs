@@ -14,6 +14,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use termite_types::Abandon;
@@ -324,10 +325,13 @@ impl Filesystem for Served {
         reply.ok();
     }
 
-    /// Views have no extended attributes of the client's.
-    fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
+    /// Views have no extended attributes of the client's, and those outside of the kernel's
+    /// name spaces (xattr(7)) nobody has.
+    fn getxattr(&self, _: &Request, _: INodeNo, name: &OsStr, _: u32, reply: ReplyXattr) {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        reply.error(Errno::ENODATA);
+        let spaces: [&[u8]; 4] = [b"security.", b"system.", b"trusted.", b"user."];
+        let is_known = spaces.iter().any(|space| name.as_bytes().starts_with(space));
+        reply.error(if is_known { Errno::ENODATA } else { Errno::EOPNOTSUPP });
     }
 
     fn listxattr(&self, _: &Request, _: INodeNo, size: u32, reply: ReplyXattr) {

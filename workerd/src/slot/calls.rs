@@ -44,6 +44,8 @@ pub struct PathCall {
     pub at_flags: Option<u8>,
     /// The sixth argument is free, so that it may hold the cookie.
     pub cookie: bool,
+    /// libc's `fstat` is this call with an empty path, which names nothing.
+    pub fstat: bool,
 }
 
 /// One path among the arguments.
@@ -215,6 +217,7 @@ const fn call(name: &'static str, x86_64: u32, i386: u32, paths: &'static [PathA
         given: None,
         at_flags: None,
         cookie: true,
+        fstat: false,
     }
 }
 
@@ -245,6 +248,11 @@ impl PathCall {
 
     const fn at(mut self, flags: u8) -> Self {
         self.at_flags = Some(flags);
+        self
+    }
+
+    const fn fstat(mut self) -> Self {
+        self.fstat = true;
         self
     }
 
@@ -312,7 +320,7 @@ const CALLS: &[PathCall] = &[
     call("oldlstat",          NONE, 84,  KEEP,        Stat),
     call("stat64",            NONE, 195, FOLLOW,      Stat),
     call("lstat64",           NONE, 196, KEEP,        Stat),
-    call("newfstatat",        262, 300,  AT_UNLESS_3, Stat).at(3),
+    call("newfstatat",        262, 300,  AT_UNLESS_3, Stat).at(3).fstat(),
     call("statx",             332, 383,  AT_UNLESS_2, Stat).at(2),
     call("access",            21,  33,   FOLLOW,      Stat),
     call("faccessat",         269, 307,  AT_FOLLOW,   Stat),

@@ -14,6 +14,9 @@ pub struct FilterOptions {
     pub cookie: u64,
     /// Reads of descriptor 0 and their like are stopped.
     pub input_on_demand: bool,
+    /// The slot has the shim: a call of libc's by the name of [`PathCall::fstat`] has other
+    /// flags than libc's `fstat`, so that this can be known by its own and passes.
+    pub shim: bool,
     /// There is a guard to stop for; without one, calls are either let through or refused.
     pub stops: bool,
 }
@@ -22,6 +25,10 @@ pub struct FilterOptions {
 pub const AUDIT_X86_64: u32 = 0xc000_003e;
 /// `AUDIT_ARCH_I386` of linux/audit.h.
 pub const AUDIT_I386: u32 = 0x4000_0003;
+
+/// Upper halves of the addresses where the kernel maps libraries: up to 1 TiB below the
+/// place for stacks, which are in the last 16 GiB (`arch/x86/mm/mmap.c`).
+const LIBRARIES: std::ops::Range<u32> = 0x7eff..0x7ffb;
 
 // Offsets in struct seccomp_data of linux/seccomp.h.
 const NR: u32 = 0;
@@ -46,6 +53,8 @@ enum Fate {
     Errno(i32),
     /// Stopped, unless its sixth argument is the cookie.
     StopOrCookie,
+    /// The same, but libc's `fstat` passes, too.
+    StopOrCookieOrFstat,
     Stop,
     /// Stopped if this argument is not null.
     StopGiven(u8),
@@ -99,6 +108,7 @@ fn fate(call: &PathCall, arch: Arch, options: FilterOptions) -> Fate {
         Effect::Input(_) | Effect::Poll(..) | Effect::Select { .. } if !options.input_on_demand => Fate::Allow,
         _ if !call.when.is_empty() => Fate::StopWhen(call.when),
         Effect::Poll(..) | Effect::Select { .. } => Fate::Stop,
+        _ if call.fstat && options.shim && arch == Arch::X86_64 => Fate::StopOrCookieOrFstat,
         // The shim is a 64-bit library; and 32-bit arguments never match both halves.
         _ if call.cookie && arch == Arch::X86_64 => Fate::StopOrCookie,
         _ => Fate::Stop,
@@ -151,11 +161,27 @@ impl Code {
             Fate::Stop => self.emit(RETURN, libc::SECCOMP_RET_USER_NOTIF),
             Fate::StopGiven(arg) => self.stop_given(arg),
             Fate::StopWhen(conditions) => self.stop_when(conditions),
-            Fate::StopOrCookie => {
-                self.to_cookie.push(self.out.len());
-                self.emit(JUMP, 0);
-            }
+            Fate::StopOrCookie => self.cookie(),
+            Fate::StopOrCookieOrFstat => self.fstat_or_cookie(),
         }
+    }
+
+    fn cookie(&mut self) {
+        self.to_cookie.push(self.out.len());
+        self.emit(JUMP, 0);
+    }
+
+    /// libc's empty path lies among its constants. Those of a static program, and paths on
+    /// a stack or in a heap that grows by `brk`, lie outside of where libraries are.
+    fn fstat_or_cookie(&mut self) {
+        let if_ = |code, k, jt, jf| sock_filter { code, jt, jf, k };
+        self.emit(LOAD, low(3));
+        self.out.push(if_(IF_EQUAL, libc::AT_EMPTY_PATH as u32, 0, 4));
+        self.emit(LOAD, high(1));
+        self.out.push(if_(IF_AT_LEAST, LIBRARIES.start, 0, 2));
+        self.out.push(if_(IF_AT_LEAST, LIBRARIES.end, 1, 0));
+        self.emit(RETURN, libc::SECCOMP_RET_ALLOW);
+        self.cookie();
     }
 
     fn stop_given(&mut self, arg: u8) {

@@ -120,6 +120,7 @@ fn under_guard(
     let options = FilterOptions {
         cookie: errand.cookie,
         input_on_demand: errand.input_on_demand,
+        shim: errand.shim.is_some(),
         stops: !errand.served,
     };
     let program = filter::program(options);

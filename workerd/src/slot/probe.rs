@@ -52,6 +52,7 @@ pub(super) fn run(fds: Vec<OwnedFd>) -> ! {
     let options = FilterOptions {
         cookie: u64::MAX,
         input_on_demand: false,
+        shim: false,
         stops: false,
     };
     // Stops nothing, so that this process needs nobody who answers.
