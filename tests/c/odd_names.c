@@ -1,6 +1,6 @@
 // Names that look like something else: what the kernel says of removed files, of pipes, of
 // magic links; and a name of every byte, of the client's and of the job's own.
-// hooks: open chdir realpath rename opendir unlink readlink
+// hooks: open chdir realpath rename opendir unlink
 #include "common.h"
 
 int main(void)

@@ -2,7 +2,7 @@
 // slot they are served like their parent all the same.
 // needs: /usr/lib/x86_64-linux-gnu/libjemalloc.so.2 /usr/lib/x86_64-linux-gnu/libmimalloc.so.2
 // fresh: 12
-// hooks: execve execv
+// hooks: execve
 #include "common.h"
 #include <dlfcn.h>
 

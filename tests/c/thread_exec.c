@@ -1,6 +1,6 @@
 // A program replaced by another from a thread that is not its first, while others are at work.
 // beside: static
-// hooks: execve execv fexecve open stat
+// hooks: execve stat
 #include "common.h"
 #include <pthread.h>
 

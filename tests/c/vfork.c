@@ -1,5 +1,5 @@
 // vfork: a child that shares its parent's memory makes path calls, executes in every way, and ends.
-// hooks: open execve execvp execlp posix_spawn system popen access readlink chdir
+// hooks: open execve execvp execlp access readlink chdir
 #include "common.h"
 #include <sched.h>
 

@@ -28,10 +28,11 @@ struct Report {
 
 /// One build of each kind, right after each other, seconds.
 #[derive(Serialize)]
-struct Pair {
+pub struct Pair {
     local_s: f64,
     termite_s: f64,
-    ratio: f64,
+    /// Of `termite_s` to `local_s`.
+    pub ratio: f64,
 }
 
 /// Measures, prints, and writes where asked.
@@ -43,12 +44,7 @@ pub fn run(pairs: usize, write: bool) -> Result<()> {
     let fleet = Fleet::start(&scene, 1, 2)?;
     let client = Client::new(&scene, "bench", &fleet.addresses())?;
     let project = steps.step("fetching Lua 5.4.4", || Project::new(&scene, "lua", Kind::Lua))?;
-    let lua = Lua {
-        client: &client,
-        project: &project,
-        sources: project.tree()?,
-    };
-    let measured = steps.step("Lua in pairs", || lua.pairs(pairs))?;
+    let measured = steps.step("Lua in pairs", || Lua::new(&client, &project)?.pairs(pairs))?;
     let last = client.all_remote(project.dir())?;
     let start_cost = steps.step("start cost", || start_cost::measure(&scene))?;
     client.stop()?;
@@ -64,24 +60,46 @@ pub fn run(pairs: usize, write: bool) -> Result<()> {
         client_cpu_s: last.client_cpu_s,
         start_cost,
     };
-    print!("{}", markdown(&report));
+    let text = markdown(&report);
+    print!("{text}");
     if write {
-        let dir = root().join("benches/results");
-        fs::create_dir_all(&dir)?;
-        fs::write(dir.join("lua.json"), serde_json::to_string_pretty(&report)? + "\n")?;
-        fs::write(dir.join("lua.md"), markdown(&report))?;
+        write_down("lua", &report, &text)
+    } else {
+        Ok(())
     }
-    Ok(())
 }
 
-struct Lua<'a> {
+/// Writes a result into `benches/results`, for programs and for readers.
+pub fn write_down(name: &str, report: &impl Serialize, text: &str) -> Result<()> {
+    let dir = root().join("benches/results");
+    fs::create_dir_all(&dir)?;
+    fs::write(
+        dir.join(name).with_extension("json"),
+        serde_json::to_string_pretty(report)? + "\n",
+    )?;
+    Ok(fs::write(dir.join(name).with_extension("md"), text)?)
+}
+
+/// Lua's sources, to be built with termite and without.
+pub struct Lua<'a> {
     client: &'a Client<'a>,
     project: &'a Project<'a>,
     sources: Tree,
 }
 
-impl Lua<'_> {
-    fn pairs(&self, count: usize) -> Result<Vec<Pair>> {
+impl<'a> Lua<'a> {
+    /// `project` has not been built yet, or by somebody who cleaned up.
+    pub fn new(client: &'a Client<'a>, project: &'a Project<'a>) -> Result<Self> {
+        let sources = project.tree()?;
+        Ok(Self {
+            client,
+            project,
+            sources,
+        })
+    }
+
+    /// Builds in pairs, after a first one of each kind that does not count.
+    pub fn pairs(&self, count: usize) -> Result<Vec<Pair>> {
         self.build(None)?;
         let expected = self.project.tree()?;
         // Fills the mirror.
@@ -110,6 +128,7 @@ impl Lua<'_> {
         }
         // The last build must be one that `termite last` knows.
         self.build(Some(Way::Env))?;
+        self.project.clean(&self.sources)?;
         Ok(pairs)
     }
 

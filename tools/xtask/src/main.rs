@@ -6,6 +6,7 @@
 mod bench;
 mod checks;
 mod demo;
+mod modes;
 mod oracle;
 mod prefix;
 mod start_cost;
@@ -41,6 +42,9 @@ enum Task {
         /// Pairs of builds
         #[arg(long, default_value_t = 5)]
         pairs: usize,
+        /// Compare the ways in which a worker can serve a job's files
+        #[arg(long)]
+        modes: bool,
         /// Write the result into benches/results
         #[arg(long)]
         write: bool,
@@ -74,7 +78,16 @@ fn run(task: Task) -> Result<()> {
         Task::Build => prefix::build().map(|dir| println!("ready: {}", dir.display())),
         Task::Test { all } => checks::run_all(all),
         Task::Demo => demo::run(),
-        Task::Bench { pairs, write } => bench::run(pairs, write),
+        Task::Bench {
+            pairs,
+            modes: false,
+            write,
+        } => bench::run(pairs, write),
+        Task::Bench {
+            pairs,
+            modes: true,
+            write,
+        } => modes::run(pairs, write),
         Task::Oracle { only } => oracle::run(only.as_deref()),
         Task::Corpus => {
             for archive in termite_e2e::corpus::ALL {

@@ -124,27 +124,6 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_differ_in_a_few_digits_do_not_meet() {
-        let shapes: [fn(&str, u32) -> String; 3] = [
-            |before, n| format!("/w/{before}part.{n}"),
-            |before, n| format!("/w/{before}{:03}/{:03}", n / 200, n % 200),
-            |before, n| format!("/w/{before}/{}.{n}", "0".repeat(100)),
-        ];
-        // Wherever the digits lie in the words that are hashed.
-        for (before, shape) in (0..8).flat_map(|len| shapes.map(|shape| ("x".repeat(len), shape))) {
-            let file = tempfile::tempfile().unwrap();
-            let shared = SharedMap::new(file.as_fd()).unwrap();
-            shared.init(0xdead_beef_0bad_cafe);
-            let count = 20_000;
-            for number in 0..count {
-                assert!(shared.trace(Access::Missing, &[shape(&before, number).as_bytes()]));
-            }
-            let traced: HashSet<_> = shared.trace_records().collect();
-            assert_eq!(traced.len(), count as usize, "like {}", shape(&before, 0));
-        }
-    }
-
-    #[test]
     fn what_has_no_room_keeps_its_order_and_is_kept_once() {
         let mut overflow = Overflow::default();
         for path in ["/b", "/a", "/b", "/c"] {
