@@ -86,10 +86,7 @@ impl Session {
         // The store outlives its users only if somebody asks for a slot after the worker ended.
         let _slot = self.worker.slots.acquire().await.map_err(|_| Abandon::Cancelled)?;
         let owed = self.worker.owed.token();
-        let dir = self
-            .worker
-            .new_directory("job")
-            .map_err(|e| Abandon::Full(e.to_string()))?;
+        let dir = self.worker.job_directory().map_err(|e| Abandon::Full(e.to_string()))?;
         let env = JobEnv {
             dir,
             mirror: self.mirror.clone(),

@@ -72,10 +72,24 @@ impl Worker {
         self.owed.wait().await;
     }
 
-    /// A new directory in the store, named after what it is for.
-    pub(crate) fn new_directory(&self, purpose: &str) -> io::Result<PathBuf> {
+    fn client_directory(&self) -> io::Result<PathBuf> {
+        self.new_directory(&self.store.root, "client")
+    }
+
+    /// A new directory in the store for a job. With FUSE it is apart from the mirrors: while
+    /// overlayfs copies a directory up it holds the lock that renames take in the upper
+    /// layer's file system, and waits for the lower layer, which a mirror is changed for.
+    pub(crate) fn job_directory(&self) -> io::Result<PathBuf> {
+        let above = match self.options.front {
+            Front::Fuse(_) => &self.store.apart,
+            Front::ShimGuard | Front::Guard => &self.store.root,
+        };
+        self.new_directory(above, "job")
+    }
+
+    fn new_directory(&self, above: &Path, purpose: &str) -> io::Result<PathBuf> {
         self.numbers.set(self.numbers.get() + 1);
-        let path = self.store.root.join(format!("{purpose}-{}", self.numbers.get()));
+        let path = above.join(format!("{purpose}-{}", self.numbers.get()));
         std::fs::create_dir(&path)?;
         Ok(path)
     }
@@ -110,7 +124,7 @@ impl WorkerService for WorkerHandle {
     async fn open(&self, client: ClientInfo, files: RemoteFiles) -> Result<Rc<Session>, String> {
         let opened = || {
             let worker = &self.0;
-            let dir = worker.new_directory("client")?;
+            let dir = worker.client_directory()?;
             let shim = worker.place_shim(&dir, &client.shim)?;
             let (snapshot, newest) = watch::channel(Snapshot::default());
             let files = Arc::new(ClientFiles::new(files, newest));

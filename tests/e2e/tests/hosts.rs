@@ -72,6 +72,31 @@ fn lua_on_fuse() -> Result<()> {
     scene.finish()
 }
 
+/// What a job left is merged into the tree while the next one begins to change directories.
+#[test]
+fn one_worker_on_fuse_builds_again_and_again() -> Result<()> {
+    if !has_fuse()? {
+        return Ok(());
+    }
+    let scene = Scene::new(User::Me)?;
+    let fleet = Fleet::start_with(&scene, 1, 2, &["--fault", "fuse"])?;
+    let client = Client::new(&scene, "a", &fleet.addresses())?;
+    let project = Project::new(&scene, "tiny", Kind::Tiny(60))?;
+    let sources = project.tree()?;
+    let expected = local(&client, &project)?;
+    let (driver, args) = project.command();
+    for _ in 0..4 {
+        project.clean(&sources)?;
+        let build = client.drive(Way::Env, project.dir(), driver).arg("-j2").args(args);
+        build.limit(LIMIT).run()?.success()?;
+        same(&project.tree()?, &expected)?;
+        client.all_remote(project.dir())?;
+    }
+    client.stop()?;
+    fleet.stop()?;
+    scene.finish()
+}
+
 /// What the guard learns from calls, FUSE has to find out another way.
 #[test]
 fn jobs_on_fuse_are_known_without_their_calls() -> Result<()> {

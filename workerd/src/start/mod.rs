@@ -32,10 +32,13 @@ pub struct StoreOptions {
 /// The store, mounted. It ends with workerd, however workerd ends.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// Its directory, mode 0700, empty at the start. An absolute path for use in
+    /// Its directory, mode 0700, empty at the start but for `apart`. An absolute path for use in
     /// workerd's own processes only; it may begin with `/..`, so it must not be
     /// normalised by text.
     pub root: PathBuf,
+    /// A directory in it where another tmpfs is, of the same size: what jobs hold there
+    /// shares no lock of the kernel's with what is elsewhere in the store.
+    pub apart: PathBuf,
     /// A `/proc` of workerd's own pid namespace (the host's root may have none).
     pub proc: PathBuf,
     /// workerd is the machine's own root: slots have trusted attributes and devices.

@@ -69,6 +69,10 @@ pub(super) fn make(options: StoreOptions) -> Result<(Store, PathBuf), StartError
         .unwrap_or_else(|| (bytes / BYTES_PER_INODE).max(LEAST_INODES));
     let tree = mount_store(options.dir.as_deref(), bytes, inodes)?;
     furnish(&tree, &proc, &host_nodes)?;
+    let apart = tree.join("store/apart");
+    mkdir(&apart, Mode::RWXU)
+        .and_then(|()| mount_tmpfs(&apart, bytes, inodes))
+        .map_err(StartError::at("mount the store's second tmpfs", STORE))?;
     if let Some(cwd) = cwd {
         // One that is gone, or not to be entered, leaves workerd at the root directory.
         let _ = chdir(&cwd);
@@ -78,6 +82,7 @@ pub(super) fn make(options: StoreOptions) -> Result<(Store, PathBuf), StartError
     Ok((
         Store {
             root: tree.join("store"),
+            apart,
             proc: tree.join("proc"),
             root_user,
             fuse,
@@ -192,23 +197,27 @@ fn mount_store(dir: Option<&Path>, bytes: u64, inodes: u64) -> Result<PathBuf, S
         ),
         None => (PathBuf::from("/"), PathBuf::from("/..")),
     };
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOATIME;
-    let base = format!("mode=0700,size={bytes},nr_inodes={inodes}");
-    let attempt = |options: String| {
-        let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
-        mount("termite", &target, "tmpfs", flags, options.as_c_str())
-    };
-    match attempt(format!("{base},huge=within_size")) {
-        // A kernel without transparent huge pages does not know the option.
-        Err(Errno::INVAL) => attempt(base).map_err(mounting())?,
-        other => other.map_err(mounting())?,
-    }
+    mount_tmpfs(&target, bytes, inodes).map_err(mounting())?;
     let is_store = rustix::fs::statfs(&tree).map_err(mounting())?.f_type as u64 == TMPFS_MAGIC
         && rustix::fs::stat(&tree).map_err(mounting())?.st_dev != rustix::fs::stat("/").map_err(mounting())?.st_dev;
     if is_store {
         Ok(tree)
     } else {
         Err(mounting()(Errno::NODEV))
+    }
+}
+
+fn mount_tmpfs(at: &Path, bytes: u64, inodes: u64) -> Result<(), Errno> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOATIME;
+    let base = format!("mode=0700,size={bytes},nr_inodes={inodes}");
+    let attempt = |options: String| {
+        let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
+        mount("termite", at, "tmpfs", flags, options.as_c_str())
+    };
+    match attempt(format!("{base},huge=within_size")) {
+        // A kernel without transparent huge pages does not know the option.
+        Err(Errno::INVAL) => attempt(base),
+        other => other,
     }
 }
 

@@ -5,6 +5,7 @@ use super::Mirror;
 use super::tables::{File, Fill};
 use crate::view::confine;
 use crate::view::files::{FilesError, OpenedFile};
+use crate::view::mapped::with_bytes;
 use crate::view::trouble::Trouble;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
@@ -211,17 +212,29 @@ fn vanished(trouble: &Trouble) -> bool {
     )
 }
 
-/// Copies `size` bytes from the beginning of one file to that of another. False: the
-/// source is shorter.
+/// Copies `size` bytes from the beginning of one file to that of another, neither of which
+/// is changed by anybody else. False: the source is shorter.
 pub(super) fn copy(source: BorrowedFd<'_>, target: BorrowedFd<'_>, size: u64) -> Result<bool, Errno> {
     let (mut from, mut to) = (0, 0);
     while to < size {
         let left = usize::try_from(size - to).unwrap_or(usize::MAX);
-        if rustix::fs::copy_file_range(source, Some(&mut from), target, Some(&mut to), left)? == 0 {
-            return Ok(false);
+        match rustix::fs::copy_file_range(source, Some(&mut from), target, Some(&mut to), left) {
+            Ok(0) => return Ok(false),
+            Ok(_) => {}
+            Err(Errno::XDEV) => return copy_bytes(source, target, size),
+            Err(errno) => return Err(errno),
         }
     }
     Ok(true)
+}
+
+/// The same between file systems.
+fn copy_bytes(source: BorrowedFd<'_>, target: BorrowedFd<'_>, size: u64) -> Result<bool, Errno> {
+    let copied = with_bytes(source, |bytes| match bytes.get(..size as usize) {
+        Some(bytes) => write_all(target, bytes, 0).map(|()| true),
+        None => Ok(false),
+    });
+    copied.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?
 }
 
 fn write_all(target: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {

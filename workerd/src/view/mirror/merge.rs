@@ -117,7 +117,8 @@ impl Mirror {
     }
 
     /// Moves the file into the nursery. One with several names is copied: an overlay
-    /// does not tell the inode of such a lower file.
+    /// does not tell the inode of such a lower file. So is one in another file system,
+    /// where jobs that FUSE serves have theirs.
     fn bring_beside(
         &self,
         outputs: &Outputs,
@@ -131,8 +132,12 @@ impl Mirror {
             return Err(Errno::INVAL);
         };
         let upper_dir = confine::directory(outputs.upper(), parent)?;
-        if !linked {
-            rustix::fs::renameat(&upper_dir, last, &self.nursery, &beside)?;
+        let is_moved = !linked
+            && match rustix::fs::renameat(&upper_dir, last, &self.nursery, &beside) {
+                Err(Errno::XDEV) => false,
+                done => done.map(|()| true)?,
+            };
+        if is_moved {
             for note in COPY_UP_NOTES {
                 match rustix::fs::fremovexattr(&source, note) {
                     Ok(()) | Err(Errno::NODATA | Errno::PERM | Errno::NOTSUP) => {}
