@@ -252,6 +252,15 @@ fn found_before() -> Vec<Case> {
         jobs: jobs.iter().map(|&job| job.to_owned()).collect(),
     };
     vec![
+        // Names that the mirror took out of a directory gave it a new time.
+        case(
+            vec![
+                seed("c", Kind::Dir),
+                seed("d/e/a", Kind::Dir),
+                seed("b/b", Kind::File(0)),
+            ],
+            &["0 exchange d b\n", "0 stat d\n"],
+        ),
         // The worker was not told of the new time of a directory.
         case(
             vec![seed("c/c", Kind::Dir)],

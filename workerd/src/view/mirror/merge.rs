@@ -26,21 +26,7 @@ impl Mirror {
     pub fn merge(&self, outputs: &Outputs, updates: &[Update]) -> io::Result<()> {
         let _turn = self.naming.lock();
         updates.iter().try_for_each(|update| self.merge_one(outputs, update))?;
-        // Names that were made in a directory after it was told have changed its time.
-        Ok(updates.iter().try_for_each(|update| self.dress_told(update))?)
-    }
-
-    fn dress_told(&self, update: &Update) -> Result<(), Errno> {
-        let Some(attr) = update.attr.as_ref().filter(|attr| attr.is_dir()) else {
-            return Ok(());
-        };
-        let Some((dir, name)) = self.place_of(&update.path)? else {
-            return Ok(());
-        };
-        match self.known(&dir, name)? {
-            Some(known) if known.attr.is_dir() => self.dress(dir.fd.as_fd(), name, attr),
-            _ => Ok(()),
-        }
+        Ok(self.dress_told(updates)?)
     }
 
     fn merge_one(&self, outputs: &Outputs, update: &Update) -> Result<(), Errno> {

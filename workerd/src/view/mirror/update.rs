@@ -4,7 +4,9 @@
 use super::Mirror;
 use super::complete::Heard;
 use super::place::Workplace;
+use rustix::fd::AsFd;
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
@@ -15,7 +17,28 @@ impl Mirror {
     /// Blocks while a changed file is being filled.
     pub fn apply(&self, updates: &[Update]) -> io::Result<()> {
         let _turn = self.naming.lock();
-        updates.iter().try_for_each(|update| Ok(self.apply_one(update)?))
+        updates.iter().try_for_each(|update| self.apply_one(update))?;
+        Ok(self.dress_told(updates)?)
+    }
+
+    /// Names that came and went have changed the times of their directories here; the client
+    /// told how those stand, now or before.
+    pub(super) fn dress_told(&self, updates: &[Update]) -> Result<(), Errno> {
+        let named = updates
+            .iter()
+            .flat_map(|update| [update.path.parent(), Some(&*update.path)]);
+        for path in named.flatten().collect::<BTreeSet<_>>() {
+            let Some((dir, name)) = self.place_of(path)? else {
+                continue;
+            };
+            if let Some(known) = self.known(&dir, name)?
+                && known.attr.is_dir()
+                && !self.is_shut(known.ino)
+            {
+                self.dress(dir.fd.as_fd(), name, &known.attr)?;
+            }
+        }
+        Ok(())
     }
 
     /// One update, under the lock on names.
