@@ -190,7 +190,14 @@ impl Gather<'_> {
             }
             let before = self.changes.len();
             self.dir(at, &Layer { below, moved: false })?;
-            if self.is_touched(at, &attr) && !self.changes[before..].iter().any(|change| self.renames(at, change)) {
+            let renames = self.changes[before..].iter().any(|change| self.renames(at, change));
+            // Names that come and go take the time away again which the job has given it.
+            let has_own_time = if renames {
+                explicit_mtime
+            } else {
+                self.is_touched(at, &attr)
+            };
+            if has_own_time {
                 self.push(at, ChangeKind::Dir { attr, explicit_mtime });
             }
             return Ok(());

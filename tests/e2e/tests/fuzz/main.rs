@@ -42,6 +42,9 @@ struct Bench<'a> {
     home: Cell<usize>,
 }
 
+/// Of the cases of the short form.
+const SEED: u64 = 1;
+
 /// What one job answered and left.
 struct Run {
     outcome: Outcome,
@@ -80,6 +83,11 @@ impl Bench<'_> {
                     .arg(root.with_file_name("operations"));
                 let run = self.run(program, job, &root, &place.join("1"))?;
                 self.count_home(&run.outcome)?;
+                // An ordinary user's overlayfs takes two names of a file that it copied up for two
+                // files, and does not rename one over the other (seen on Linux 6.18).
+                if !self.scene.is_root() && run.outcome.out().contains("ESTALE") {
+                    break;
+                }
                 same(&run, expected, self.scene.is_root()).with_context(|| format!("{fault}, list\n{}", job))?;
                 self.count.set((self.count.get().0, self.count.get().1 + 1));
             }
@@ -208,7 +216,9 @@ fn with_bench(user: User, work: impl FnOnce(&Bench<'_>) -> Result<()>) -> Result
 }
 
 fn fuzz(user: User, short: u32, all: u32) -> Result<()> {
-    let seed = number("TERMITE_SEED").unwrap_or_else(random);
+    // The short form is the same each time; the long one goes on looking.
+    let fresh = || if long() { random() } else { SEED };
+    let seed = number("TERMITE_SEED").unwrap_or_else(fresh);
     let cases = number("TERMITE_CASES").map_or(if long() { all } else { short }, |cases| cases as u32);
     println!("TERMITE_SEED={seed} TERMITE_CASES={cases}");
     let mut runner = TestRunner::new(Config {
@@ -260,6 +270,16 @@ fn found_before() -> Vec<Case> {
                 seed("b/b", Kind::File(0)),
             ],
             &["0 exchange d b\n", "0 stat d\n"],
+        ),
+        // A directory took the place of another one that looked the same.
+        case(
+            vec![seed("d/c", Kind::Dir), seed("b/a", Kind::File(0))],
+            &["0 exchange d b\n", "0 exchange @/d @/b/a\n"],
+        ),
+        // A job gave a directory the time again that it had, after a name had come.
+        case(
+            vec![seed("e/a", Kind::Dir)],
+            &["0 utimens e 10\n", "0 mkdir e/d 755\n0 utimens e 10\n"],
         ),
         // The worker was not told of the new time of a directory.
         case(

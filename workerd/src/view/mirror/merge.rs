@@ -58,7 +58,11 @@ impl Mirror {
             return Ok(());
         }
         self.settle(dir, name, attr, Heard::Named)?;
-        if is_new && let Some(made) = self.tables.lock().dirs.get_mut(dir.child(name).as_path()) {
+        let (path, mut tables) = (dir.child(name), self.tables.lock());
+        if !is_new {
+            // Another one may have taken its place that looks the same.
+            tables.doubt_dir(&path);
+        } else if let Some(made) = tables.dirs.get_mut(path.as_path()) {
             made.names = Names::Complete;
         }
         Ok(())

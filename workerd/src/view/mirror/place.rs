@@ -305,7 +305,7 @@ pub(in crate::view) fn is_placeholder(stat: &Statx) -> bool {
 }
 
 /// Sets the modification time of a name that is not followed; the access time stays.
-fn set_mtime(dir: BorrowedFd<'_>, name: &OsStr, mtime: FileTime) -> Result<(), Errno> {
+pub(super) fn set_mtime(dir: BorrowedFd<'_>, name: &OsStr, mtime: FileTime) -> Result<(), Errno> {
     let times = Timestamps {
         last_access: omit(),
         last_modification: timespec(mtime),

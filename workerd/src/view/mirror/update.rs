@@ -3,10 +3,10 @@
 
 use super::Mirror;
 use super::complete::Heard;
-use super::place::Workplace;
+use super::place::{Workplace, set_mtime};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
@@ -17,25 +17,33 @@ impl Mirror {
     /// Blocks while a changed file is being filled.
     pub fn apply(&self, updates: &[Update]) -> io::Result<()> {
         let _turn = self.naming.lock();
+        // The client names a directory as often as names come to it or go. What is only caught
+        // up with here gives it no other time.
+        let told: HashSet<_> = updates.iter().map(|update| &*update.path).collect();
+        let others = updates.iter().filter_map(|update| update.path.parent());
+        let others = others.filter(|dir| !told.contains(dir)).collect::<HashSet<_>>();
+        let times = others.into_iter().map(|dir| Ok((dir, self.dir_mtime(dir)?)));
+        let times = times.collect::<Result<Vec<_>, Errno>>()?;
         updates.iter().try_for_each(|update| self.apply_one(update))?;
-        Ok(self.dress_told(updates)?)
+        self.dress_told(updates)?;
+        for (dir, time) in times {
+            if let (Some(time), Some(dir)) = (time, self.open_dir(dir)?) {
+                set_mtime(dir.as_fd(), OsStr::new("."), time)?;
+            }
+        }
+        Ok(())
     }
 
-    /// Names that came and went have changed the times of their directories here; the client
-    /// told how those stand, now or before.
+    /// Names that came and went in a directory after it was told have changed its time.
     pub(super) fn dress_told(&self, updates: &[Update]) -> Result<(), Errno> {
-        let named = updates
-            .iter()
-            .flat_map(|update| [update.path.parent(), Some(&*update.path)]);
-        for path in named.flatten().collect::<BTreeSet<_>>() {
-            let Some((dir, name)) = self.place_of(path)? else {
+        for update in updates {
+            let Some(attr) = update.attr.as_ref().filter(|attr| attr.is_dir()) else {
                 continue;
             };
-            if let Some(known) = self.known(&dir, name)?
-                && known.attr.is_dir()
-                && !self.is_shut(known.ino)
+            if let Some((dir, name)) = self.place_of(&update.path)?
+                && self.known(&dir, name)?.is_some_and(|known| known.attr.is_dir())
             {
-                self.dress(dir.fd.as_fd(), name, &known.attr)?;
+                self.dress(dir.fd.as_fd(), name, attr)?;
             }
         }
         Ok(())
