@@ -123,17 +123,17 @@ struct Code {
 
 impl Code {
     fn emit(&mut self, code: u16, k: u32) {
-        self.out.push(sock_filter { code, jt: 0, jf: 0, k });
+        self.branch(code, k, [0, 0]);
+    }
+
+    /// A near jump over so many, if the condition holds and if not.
+    fn branch(&mut self, code: u16, k: u32, [jt, jf]: [u8; 2]) {
+        self.out.push(sock_filter { code, jt, jf, k });
     }
 
     /// A far jump that is taken unless the condition holds; [`Code::land`] says where to.
     fn skip_unless(&mut self, condition: u16, k: u32) -> usize {
-        self.out.push(sock_filter {
-            code: condition,
-            jt: 1,
-            jf: 0,
-            k,
-        });
+        self.branch(condition, k, [1, 0]);
         self.emit(JUMP, 0);
         self.out.len() - 1
     }
@@ -174,12 +174,11 @@ impl Code {
     /// libc's empty path lies among its constants. Those of a static program, and paths on
     /// a stack or in a heap that grows by `brk`, lie outside of where libraries are.
     fn fstat_or_cookie(&mut self) {
-        let if_ = |code, k, jt, jf| sock_filter { code, jt, jf, k };
         self.emit(LOAD, low(3));
-        self.out.push(if_(IF_EQUAL, libc::AT_EMPTY_PATH as u32, 0, 4));
+        self.branch(IF_EQUAL, libc::AT_EMPTY_PATH as u32, [0, 4]);
         self.emit(LOAD, high(1));
-        self.out.push(if_(IF_AT_LEAST, LIBRARIES.start, 0, 2));
-        self.out.push(if_(IF_AT_LEAST, LIBRARIES.end, 1, 0));
+        self.branch(IF_AT_LEAST, LIBRARIES.start, [0, 2]);
+        self.branch(IF_AT_LEAST, LIBRARIES.end, [1, 0]);
         self.emit(RETURN, libc::SECCOMP_RET_ALLOW);
         self.cookie();
     }
@@ -188,12 +187,7 @@ impl Code {
         // Over what remains before the stop.
         for (half, rest) in [(low(arg), 3), (high(arg), 1)] {
             self.emit(LOAD, half);
-            self.out.push(sock_filter {
-                code: IF_EQUAL,
-                jt: 0,
-                jf: rest,
-                k: 0,
-            });
+            self.branch(IF_EQUAL, 0, [0, rest]);
         }
         self.emit(RETURN, libc::SECCOMP_RET_ALLOW);
         self.emit(RETURN, libc::SECCOMP_RET_USER_NOTIF);
@@ -205,12 +199,7 @@ impl Code {
             let count = values.len();
             for (at, value) in values.iter().enumerate() {
                 // Over the values that remain, and over the return behind them.
-                self.out.push(sock_filter {
-                    code: IF_EQUAL,
-                    jt: (count - at) as u8,
-                    jf: 0,
-                    k: *value,
-                });
+                self.branch(IF_EQUAL, *value, [(count - at) as u8, 0]);
             }
             self.emit(RETURN, libc::SECCOMP_RET_ALLOW);
         }
@@ -222,19 +211,9 @@ impl Code {
             self.land(jump);
         }
         self.emit(LOAD, low(5));
-        self.out.push(sock_filter {
-            code: IF_EQUAL,
-            jt: 0,
-            jf: 3,
-            k: cookie as u32,
-        });
+        self.branch(IF_EQUAL, cookie as u32, [0, 3]);
         self.emit(LOAD, high(5));
-        self.out.push(sock_filter {
-            code: IF_EQUAL,
-            jt: 0,
-            jf: 1,
-            k: (cookie >> 32) as u32,
-        });
+        self.branch(IF_EQUAL, (cookie >> 32) as u32, [0, 1]);
         self.emit(RETURN, libc::SECCOMP_RET_ALLOW);
         self.emit(RETURN, libc::SECCOMP_RET_USER_NOTIF);
     }

@@ -2,11 +2,10 @@
 //! interface, made by a process of its own. Jobs of one client reach each other through it,
 //! as they do at home. Knows nothing of slots.
 
-use super::error::During;
+use super::error::{During, Refusal};
 use super::post::{self, Report};
-use super::spawner::{NETWORK, PROC, Spawner, channel};
+use super::spawner::{NETWORK, PROC, Spawner};
 use super::{SlotError, Step, outer, sys};
-use crate::slot::error::Refusal;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
@@ -20,12 +19,7 @@ pub struct Network(Arc<OwnedFd>);
 impl Network {
     /// Makes one. Blocks for about a millisecond.
     pub fn new(spawner: &Spawner) -> Result<Self, SlotError> {
-        let (control, theirs) = channel().map_err(SlotError::Talk)?;
-        spawner.ask(NETWORK, &[theirs.as_fd()])?;
-        drop(theirs);
-        let letter = post::receive(control.as_fd(), true)
-            .map_err(SlotError::Talk)?
-            .ok_or(SlotError::Died)?;
+        let letter = spawner.question(NETWORK)?;
         match (Report::decode(&letter.bytes), letter.fds.into_iter().next()) {
             (Some(Report::Ready), Some(namespace)) => Ok(Self(Arc::new(namespace))),
             (Some(Report::Failed(step, errno)), _) => Err(SlotError::Setup { step, errno }),

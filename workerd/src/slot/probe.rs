@@ -2,7 +2,7 @@
 //! Knows nothing of who wants to know.
 
 use super::filter::{self, FilterOptions};
-use super::spawner::{GUARD_PROBE, Spawner, channel};
+use super::spawner::{GUARD_PROBE, Spawner};
 use super::{SlotError, post, sys};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,12 +20,7 @@ pub struct GuardAllows {
 
 /// Tries. Blocks for about a millisecond.
 pub fn try_guard(spawner: &Spawner) -> Result<GuardAllows, SlotError> {
-    let (control, theirs) = channel().map_err(SlotError::Talk)?;
-    spawner.ask(GUARD_PROBE, &[theirs.as_fd()])?;
-    drop(theirs);
-    let letter = post::receive(control.as_fd(), true)
-        .map_err(SlotError::Talk)?
-        .ok_or(SlotError::Died)?;
+    let letter = spawner.question(GUARD_PROBE)?;
     let (numbers, rest) = letter.bytes.as_chunks::<4>();
     match (numbers, rest) {
         ([filters, listener, wake_up], []) => Ok(GuardAllows {

@@ -6,7 +6,7 @@
 //! host's tree. Knows nothing of how a slot is made.
 
 use super::plan::{Errand, FdKind, Places};
-use super::post::{self, Report};
+use super::post::{self, Letter, Report};
 use super::{JobFd, Slot, SlotEnd, SlotError, SlotPlan, SlotStatus, Started, Step, outer, sys};
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -87,6 +87,16 @@ impl Spawner {
             Errno::PIPE | Errno::CONNRESET | Errno::CONNREFUSED => SlotError::SpawnerGone,
             errno => SlotError::Talk(errno),
         })
+    }
+
+    /// Asks for what a process of its own answers with one letter. Blocks.
+    pub(super) fn question(&self, what: u8) -> Result<Letter, SlotError> {
+        let (control, theirs) = channel().map_err(SlotError::Talk)?;
+        self.ask(what, &[theirs.as_fd()])?;
+        drop(theirs);
+        post::receive(control.as_fd(), true)
+            .map_err(SlotError::Talk)?
+            .ok_or(SlotError::Died)
     }
 
     /// A path of the store as the spawner's processes see it.
