@@ -61,7 +61,8 @@ struct OpenResult {
 interface Session {
   run @0 (job :Job, snapshot :Snapshot, updates :List(Update), sink :JobSink) -> (result :JobResult);
   # Outputs are in the client's tree: the worker may merge them into its mirror. The
-  # updates tell how each committed path stands there. Without it they are dropped.
+  # updates tell how each committed path and the directory that it is in stand there.
+  # Without it they are dropped.
   committed @1 (job :JobId, snapshot :Snapshot, updates :List(Update)) -> ();
   discard @2 (job :JobId) -> ();
   signal @3 (job :JobId, signal :UInt8) -> ();

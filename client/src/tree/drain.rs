@@ -9,7 +9,7 @@ use super::watch::Event;
 use super::{CommittedPath, Tree, WorkerKey};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use termite_types::{Snapshot, Update};
@@ -52,7 +52,8 @@ impl Tree {
     }
 
     /// A worker's job was committed and left these paths. Returns how they stand, for that
-    /// worker; directories that it need not list again are left out.
+    /// worker, and then the directories that they are in, which have another time;
+    /// directories that it need not list again are left out.
     pub fn committed(&self, worker: WorkerKey, paths: &[CommittedPath]) -> (Snapshot, Vec<Update>) {
         let mut records = self.records.lock();
         let before = records.log.count();
@@ -60,7 +61,10 @@ impl Tree {
         self.drain_into(&mut records, false);
         let is_here = self.here.lock().contains(&worker);
         let mut updates = Vec::new();
-        for committed in paths.iter().filter(|committed| committed.touched) {
+        let touched = || paths.iter().filter(|committed| committed.touched);
+        let mut parents: BTreeSet<_> = touched().filter_map(|committed| committed.path.parent()).collect();
+        for committed in touched() {
+            parents.remove(&*committed.path);
             let present = Stamp::at_path(&committed.path);
             let is_ours = match (&committed.stamp, &present) {
                 (Some(put), Some(is)) => !put.differs(is),
@@ -80,6 +84,7 @@ impl Tree {
             }
             updates.push(self.update(is_here, committed.path.clone()));
         }
+        updates.extend(parents.into_iter().map(|dir| self.update(is_here, dir.to_owned())));
         self.unwatch_unused(&mut records);
         (self.snapshot(&mut records, worker), updates)
     }

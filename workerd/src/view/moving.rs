@@ -62,6 +62,11 @@ impl View {
             return Ok(Reply::Ready(Standing::Missing));
         }
         let exchange = flags.contains(RenameFlags::EXCHANGE);
+        // A directory that gets another parent is written to.
+        let moves = from.path.parent() != to.path.parent();
+        if moves && (is_fixed(&from) || exchange && is_fixed(&to)) {
+            return Ok(Reply::Ready(Standing::Missing));
+        }
         let moved = match self.rename(&from, &to, flags) {
             // A process that stands in it would stay in the old one.
             Err(Errno::XDEV) if self.is_in_use(&from.path) || exchange && self.is_in_use(&to.path) => {
@@ -261,6 +266,12 @@ impl From<Stop> for Moving {
 
 fn dup(fd: &OwnedFd) -> Result<OwnedFd, Errno> {
     rustix::io::fcntl_dupfd_cloexec(fd, 3)
+}
+
+/// Whether there is a directory that its owner may not write to.
+fn is_fixed(at: &Place) -> bool {
+    let looks = confine::stat_name(&at.dir, Path::new(&at.name));
+    looks.is_ok_and(|stat| is_dir(&stat) && stat.stx_mode & 0o200 == 0)
 }
 
 /// Mode and times of the directory that a new one stands for. Returns the modification

@@ -47,9 +47,14 @@ impl Mirror {
         }
         let tables = self.tables.lock();
         if is_dir(&stat) {
-            let told = tables.dirs.get(dir.child(name).as_path()).map(|dir| dir.attr.clone());
+            let seen = seen(&stat, Node::Dir);
+            // Names that came and went since it was told have given it another time.
+            let told = tables.dirs.get(dir.child(name).as_path()).map(|dir| Attr {
+                mtime: seen.mtime,
+                ..dir.attr.clone()
+            });
             return Ok(Some(Known {
-                attr: told.unwrap_or_else(|| seen(&stat, Node::Dir)),
+                attr: told.unwrap_or(seen),
                 ino,
                 fill: Fill::Filled,
             }));

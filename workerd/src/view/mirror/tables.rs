@@ -204,6 +204,13 @@ impl Tables {
         }
     }
 
+    /// Takes note of a directory's attributes, whose names are told by themselves.
+    pub fn set_dir_attr(&mut self, path: &Path, attr: &Attr) {
+        if let Some(dir) = self.dirs.get_mut(path) {
+            dir.attr = attr.clone();
+        }
+    }
+
     /// The one place where a file's state changes.
     pub fn set_fill(&mut self, ino: u64, fill: Fill) {
         let Some(file) = self.files.get_mut(&ino) else { return };
