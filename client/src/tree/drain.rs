@@ -52,8 +52,8 @@ impl Tree {
     }
 
     /// A worker's job was committed and left these paths. Returns how they stand, for that
-    /// worker, and then the directories that they are in, which have another time;
-    /// directories that it need not list again are left out.
+    /// worker, without directories that it need not list again; and then all other
+    /// directories that they are in, which have another time.
     pub fn committed(&self, worker: WorkerKey, paths: &[CommittedPath]) -> (Snapshot, Vec<Update>) {
         let mut records = self.records.lock();
         let before = records.log.count();
@@ -63,8 +63,10 @@ impl Tree {
         let mut updates = Vec::new();
         let touched = || paths.iter().filter(|committed| committed.touched);
         let mut parents: BTreeSet<_> = touched().filter_map(|committed| committed.path.parent()).collect();
-        for committed in touched() {
+        for committed in paths {
             parents.remove(&*committed.path);
+        }
+        for committed in touched() {
             let present = Stamp::at_path(&committed.path);
             let is_ours = match (&committed.stamp, &present) {
                 (Some(put), Some(is)) => !put.differs(is),

@@ -85,7 +85,7 @@ fn an_own_commit_is_news_to_others_only() {
         },
     ];
     let updates = commit_for_me(&bench, changes);
-    assert_eq!(names(&bench, &updates), ["removed", "old", "new", "link"]);
+    assert_eq!(names(&bench, &updates), ["removed", "old", "new", "link", ""]);
     let Node::File { hash: Some(known), .. } = updates[2].attr.as_ref().unwrap().node else {
         panic!("no hash")
     };
@@ -181,7 +181,7 @@ fn a_directory_that_was_made_is_listed_anew_and_one_that_was_there_is_not() {
         file(&bench, "made/y", "", None),
     ];
     let updates = commit_for_me(&bench, changes);
-    assert_eq!(names(&bench, &updates), ["old/x", "made", "made/y"]);
+    assert_eq!(names(&bench, &updates), ["old/x", "made", "made/y", ""]);
     assert!(bench.news().is_empty());
     bench.serve(&["made"]);
     bench.write("made/y", "by hand");
