@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 /// Programs, each from the package that builds it.
-const PROGRAMS: [&str; 3] = ["termite", "termite-run", "termite-workerd"];
+const PROGRAMS: [&str; 2] = ["termite", "termite-workerd"];
+/// Starts for every command of a build: without the loader it takes half the time.
+const STATIC: &str = "termite-run";
 /// Where each file goes.
 const LAYOUT: [(&str, &str); 5] = [
     ("termite", "bin/termite"),
@@ -42,9 +44,12 @@ pub fn target_dir() -> Result<PathBuf> {
 
 /// Builds everything for release and lays it out; returns the prefix.
 pub fn build() -> Result<PathBuf> {
-    let mut built = release(&PROGRAMS)?;
+    let packages = PROGRAMS.iter().flat_map(|package| ["-p", package]);
+    let mut built = release(["build"].into_iter().chain(packages), &[])?;
     // Apart from the programs: their libc crate has std in it, the library has none.
-    built.extend(release(&["termite-shim"])?);
+    built.extend(release(["build", "-p", "termite-shim"], &[])?);
+    let linked = ["-C", "target-feature=+crt-static"];
+    built.extend(release(["rustc", "-p", STATIC, "--bin", STATIC], &linked)?);
     let prefix = target_dir()?.join("termite");
     for (name, place) in LAYOUT {
         let from = built.iter().find(|path| path.ends_with(name));
@@ -56,15 +61,17 @@ pub fn build() -> Result<PathBuf> {
     Ok(prefix)
 }
 
-/// Files that `cargo build --release` makes of these packages.
-fn release(packages: &[&str]) -> Result<Vec<PathBuf>> {
-    let mut command = cargo(&["build", "--release", "--message-format=json-render-diagnostics"]);
-    packages.iter().for_each(|package| {
-        command.args(["-p", package]);
-    });
+/// Files that cargo makes for release; `options` are the compiler's.
+fn release<'a>(task: impl IntoIterator<Item = &'a str>, options: &[&str]) -> Result<Vec<PathBuf>> {
+    let task: Vec<_> = task.into_iter().collect();
+    let mut command = cargo(&task);
+    command.args(["--release", "--message-format=json-render-diagnostics"]);
+    if !options.is_empty() {
+        command.arg("--").args(options);
+    }
     let out = command.stderr(Stdio::inherit()).output().context("starting cargo")?;
     if !out.status.success() {
-        bail!("cargo build --release in {}: {}", root().display(), out.status);
+        bail!("cargo {} in {}: {}", task.join(" "), root().display(), out.status);
     }
     let lines = out.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     let messages = lines.map(|line| serde_json::from_slice::<Message>(line).context("reading cargo's messages"));

@@ -327,6 +327,10 @@ impl View {
         if let Some(standing) = self.answered(&spelled, used) {
             return Ok(Reply::Ready(standing));
         }
+        if self.is_known_file(&spelled, used) {
+            self.record(found(used), &spelled);
+            return Ok(Reply::Ready(Standing::File));
+        }
         let epoch = self.learning_epoch();
         let walked = walk.locate(&spelled, used.follow)?;
         let (standing, access) = match &walked {
@@ -356,6 +360,9 @@ impl View {
                 self.learn_link(epoch, dir);
             }
             self.learn_answer(epoch, &spelled, used, standing);
+            if let Walked::File(path, looks) = &walked {
+                self.pass_on_file(epoch, &spelled, used, path, looks.ino);
+            }
         }
         Ok(Reply::Ready(standing))
     }

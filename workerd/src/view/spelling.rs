@@ -66,6 +66,17 @@ impl View {
         spellings.answered.get(spelled)?[kind]
     }
 
+    /// Whether earlier jobs have found that a spelling leads to a file that is ready to be
+    /// looked at or read, and this one has not changed that.
+    pub(super) fn is_known_file(&self, spelled: &[u8], used: &PathUse<'_>) -> bool {
+        let (turn, first) = self.began;
+        used.follow
+            && matches!(used.intent, Intent::Stat | Intent::Read)
+            && self.shared.epoch() == first
+            && !self.spellings.lock().answered.contains_key(spelled)
+            && self.mirror.leads_to_file(turn, spelled)
+    }
+
     /// Records what a use of a spelling came to.
     pub(super) fn learn_answer(&self, epoch: u64, spelled: &[u8], used: &PathUse<'_>, standing: Standing) {
         let Some(kind) = quiet(used).filter(|_| standing != Standing::Outside) else {
@@ -78,9 +89,11 @@ impl View {
         }
     }
 
-    /// A spelling is about to name something else: what uses of it came to is void.
+    /// A spelling is about to name something else: what uses of it came to is void, here
+    /// and in earlier jobs.
     pub(super) fn forget_answer(&self, spelled: &[u8]) {
-        self.spellings.lock().answered.remove(spelled);
+        let mut spellings = self.spellings.lock();
+        spellings.answered.insert(spelled.to_vec(), Default::default());
     }
 
     /// Where a spelled directory leads, if that is known.
@@ -118,6 +131,14 @@ impl View {
         let (turn, first) = self.began;
         if epoch == first && self.shared.epoch() == first {
             self.mirror.learn(turn, lead, spelled);
+        }
+    }
+
+    /// The same of a spelling that leads to this file at `path`, for [`Self::is_known_file`].
+    pub(super) fn pass_on_file(&self, epoch: u64, spelled: &[u8], used: &PathUse<'_>, path: &Path, ino: u64) {
+        let (turn, first) = self.began;
+        if epoch == first && self.shared.epoch() == first && used.follow && quiet(used).is_some() {
+            self.mirror.learn_file(turn, spelled, path, ino);
         }
     }
 

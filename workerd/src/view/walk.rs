@@ -159,18 +159,23 @@ impl<'v> Walk<'v> {
 
     /// Completes the client's directory behind a canonical directory of the job's tree.
     pub fn ensure(&self, dir: &Path) -> Result<(), Stop> {
+        self.ensure_seen(dir, None)
+    }
+
+    /// The same of one whose inode number was just seen.
+    fn ensure_seen(&self, dir: &Path, seen: Option<u64>) -> Result<(), Stop> {
         if self.view.is_ready(dir) {
             return Ok(());
         }
         let epoch = self.view.learning_epoch();
-        let ino = if dir == Path::new("/") {
-            self.view.mirror.root_ino()
-        } else {
-            match confine::handle(&self.view.root, dir).and_then(confine::stat) {
+        let ino = match seen {
+            Some(ino) => ino,
+            None if dir == Path::new("/") => self.view.mirror.root_ino(),
+            None => match confine::handle(&self.view.root, dir).and_then(confine::stat) {
                 Ok(stat) => stat.stx_ino,
                 // Moved or removed by another task this moment: the kernel will say.
                 Err(_) => return Ok(()),
-            }
+            },
         };
         if let Some((path, false)) = self.view.mirror.dir_at(ino) {
             if self.patience == Patience::None {
@@ -199,6 +204,8 @@ impl<'v> Walk<'v> {
     /// Walks `path` from a canonical directory; an absolute symlink leads to the root.
     pub fn walk(&self, from: PathBuf, path: &[u8], follow: bool) -> Result<Walked, Stop> {
         let mut at = from;
+        // Of `at`, where that was looked at.
+        let mut seen = None;
         let mut todo: Vec<Vec<u8>> = reversed(path);
         let mut links = 0;
         let turns_back = |todo: &[Vec<u8>]| self.turns_back.set(todo.iter().any(|name| name == b".."));
@@ -208,11 +215,13 @@ impl<'v> Walk<'v> {
                 b"" | b"." => continue,
                 b".." => {
                     at.pop();
+                    seen = None;
                     continue;
                 }
                 _ => {}
             }
             if is_own(&at, &name) {
+                seen = None;
                 self.magic.set(true);
                 match self.own_link(&at, &name, &mut todo) {
                     Own::Leads(target) => {
@@ -226,7 +235,7 @@ impl<'v> Walk<'v> {
                 }
                 continue;
             }
-            self.ensure(&at)?;
+            self.ensure_seen(&at, seen)?;
             let next = at.join(OsStr::from_bytes(&name));
             let handle = match confine::handle(&self.view.root, &next) {
                 Ok(handle) => handle,
@@ -241,7 +250,7 @@ impl<'v> Walk<'v> {
                 return Ok(Walked::Blocked);
             };
             if is_dir(&stat) {
-                at = next;
+                (at, seen) = (next, Some(stat.stx_ino));
             } else if !is_symlink(&stat) {
                 return Ok(if todo.is_empty() {
                     Walked::File(next, Looks::of(&stat))
@@ -255,6 +264,8 @@ impl<'v> Walk<'v> {
                 let Ok(target) = rustix::fs::readlinkat(&handle, c"", Vec::new()) else {
                     return Ok(Walked::Blocked);
                 };
+                // An absolute target begins anew; what is left of `at` was seen already.
+                seen = seen.filter(|_| target.as_bytes().first() != Some(&b'/'));
                 at = self.restart(target.as_bytes(), at, &mut todo, &mut links);
                 if links > MAX_LINKS || target.as_bytes().is_empty() {
                     return Ok(Walked::Blocked);

@@ -1,10 +1,11 @@
-//! Spellings that jobs have found to lead through complete directories only, for the jobs
-//! to come: what one compiler learnt about its search path the next one need not ask.
+//! Spellings that jobs have found to lead through complete directories only, and those that
+//! lead to a file with its content, for the jobs to come: what one compiler learnt about its
+//! search path and its libraries the next one need not ask.
 //!
 //! They hold for the mirror alone, hence only what a job learns before it has moved or
 //! removed anything that paths lead through. Knows no I/O.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Spellings beyond that are not kept.
 const MOST: usize = 1 << 12;
@@ -24,6 +25,8 @@ pub(super) struct Leads {
     /// Counts the times that all was forgotten.
     turn: u64,
     known: HashSet<(Lead, Box<[u8]>)>,
+    /// Inode numbers of files by the spellings that lead to them, symlinks followed.
+    files: HashMap<Box<[u8]>, u64>,
 }
 
 impl Leads {
@@ -31,6 +34,7 @@ impl Leads {
     pub fn void(&mut self) {
         self.turn += 1;
         self.known.clear();
+        self.files.clear();
     }
 
     /// Takes in what a job learnt that began at `turn`.
@@ -40,7 +44,19 @@ impl Leads {
         }
     }
 
-    /// All of it, and the turn that it is of.
+    /// The same of a file.
+    pub fn learn_file(&mut self, turn: u64, spelled: &[u8], ino: u64) {
+        if turn == self.turn && self.files.len() < MOST {
+            self.files.insert(spelled.into(), ino);
+        }
+    }
+
+    /// The file that a spelling leads to, for a job that began at `turn`.
+    pub fn file(&self, turn: u64, spelled: &[u8]) -> Option<u64> {
+        self.files.get(spelled).copied().filter(|_| turn == self.turn)
+    }
+
+    /// All of directories and links, and the turn that it is of.
     pub fn recall(&self, mut each: impl FnMut(Lead, &[u8])) -> u64 {
         for (lead, spelled) in &self.known {
             each(*lead, spelled);

@@ -144,6 +144,22 @@ impl Mirror {
         self.tables.lock().leads.learn(turn, lead, spelled);
     }
 
+    /// The same of a spelling, symlinks followed, that leads to this file at `path`.
+    pub(super) fn learn_file(&self, turn: u64, spelled: &[u8], path: &Path, ino: u64) {
+        let mut tables = self.tables.lock();
+        if tables.ready_file(ino).is_some_and(|file| file.is_at(path)) {
+            tables.leads.learn_file(turn, spelled, ino);
+        }
+    }
+
+    /// Whether a spelling, symlinks followed, is known to lead to a file that stands there
+    /// with its content, for a job that began at `turn`.
+    pub(super) fn leads_to_file(&self, turn: u64, spelled: &[u8]) -> bool {
+        let tables = self.tables.lock();
+        let ino = tables.leads.file(turn, spelled);
+        ino.is_some_and(|ino| tables.ready_file(ino).is_some())
+    }
+
     /// The directory that overlay mounts take as their lower layer.
     pub fn root(&self) -> &Path {
         &self.root_path

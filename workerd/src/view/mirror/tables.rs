@@ -83,7 +83,7 @@ struct Retired {
 }
 
 impl File {
-    fn is_at(&self, path: &Path) -> bool {
+    pub fn is_at(&self, path: &Path) -> bool {
         path.parent() == Some(&self.dir) && path.file_name() == Some(&self.name)
     }
 }
@@ -195,6 +195,12 @@ impl Tables {
     pub fn attr_of(&self, ino: u64, path: &Path) -> Option<&Attr> {
         let file = self.files.get(&ino).or_else(|| self.former.get(&ino))?;
         file.is_at(path).then_some(&file.attr)
+    }
+
+    /// The file that stands at a client path with its content.
+    pub fn ready_file(&self, ino: u64) -> Option<&File> {
+        let file = self.files.get(&ino)?;
+        (file.fill == Fill::Filled && file.kept_as.is_none()).then_some(file)
     }
 
     /// Takes note of changed attributes of a file.

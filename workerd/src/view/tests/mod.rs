@@ -228,6 +228,56 @@ fn what_the_client_lost_is_gone_here() {
     assert!(!pair.there("file").exists() && !pair.there("dir").exists());
 }
 
+#[test]
+fn a_spelling_leads_to_a_file_while_that_stands_there_filled() {
+    let pair = Pair::new();
+    fs::write(pair.here("file"), "old").unwrap();
+    pair.mirror.complete(Path::new("/")).unwrap();
+    let turn = pair.mirror.recall(|_, _| {});
+    let known = || pair.mirror.leads_to_file(turn, b"/file");
+    let learn = || {
+        pair.mirror
+            .learn_file(turn, b"/file", Path::new("/file"), pair.ino("file"));
+    };
+    learn();
+    assert!(!known(), "a placeholder");
+    pair.fill("file").unwrap();
+    pair.mirror
+        .learn_file(turn, b"/file", Path::new("/elsewhere"), pair.ino("file"));
+    assert!(!known(), "the client has it elsewhere");
+    learn();
+    assert!(known());
+
+    fs::write(pair.here("file"), "newer").unwrap();
+    let attr = pair.files.files.open(Path::new("/file")).unwrap().attr;
+    let update = |attr| Update {
+        path: "/file".into(),
+        attr,
+    };
+    pair.mirror.apply(&[update(Some(attr))]).unwrap();
+    assert!(!known(), "another file has its place");
+    pair.fill("file").unwrap();
+    learn();
+    assert!(known());
+    pair.mirror.apply(&[update(None)]).unwrap();
+    assert!(!known(), "it is gone");
+
+    fs::write(pair.here("file"), "again").unwrap();
+    let root = Update {
+        path: "/".into(),
+        attr: Some(pair.files.files.read_dir(Path::new("/")).unwrap().attr),
+    };
+    pair.mirror.apply(&[root]).unwrap();
+    pair.mirror.complete(Path::new("/")).unwrap();
+    pair.fill("file").unwrap();
+    learn();
+    assert!(!known(), "what lead there fell into doubt since the job began");
+    let later = pair.mirror.recall(|_, _| {});
+    pair.mirror
+        .learn_file(later, b"/file", Path::new("/file"), pair.ino("file"));
+    assert!(pair.mirror.leads_to_file(later, b"/file") && !known());
+}
+
 /// Both ways in which a file loses its place to a newer one while a job holds it: overlayfs
 /// must find it with a name, and the view must know what it is.
 #[test]
