@@ -149,6 +149,11 @@ impl View {
             let target = rustix::fs::readlinkat(&self.proc, link, Vec::new());
             target.is_ok_and(|target| Path::new(std::ffi::OsStr::from_bytes(target.as_bytes())).starts_with(dir))
         };
+        // A file keeps what it is wherever its name goes.
+        let is_open_dir = |link: &Path| {
+            let stat = rustix::fs::statat(&self.proc, link, AtFlags::empty());
+            leads_in(link) && stat.is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR)
+        };
         let own_root = rustix::fs::fstat(&self.root).map(|stat| (stat.st_dev, stat.st_ino));
         let is_of_job = |task: &Path| {
             let root = rustix::fs::statat(&self.proc, task.join("root"), AtFlags::empty());
@@ -158,7 +163,7 @@ impl View {
         let numbered = |task: &PathBuf| task.as_os_str().as_bytes().iter().all(u8::is_ascii_digit);
         tasks.filter(numbered).filter(|task| is_of_job(task)).any(|task| {
             let open = names(&task.join("fd"));
-            leads_in(&task.join("cwd")) || open.iter().any(|fd| leads_in(&task.join("fd").join(fd)))
+            leads_in(&task.join("cwd")) || open.iter().any(|fd| is_open_dir(&task.join("fd").join(fd)))
         })
     }
 

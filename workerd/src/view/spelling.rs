@@ -21,7 +21,8 @@ pub(super) struct Spellings {
     /// Spelled directory to the canonical one, which is complete.
     leads: HashMap<Vec<u8>, PathBuf>,
     /// Uses that were made ready, and so stay: whatever comes to stand at such a spelling
-    /// within the epoch is the job's own, or was filled before it was moved there.
+    /// within the epoch is the job's own, or was filled before it was moved there. None at
+    /// all: the job has changed what is there.
     answered: HashMap<Vec<u8>, [Option<Standing>; QUIET]>,
     /// Canonical directories that need nothing more.
     ready: HashSet<PathBuf>,
@@ -96,11 +97,21 @@ impl View {
         spellings.answered.insert(spelled.to_vec(), Default::default());
     }
 
-    /// Where a spelled directory leads, if that is known.
+    /// Where a spelled directory leads, if that is known, here or of earlier jobs.
     pub(super) fn known_lead(&self, spelled: &[u8]) -> Option<PathBuf> {
+        let (turn, first) = self.began;
+        let epoch = self.shared.epoch();
         let mut spellings = self.spellings.lock();
-        spellings.turn(self.shared.epoch());
-        spellings.leads.get(spelled).cloned()
+        spellings.turn(epoch);
+        if let Some(lead) = spellings.leads.get(spelled) {
+            return Some(lead.clone());
+        }
+        let lead = self.mirror.leads_to_dir(turn, spelled).filter(|_| epoch == first)?;
+        if spellings.unsettled.is_empty() {
+            spellings.leads.insert(spelled.to_vec(), lead.to_path_buf());
+            spellings.ready.insert(lead.to_path_buf());
+        }
+        Some(lead.to_path_buf())
     }
 
     /// Records where a spelled directory leads, here and for the shim. `None`: there is
@@ -108,7 +119,7 @@ impl View {
     /// make it yet, but only its own; so the shim need not ask again.
     pub(super) fn learn_lead(&self, epoch: u64, spelled: &[u8], lead: Option<&Path>) {
         self.shared.set_complete(self.shared.dir_key(&[spelled], epoch));
-        self.pass_on(epoch, Lead::Dir, spelled);
+        self.pass_on(epoch, Lead::Dir, spelled, lead);
         let Some(lead) = lead else { return };
         let mut spellings = self.spellings.lock();
         if self.shared.epoch() == epoch && spellings.unsettled.is_empty() {
@@ -121,16 +132,16 @@ impl View {
     /// a spelling looks at.
     pub(super) fn learn_link(&self, epoch: u64, spelled: &[u8]) {
         self.shared.set_complete(self.shared.link_key(&[spelled], epoch));
-        self.pass_on(epoch, Lead::Link, spelled);
+        self.pass_on(epoch, Lead::Link, spelled, None);
     }
 
     /// Leaves what was learnt to later jobs. What this job has made so far is its own,
     /// and nothing of the client's has been moved: so it holds for the mirror, too. The
     /// epoch is looked at after the walk, since it ends before the call that ends it acts.
-    fn pass_on(&self, epoch: u64, lead: Lead, spelled: &[u8]) {
+    fn pass_on(&self, epoch: u64, lead: Lead, spelled: &[u8], to: Option<&Path>) {
         let (turn, first) = self.began;
         if epoch == first && self.shared.epoch() == first {
-            self.mirror.learn(turn, lead, spelled);
+            self.mirror.learn(turn, lead, spelled, to);
         }
     }
 

@@ -5,7 +5,9 @@
 //! They hold for the mirror alone, hence only what a job learns before it has moved or
 //! removed anything that paths lead through. Knows no I/O.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
 
 /// Spellings beyond that are not kept.
 const MOST: usize = 1 << 12;
@@ -24,7 +26,8 @@ pub(in crate::view) enum Lead {
 pub(super) struct Leads {
     /// Counts the times that all was forgotten.
     turn: u64,
-    known: HashSet<(Lead, Box<[u8]>)>,
+    /// With the client path of a directory that is there.
+    known: HashMap<(Lead, Box<[u8]>), Option<Arc<Path>>>,
     /// Inode numbers of files by the spellings that lead to them, symlinks followed.
     files: HashMap<Box<[u8]>, u64>,
 }
@@ -37,11 +40,20 @@ impl Leads {
         self.files.clear();
     }
 
-    /// Takes in what a job learnt that began at `turn`.
-    pub fn learn(&mut self, turn: u64, lead: Lead, spelled: &[u8]) {
+    /// Takes in what a job learnt that began at `turn`; `to`: the directory's client path.
+    pub fn learn(&mut self, turn: u64, lead: Lead, spelled: &[u8], to: Option<&Path>) {
         if turn == self.turn && self.known.len() < MOST {
-            self.known.insert((lead, spelled.into()));
+            self.known.insert((lead, spelled.into()), to.map(Arc::from));
         }
+    }
+
+    /// The complete directory that a spelling leads to, for a job that began at `turn`.
+    pub fn dir(&self, turn: u64, spelled: &[u8]) -> Option<Arc<Path>> {
+        let to = self
+            .known
+            .get(&(Lead::Dir, spelled.into()))
+            .filter(|_| turn == self.turn);
+        to?.clone()
     }
 
     /// The same of a file.
@@ -58,7 +70,7 @@ impl Leads {
 
     /// All of directories and links, and the turn that it is of.
     pub fn recall(&self, mut each: impl FnMut(Lead, &[u8])) -> u64 {
-        for (lead, spelled) in &self.known {
+        for (lead, spelled) in self.known.keys() {
             each(*lead, spelled);
         }
         self.turn

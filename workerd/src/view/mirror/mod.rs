@@ -139,9 +139,15 @@ impl Mirror {
         self.tables.lock().leads.recall(each)
     }
 
-    /// Takes in what a job learnt that recalled things at `turn`.
-    pub(super) fn learn(&self, turn: u64, lead: Lead, spelled: &[u8]) {
-        self.tables.lock().leads.learn(turn, lead, spelled);
+    /// Takes in what a job learnt that recalled things at `turn`; `to`: where the directory is.
+    pub(super) fn learn(&self, turn: u64, lead: Lead, spelled: &[u8], to: Option<&Path>) {
+        self.tables.lock().leads.learn(turn, lead, spelled, to);
+    }
+
+    /// The complete directory that a spelling is known to lead to, for a job that began at
+    /// `turn`.
+    pub(super) fn leads_to_dir(&self, turn: u64, spelled: &[u8]) -> Option<Arc<Path>> {
+        self.tables.lock().leads.dir(turn, spelled)
     }
 
     /// The same of a spelling, symlinks followed, that leads to this file at `path`.

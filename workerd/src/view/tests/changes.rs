@@ -233,10 +233,13 @@ proptest! {
                     let spelled = Path::new("/").join(path);
                     let turn = pair.mirror.recall(|_, _| {});
                     if leads(&pair.mirror, &spelled) {
-                        pair.mirror.learn(turn, Lead::Dir, spelled.as_os_str().as_bytes());
+                        let bytes = spelled.as_os_str().as_bytes();
+                        pair.mirror.learn(turn, Lead::Dir, bytes, Some(&spelled));
+                        let known = pair.mirror.leads_to_dir(turn, bytes);
+                        prop_assert_eq!(known.as_deref(), Some(&*spelled));
                         learnt = Some(spelled);
                     }
-                    pair.mirror.learn(turn.wrapping_sub(1), Lead::Dir, b"/too/late");
+                    pair.mirror.learn(turn.wrapping_sub(1), Lead::Dir, b"/too/late", None);
                 }
                 _ => {}
             }
