@@ -5,7 +5,7 @@
 //! They hold for the mirror alone, hence only what a job learns before it has moved or
 //! removed anything that paths lead through. Knows no I/O.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,8 +26,10 @@ pub(in crate::view) enum Lead {
 pub(super) struct Leads {
     /// Counts the times that all was forgotten.
     turn: u64,
-    /// With the client path of a directory that is there.
-    known: HashMap<(Lead, Box<[u8]>), Option<Arc<Path>>>,
+    /// Of directories, with the client path of one that is there.
+    dirs: HashMap<Box<[u8]>, Option<Arc<Path>>>,
+    /// Of symlinks.
+    links: HashSet<Box<[u8]>>,
     /// Inode numbers of files by the spellings that lead to them, symlinks followed.
     files: HashMap<Box<[u8]>, u64>,
 }
@@ -36,24 +38,25 @@ impl Leads {
     /// A directory or symlink came, went or fell into doubt where names were known.
     pub fn void(&mut self) {
         self.turn += 1;
-        self.known.clear();
+        self.dirs.clear();
+        self.links.clear();
         self.files.clear();
     }
 
     /// Takes in what a job learnt that began at `turn`; `to`: the directory's client path.
     pub fn learn(&mut self, turn: u64, lead: Lead, spelled: &[u8], to: Option<&Path>) {
-        if turn == self.turn && self.known.len() < MOST {
-            self.known.insert((lead, spelled.into()), to.map(Arc::from));
+        if turn != self.turn || self.dirs.len() + self.links.len() >= MOST {
+            return;
+        }
+        match lead {
+            Lead::Dir => drop(self.dirs.insert(spelled.into(), to.map(Arc::from))),
+            Lead::Link => drop(self.links.insert(spelled.into())),
         }
     }
 
     /// The complete directory that a spelling leads to, for a job that began at `turn`.
     pub fn dir(&self, turn: u64, spelled: &[u8]) -> Option<Arc<Path>> {
-        let to = self
-            .known
-            .get(&(Lead::Dir, spelled.into()))
-            .filter(|_| turn == self.turn);
-        to?.clone()
+        self.dirs.get(spelled).filter(|_| turn == self.turn)?.clone()
     }
 
     /// The same of a file.
@@ -70,9 +73,8 @@ impl Leads {
 
     /// All of directories and links, and the turn that it is of.
     pub fn recall(&self, mut each: impl FnMut(Lead, &[u8])) -> u64 {
-        for (lead, spelled) in self.known.keys() {
-            each(*lead, spelled);
-        }
+        self.dirs.keys().for_each(|spelled| each(Lead::Dir, spelled));
+        self.links.iter().for_each(|spelled| each(Lead::Link, spelled));
         self.turn
     }
 }
