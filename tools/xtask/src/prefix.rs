@@ -8,10 +8,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-/// Programs, each from the package that builds it.
-const PROGRAMS: [&str; 2] = ["termite", "termite-workerd"];
-/// Starts for every command of a build: without the loader it takes half the time.
-const STATIC: &str = "termite-run";
 /// Where each file goes.
 const LAYOUT: [(&str, &str); 5] = [
     ("termite", "bin/termite"),
@@ -44,12 +40,13 @@ pub fn target_dir() -> Result<PathBuf> {
 
 /// Builds everything for release and lays it out; returns the prefix.
 pub fn build() -> Result<PathBuf> {
-    let packages = PROGRAMS.iter().flat_map(|package| ["-p", package]);
-    let mut built = release(["build"].into_iter().chain(packages), &[])?;
+    let mut built = release("build", &["-p", "termite", "-p", "termite-workerd"])?;
     // Apart from the programs: their libc crate has std in it, the library has none.
-    built.extend(release(["build", "-p", "termite-shim"], &[])?);
-    let linked = ["-C", "target-feature=+crt-static"];
-    built.extend(release(["rustc", "-p", STATIC, "--bin", STATIC], &linked)?);
+    built.extend(release("build", &["-p", "termite-shim"])?);
+    // Starts for every command of a build: without the loader it takes half the time.
+    let stub = ["-p", "termite-run", "--bin", "termite-run"];
+    let linked_statically = ["--", "-C", "target-feature=+crt-static"];
+    built.extend(release("rustc", &[&stub[..], &linked_statically].concat())?);
     let prefix = target_dir()?.join("termite");
     for (name, place) in LAYOUT {
         let from = built.iter().find(|path| path.ends_with(name));
@@ -61,17 +58,14 @@ pub fn build() -> Result<PathBuf> {
     Ok(prefix)
 }
 
-/// Files that cargo makes for release; `options` are the compiler's.
-fn release<'a>(task: impl IntoIterator<Item = &'a str>, options: &[&str]) -> Result<Vec<PathBuf>> {
-    let task: Vec<_> = task.into_iter().collect();
-    let mut command = cargo(&task);
-    command.args(["--release", "--message-format=json-render-diagnostics"]);
-    if !options.is_empty() {
-        command.arg("--").args(options);
-    }
-    let out = command.stderr(Stdio::inherit()).output().context("starting cargo")?;
+/// Files that `cargo TASK --release ARGS` makes.
+fn release(task: &str, args: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut command = cargo(&[task, "--release", "--message-format=json-render-diagnostics"]);
+    let out = command.args(args).stderr(Stdio::inherit()).output();
+    let out = out.context("starting cargo")?;
     if !out.status.success() {
-        bail!("cargo {} in {}: {}", task.join(" "), root().display(), out.status);
+        let args = args.join(" ");
+        bail!("cargo {task} --release {args} in {}: {}", root().display(), out.status);
     }
     let lines = out.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     let messages = lines.map(|line| serde_json::from_slice::<Message>(line).context("reading cargo's messages"));

@@ -27,6 +27,19 @@ struct Place {
     slashed: bool,
 }
 
+impl Place {
+    /// Attributes of what has the name.
+    fn looks(&self) -> Result<Statx, Errno> {
+        confine::stat_name(&self.dir, Path::new(&self.name))
+    }
+
+    /// Whether it is a directory that its owner may not write to.
+    fn is_fixed(&self) -> bool {
+        self.looks()
+            .is_ok_and(|stat| is_dir(&stat) && stat.stx_mode & 0o200 == 0)
+    }
+}
+
 impl View {
     /// Renames for a task, as `renameat2(2)` would. `Ready`: the kernel has to say what is
     /// wrong. `Errno`: the call ends with this, 0 being success. Blocks.
@@ -51,7 +64,7 @@ impl View {
         let (Some(from), Some(to)) = (self.place(walk, from)?, self.place(walk, to)?) else {
             return Ok(Reply::Ready(Standing::Missing));
         };
-        let is_dir = |at: &Place| confine::stat_name(&at.dir, Path::new(&at.name)).is_ok_and(|stat| is_dir(&stat));
+        let is_dir = |at: &Place| at.looks().is_ok_and(|stat| is_dir(&stat));
         // The new name stands for what gets it, unless that is there already.
         let takes = if flags.contains(RenameFlags::EXCHANGE) {
             &to
@@ -64,7 +77,7 @@ impl View {
         let exchange = flags.contains(RenameFlags::EXCHANGE);
         // A directory that gets another parent is written to.
         let moves = from.path.parent() != to.path.parent();
-        if moves && (is_fixed(&from) || exchange && is_fixed(&to)) {
+        if moves && (from.is_fixed() || exchange && to.is_fixed()) {
             return Ok(Reply::Ready(Standing::Missing));
         }
         let moved = match self.rename(&from, &to, flags) {
@@ -150,10 +163,11 @@ impl View {
             target.is_ok_and(|target| Path::new(std::ffi::OsStr::from_bytes(target.as_bytes())).starts_with(dir))
         };
         // A file keeps what it is wherever its name goes.
-        let is_open_dir = |link: &Path| {
+        let is_dir = |link: &Path| {
             let stat = rustix::fs::statat(&self.proc, link, AtFlags::empty());
-            leads_in(link) && stat.is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR)
+            stat.is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR)
         };
+        let is_open_dir = |link: &Path| leads_in(link) && is_dir(link);
         let own_root = rustix::fs::fstat(&self.root).map(|stat| (stat.st_dev, stat.st_ino));
         let is_of_job = |task: &Path| {
             let root = rustix::fs::statat(&self.proc, task.join("root"), AtFlags::empty());
@@ -206,7 +220,7 @@ impl View {
 
     fn move_tree(&self, walk: &Walk<'_>, from: &Place, to: &Place) -> Result<(), Moving> {
         walk.ensure(&from.path)?;
-        let looks = confine::stat_name(&from.dir, Path::new(&from.name))?;
+        let looks = from.looks()?;
         match rustix::fs::mkdirat(&to.dir, &to.name, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno.into()),
@@ -239,7 +253,7 @@ impl View {
     }
 
     fn move_entry(&self, walk: &Walk<'_>, from: &Place, to: &Place) -> Result<(), Moving> {
-        let looks = confine::stat_name(&from.dir, Path::new(&from.name))?;
+        let looks = from.looks()?;
         if !is_dir(&looks) {
             // Renaming copies it up.
             walk.fill(Looks::of(&looks))?;
@@ -271,12 +285,6 @@ impl From<Stop> for Moving {
 
 fn dup(fd: &OwnedFd) -> Result<OwnedFd, Errno> {
     rustix::io::fcntl_dupfd_cloexec(fd, 3)
-}
-
-/// Whether there is a directory that its owner may not write to.
-fn is_fixed(at: &Place) -> bool {
-    let looks = confine::stat_name(&at.dir, Path::new(&at.name));
-    looks.is_ok_and(|stat| is_dir(&stat) && stat.stx_mode & 0o200 == 0)
 }
 
 /// Mode and times of the directory that a new one stands for. Returns the modification

@@ -70,12 +70,10 @@ impl View {
     /// Whether earlier jobs have found that a spelling leads to a file that is ready to be
     /// looked at or read, and this one has not changed that.
     pub(super) fn is_known_file(&self, spelled: &[u8], used: &PathUse<'_>) -> bool {
-        let (turn, first) = self.began;
-        used.follow
-            && matches!(used.intent, Intent::Stat | Intent::Read)
-            && self.shared.epoch() == first
-            && !self.spellings.lock().answered.contains_key(spelled)
-            && self.mirror.leads_to_file(turn, spelled)
+        let Some(turn) = self.turn_at(self.shared.epoch()).filter(|_| wants_file(used)) else {
+            return false;
+        };
+        !self.spellings.lock().answered.contains_key(spelled) && self.mirror.leads_to_file(turn, spelled)
     }
 
     /// Records what a use of a spelling came to.
@@ -99,19 +97,18 @@ impl View {
 
     /// Where a spelled directory leads, if that is known, here or of earlier jobs.
     pub(super) fn known_lead(&self, spelled: &[u8]) -> Option<PathBuf> {
-        let (turn, first) = self.began;
         let epoch = self.shared.epoch();
         let mut spellings = self.spellings.lock();
         spellings.turn(epoch);
         if let Some(lead) = spellings.leads.get(spelled) {
             return Some(lead.clone());
         }
-        let lead = self.mirror.leads_to_dir(turn, spelled).filter(|_| epoch == first)?;
+        let lead = self.mirror.leads_to_dir(self.turn_at(epoch)?, spelled)?.to_path_buf();
         if spellings.unsettled.is_empty() {
-            spellings.leads.insert(spelled.to_vec(), lead.to_path_buf());
-            spellings.ready.insert(lead.to_path_buf());
+            spellings.leads.insert(spelled.to_vec(), lead.clone());
+            spellings.ready.insert(lead.clone());
         }
-        Some(lead.to_path_buf())
+        Some(lead)
     }
 
     /// Records where a spelled directory leads, here and for the shim. `None`: there is
@@ -135,20 +132,24 @@ impl View {
         self.pass_on(epoch, Lead::Link, spelled, None);
     }
 
-    /// Leaves what was learnt to later jobs. What this job has made so far is its own,
-    /// and nothing of the client's has been moved: so it holds for the mirror, too. The
-    /// epoch is looked at after the walk, since it ends before the call that ends it acts.
-    fn pass_on(&self, epoch: u64, lead: Lead, spelled: &[u8], to: Option<&Path>) {
+    /// The mirror's turn, if what holds for the job at `epoch` holds for the mirror, too:
+    /// what the job has made so far is its own, and nothing of the client's has been moved.
+    /// An epoch ends before the call that ends it acts, so this is asked after a walk.
+    fn turn_at(&self, epoch: u64) -> Option<u64> {
         let (turn, first) = self.began;
-        if epoch == first && self.shared.epoch() == first {
+        (epoch == first && self.shared.epoch() == first).then_some(turn)
+    }
+
+    /// Leaves what was learnt to later jobs.
+    fn pass_on(&self, epoch: u64, lead: Lead, spelled: &[u8], to: Option<&Path>) {
+        if let Some(turn) = self.turn_at(epoch) {
             self.mirror.learn(turn, lead, spelled, to);
         }
     }
 
     /// The same of a spelling that leads to this file at `path`, for [`Self::is_known_file`].
     pub(super) fn pass_on_file(&self, epoch: u64, spelled: &[u8], used: &PathUse<'_>, path: &Path, ino: u64) {
-        let (turn, first) = self.began;
-        if epoch == first && self.shared.epoch() == first && used.follow && quiet(used).is_some() {
+        if let Some(turn) = self.turn_at(epoch).filter(|_| wants_file(used)) {
             self.mirror.learn_file(turn, spelled, path, ino);
         }
     }
@@ -166,6 +167,11 @@ impl View {
             spellings.ready.insert(dir.to_path_buf());
         }
     }
+}
+
+/// Whether what stands at the end of all symlinks is to be looked at or read.
+fn wants_file(used: &PathUse<'_>) -> bool {
+    used.follow && matches!(used.intent, Intent::Stat | Intent::Read)
 }
 
 fn quiet(used: &PathUse<'_>) -> Option<usize> {

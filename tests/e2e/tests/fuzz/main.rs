@@ -25,6 +25,8 @@ use termite_e2e::{Client, Fleet, Outcome, Program, Scene, User};
 
 /// A case takes a fraction of a second; what takes so long hangs.
 const LIMIT: Duration = Duration::from_secs(60);
+/// Of the cases of the short form.
+const SEED: u64 = 1;
 /// Where the tree lies below the directory of a case: a job may leave it upwards, and
 /// must not meet other cases there.
 const DEPTH: &str = "1/2/3/tree";
@@ -41,9 +43,6 @@ struct Bench<'a> {
     /// Jobs that went home.
     home: Cell<usize>,
 }
-
-/// Of the cases of the short form.
-const SEED: u64 = 1;
 
 /// What one job answered and left.
 struct Run {

@@ -235,15 +235,15 @@ fn a_spelling_leads_to_a_file_while_that_stands_there_filled() {
     pair.mirror.complete(Path::new("/")).unwrap();
     let turn = pair.mirror.recall(|_, _| {});
     let known = || pair.mirror.leads_to_file(turn, b"/file");
-    let learn = || {
+    let learn_at = |turn, path: &str| {
         pair.mirror
-            .learn_file(turn, b"/file", Path::new("/file"), pair.ino("file"));
+            .learn_file(turn, b"/file", Path::new(path), pair.ino("file"));
     };
+    let learn = || learn_at(turn, "/file");
     learn();
     assert!(!known(), "a placeholder");
     pair.fill("file").unwrap();
-    pair.mirror
-        .learn_file(turn, b"/file", Path::new("/elsewhere"), pair.ino("file"));
+    learn_at(turn, "/elsewhere");
     assert!(!known(), "the client has it elsewhere");
     learn();
     assert!(known());
@@ -273,8 +273,7 @@ fn a_spelling_leads_to_a_file_while_that_stands_there_filled() {
     learn();
     assert!(!known(), "what lead there fell into doubt since the job began");
     let later = pair.mirror.recall(|_, _| {});
-    pair.mirror
-        .learn_file(later, b"/file", Path::new("/file"), pair.ino("file"));
+    learn_at(later, "/file");
     assert!(pair.mirror.leads_to_file(later, b"/file") && !known());
 }
 
