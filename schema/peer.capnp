@@ -106,6 +106,7 @@ struct Update {
     gone @1 :Void;
     attr @2 :Attr;
   }
+  namesTold @3 :Bool;       # a directory of which only names changed, each of which is told
 }
 
 struct Job {

@@ -100,7 +100,7 @@ unsafe fn known(dir: c_int, path: Text, go: impl FnOnce(&Lookup) -> Option<isize
     let lookup = unsafe { lookup(dir, path, &mut buf) }?;
     let is_known = match lookup.entered {
         None => lookup.is_complete(lookup.spelling.dir()),
-        Some(entered) => lookup.is_complete(entered.whole()) || lookup.is_followed(entered.whole()),
+        Some(_) => lookup.is_complete_itself(),
     };
     if is_known {
         return go(&lookup);
@@ -172,6 +172,24 @@ impl Lookup<'_> {
         self.shared.is_complete(self.shared.dir_key(&dir, self.epoch))
     }
 
+    /// Whether the path leads to a complete directory.
+    fn is_complete_itself(&self) -> bool {
+        match self.entered {
+            None => self.is_complete(self.spelling.whole()),
+            Some(entered) => self.is_complete(entered.whole()) || self.is_followed(entered.whole()),
+        }
+    }
+
+    /// Records a look at attributes. `None`: they are those of a directory that is not
+    /// complete, whose time nobody keeps up to date; or the log is full.
+    fn settle_stat(&self, result: isize, mode: impl FnOnce() -> libc::mode_t) -> Option<isize> {
+        let is_directory = || mode() & libc::S_IFMT == libc::S_IFDIR;
+        if result == 0 && is_directory() && !self.is_complete_itself() {
+            return None;
+        }
+        self.settle(result, Access::Stat)
+    }
+
     /// Records the use of the path. `None`: the log is full.
     fn record(&self, access: Access) -> Option<()> {
         self.shared.trace(access, &self.spelling.whole()).then_some(())
@@ -213,6 +231,12 @@ impl Lookup<'_> {
             result if result < 0 => Some(result),
             _ => self.leads_on().then_some(0),
         }
+    }
+
+    /// Decides about a descriptor just opened with `O_PATH`. `None`: as with `admit`.
+    fn admit_handle(&self, fd: c_int) -> Option<()> {
+        let stat = sys::fstat(fd)?;
+        self.settle_stat(0, || stat.st_mode).map(|_| ())
     }
 
     /// Decides about a descriptor just opened for reading. `None`: it must be opened
@@ -263,7 +287,7 @@ pub unsafe fn open(dir: c_int, path: Text, flags: c_int) -> Option<isize> {
         }
         let fd = result as c_int;
         let admitted = if flags & libc::O_PATH != 0 {
-            lookup.record(Access::Stat)
+            lookup.admit_handle(fd)
         } else {
             lookup.admit(fd)
         };
@@ -328,7 +352,7 @@ pub unsafe fn stat(dir: c_int, path: Text, buf: *mut libc::stat, flags: c_int) -
                 }
                 result = lookup.pass().fstatat(dir, path, buf, flags);
             }
-            lookup.settle(result, Access::Stat)
+            lookup.settle_stat(result, || (*buf).st_mode)
         })
     }
 }
@@ -360,7 +384,7 @@ pub unsafe fn statx(dir: c_int, path: Text, flags: c_int, mask: u32, buf: *mut l
                 }
                 result = lookup.pass().statx(dir, path, flags, mask, buf);
             }
-            lookup.settle(result, Access::Stat)
+            lookup.settle_stat(result, || (*buf).stx_mode.into())
         })
     }
 }

@@ -93,7 +93,7 @@ fn speak(path: &Path, bytes: &[u8]) -> Vec<ToCaller> {
 /// Runs `callers` on a thread against a serving daemon.
 fn with_daemon<T: Send + 'static>(callers: impl FnOnce(&Path) -> T + Send + 'static) -> (T, Rc<Script>) {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("termite/v1.sock");
+    let path = dir.path().join("termite/daemon.sock");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

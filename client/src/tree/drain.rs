@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use termite_types::{Snapshot, Update};
+use termite_types::{Attr, Snapshot, Update};
 
 /// Names to look at, and whether their content may have been written.
 type Touched = BTreeMap<(PathBuf, OsString), bool>;
@@ -26,7 +26,8 @@ impl Tree {
     }
 
     /// What changed since `seen` in directories that this worker was served, other than
-    /// by its own jobs, parents first, as it stands. Where `seen` is of another epoch than
+    /// by its own jobs, parents first, as it stands; and then all other directories that
+    /// those paths are in. Where `seen` is of another epoch than
     /// the returned snapshot, what the worker holds is void and there are no updates.
     pub fn updates_for(&self, worker: WorkerKey, seen: Snapshot) -> (Snapshot, Vec<Update>) {
         let mut records = self.records.lock();
@@ -43,11 +44,12 @@ impl Tree {
                 continue;
             }
             let update = self.update(is_here, path);
-            if !update.attr.as_ref().is_some_and(termite_types::Attr::is_dir) {
+            if !update.attr.as_ref().is_some_and(Attr::is_dir) {
                 no_dir = Some(update.path.clone());
             }
             updates.push(update);
         }
+        updates.extend(self.parents(is_here, updates.iter().map(|update| &*update.path)));
         (snapshot, updates)
     }
 
@@ -61,12 +63,7 @@ impl Tree {
         self.drain_into(&mut records, false);
         let is_here = self.here.lock().contains(&worker);
         let mut updates = Vec::new();
-        let touched = || paths.iter().filter(|committed| committed.touched);
-        let mut parents: BTreeSet<_> = touched().filter_map(|committed| committed.path.parent()).collect();
-        for committed in paths {
-            parents.remove(&*committed.path);
-        }
-        for committed in touched() {
+        for committed in paths.iter().filter(|committed| committed.touched) {
             let present = Stamp::at_path(&committed.path);
             let is_ours = match (&committed.stamp, &present) {
                 (Some(put), Some(is)) => !put.differs(is),
@@ -86,9 +83,26 @@ impl Tree {
             }
             updates.push(self.update(is_here, committed.path.clone()));
         }
-        updates.extend(parents.into_iter().map(|dir| self.update(is_here, dir.to_owned())));
+        updates.extend(self.parents(is_here, updates.iter().map(|update| &*update.path)));
         self.unwatch_unused(&mut records);
         (self.snapshot(&mut records, worker), updates)
+    }
+
+    /// The directories that some paths are in and that are not among them. Names that come
+    /// and go give those another time, of which there is no event.
+    fn parents<'a>(&self, is_here: bool, told: impl Iterator<Item = &'a Path> + Clone) -> Vec<Update> {
+        let mut parents: BTreeSet<_> = told.clone().filter_map(Path::parent).collect();
+        for path in told {
+            parents.remove(path);
+        }
+        let dirs = parents.into_iter().map(|dir| self.update(is_here, dir.to_owned()));
+        // What is no directory any more is told with its own event.
+        dirs.filter(|update| update.attr.as_ref().is_some_and(Attr::is_dir))
+            .map(|update| Update {
+                names_told: true,
+                ..update
+            })
+            .collect()
     }
 
     /// How a path stands.
@@ -108,7 +122,7 @@ impl Tree {
                 self.remember(hash.map(|hash| (hash, path.clone(), stamp)));
                 stamp.attr(hash, target)
             });
-        Update { path, attr }
+        Update::new(path, attr)
     }
 
     /// `lost`: events are missing.

@@ -126,8 +126,9 @@ impl Mirror {
         updates.into_iter().for_each(|update| self.take(update));
     }
 
-    fn take(&mut self, Update { path, attr }: Update) {
+    fn take(&mut self, Update { path, attr, names_told }: Update) {
         match &attr {
+            Some(_) if names_told => {}
             Some(attr) if attr.is_dir() => drop(self.dirs.remove(&path)),
             _ => self.dirs.retain(|dir, _| !dir.starts_with(&path)),
         }

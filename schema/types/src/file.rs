@@ -72,9 +72,23 @@ pub struct Listing {
 pub struct Update {
     /// What changed.
     pub path: PathBuf,
-    /// What is there; `None`: nothing. A directory listed here has lost its
-    /// completeness: its listing must be asked for again before it is trusted.
+    /// What is there; `None`: nothing.
     pub attr: Option<Attr>,
+    /// Only names in this directory changed, and those in it that were served are told by
+    /// themselves. Any other directory told has lost its completeness: its listing must be
+    /// asked for again before it is trusted.
+    pub names_told: bool,
+}
+
+impl Update {
+    /// A path by itself.
+    pub fn new(path: impl Into<PathBuf>, attr: Option<Attr>) -> Self {
+        Self {
+            path: path.into(),
+            attr,
+            names_told: false,
+        }
+    }
 }
 
 impl Attr {

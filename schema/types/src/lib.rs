@@ -22,4 +22,4 @@ pub use place::socket_path;
 
 /// Version of both protocols, one number, apart from the release version. It grows
 /// with every change of a schema.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;

@@ -334,10 +334,7 @@ fn a_job_talks() {
         let ends = connect(b"");
         let session = session(&ends).await;
         let sink = Rc::new(Sink::default());
-        let updates = [Update {
-            path: "/p/f".into(),
-            attr: None,
-        }];
+        let updates = [Update::new("/p/f", None)];
         let result = session
             .run(&job("talk"), SNAPSHOT, &updates, sink.clone())
             .await

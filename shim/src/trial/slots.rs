@@ -310,6 +310,16 @@ fn the_cookie_is_there_where_it_may_and_gone_afterwards() {
         !stopped.iter().any(|line| line.contains("stat(a/dir/)")),
         "{stopped:#?}"
     );
+    // Only the names of a directory keep its time up to date.
+    let at_directory = |path: &str| {
+        let (_, stopped) = run(&[path]);
+        move |call: &str| stopped.iter().any(|line| line.starts_with(call))
+    };
+    let (unknown, known) = (at_directory("b"), at_directory("a/dir"));
+    for call in ["stat(", "lstat(", "fstatat(", "statx(", "openat("] {
+        assert!(unknown(call) && !known(call), "{call}");
+    }
+    assert!(!unknown("access r("), "that tells no time");
     for path in ["b/file", "a/dir/..", "/dev/null"] {
         let (calls, stopped) = run(&[path]);
         // `faccessat` and the like in libc may give up before they ask.

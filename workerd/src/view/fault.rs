@@ -368,6 +368,10 @@ impl View {
     }
 
     fn reach_dir(&self, walk: &Walk<'_>, path: &Path, spelled: &[u8], intent: Intent) -> Result<Standing, Stop> {
+        if intent == Intent::Stat {
+            walk.ensure_time(path)?;
+            walk.publish(spelled, path);
+        }
         if matches!(intent, Intent::Read | Intent::List | Intent::Empty) {
             walk.ensure(path)?;
             walk.publish(spelled, path);

@@ -364,9 +364,6 @@ impl Gather<'_> {
     }
 
     fn push(&mut self, at: &Path, kind: ChangeKind) {
-        if matches!(kind, ChangeKind::Dir { .. }) {
-            self.outputs.hold_dir(at);
-        }
         self.changes.push(Change {
             path: at.to_path_buf(),
             kind,

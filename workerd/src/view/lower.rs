@@ -152,6 +152,9 @@ impl Lower {
     /// Attributes of a node.
     pub fn stat(&self, ino: u64) -> Result<Found, Trouble> {
         let node = self.node(ino)?;
+        if let Some((path, false)) = self.mirror.dir_at(ino) {
+            self.mirror.bring_time(&path)?;
+        }
         self.found(&node.handle, &node.path)
     }
 

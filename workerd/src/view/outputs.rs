@@ -4,7 +4,7 @@
 use super::confine;
 use super::mirror::Mirror;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,8 +25,6 @@ pub struct Outputs {
     held: HashMap<BlobHash, Held>,
     /// Files of the upper directory by path, with their content.
     files: HashMap<PathBuf, BlobHash>,
-    /// Directories that the job made, moved or gave other attributes.
-    dirs: HashSet<PathBuf>,
 }
 
 enum Held {
@@ -42,7 +40,6 @@ impl Outputs {
             mirror,
             held: HashMap::new(),
             files: HashMap::new(),
-            dirs: HashSet::new(),
         }
     }
 
@@ -59,15 +56,6 @@ impl Outputs {
         self.held
             .entry(hash)
             .or_insert_with(|| Held::Mirror(path.to_path_buf()));
-    }
-
-    pub(super) fn hold_dir(&mut self, path: &Path) {
-        self.dirs.insert(path.to_path_buf());
-    }
-
-    /// Whether a directory is itself an output, not only something in it.
-    pub(super) fn has_dir(&self, path: &Path) -> bool {
-        self.dirs.contains(path)
     }
 
     /// Where in the upper directory the output with this path and content is.

@@ -7,7 +7,7 @@
 
 use super::confine::{self, is_dir, is_symlink};
 use super::fault::{Patience, View};
-use super::mirror::{Fill, OWN_NAMES, is_placeholder};
+use super::mirror::{Fill, Mirror, OWN_NAMES, is_placeholder};
 use super::trouble::Trouble;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Statx};
@@ -162,8 +162,23 @@ impl<'v> Walk<'v> {
         self.ensure_seen(dir, None)
     }
 
-    /// The same of one whose inode number was just seen.
+    /// Brings its time alone, which some have that cannot be completed.
+    pub fn ensure_time(&self, dir: &Path) -> Result<(), Stop> {
+        self.ensure_by(dir, None, Mirror::bring_time)
+    }
+
+    /// Completes one whose inode number was just seen.
     fn ensure_seen(&self, dir: &Path, seen: Option<u64>) -> Result<(), Stop> {
+        self.ensure_by(dir, seen, |mirror, path| mirror.complete(path).map(|()| true))
+    }
+
+    /// `bring` says whether the directory is complete then.
+    fn ensure_by(
+        &self,
+        dir: &Path,
+        seen: Option<u64>,
+        bring: impl FnOnce(&Mirror, &Path) -> Result<bool, Trouble>,
+    ) -> Result<(), Stop> {
         if self.view.is_ready(dir) {
             return Ok(());
         }
@@ -181,7 +196,9 @@ impl<'v> Walk<'v> {
             if self.patience == Patience::None {
                 return Err(Stop::NeedsFetch);
             }
-            self.view.mirror.complete(&path)?;
+            if !bring(&self.view.mirror, &path)? {
+                return Ok(());
+            }
         }
         if let Some(epoch) = epoch {
             self.view.learn_ready(epoch, dir);

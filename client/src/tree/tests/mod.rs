@@ -76,24 +76,32 @@ impl Bench {
         updates
     }
 
-    /// Names, below the top, of what the worker is told.
+    /// Names, below the top, of what the worker is told; `-` is before those that are gone.
     pub fn news(&mut self) -> Vec<String> {
         let updates = self.updates();
-        let name = |update: &Update| {
-            let path = update
-                .path
-                .strip_prefix(&self.top)
-                .expect("below the top")
-                .display()
-                .to_string();
-            if update.attr.is_some() {
-                path
-            } else {
-                format!("-{path}")
-            }
-        };
-        updates.iter().map(name).collect()
+        let name = |update: &Update| format!("{}{}", if update.attr.is_some() { "" } else { "-" }, self.name(update));
+        told(&updates).map(name).collect()
     }
+
+    /// The name, below the top, of what an update is about.
+    pub fn name(&self, update: &Update) -> String {
+        update
+            .path
+            .strip_prefix(&self.top)
+            .expect("below the top")
+            .display()
+            .to_string()
+    }
+}
+
+/// What is told for its own sake. The directories that it is in must be told, too.
+pub fn told(updates: &[Update]) -> impl Iterator<Item = &Update> {
+    let is_told = |path: &Path| updates.iter().any(|update| update.path == path);
+    let told = updates.iter().filter(|update| !update.names_told);
+    told.inspect(move |update| {
+        let parent = update.path.parent().expect("a name");
+        assert!(is_told(parent) || !parent.exists(), "{}", parent.display());
+    })
 }
 
 /// The attributes of one name of a listing.

@@ -1,9 +1,10 @@
 //! Commits are no news to the worker that made them, and news to everybody else.
 
-use super::{Bench, ME, OTHER};
+use super::{Bench, ME, OTHER, told};
 use crate::commit::{ClockShift, CommitRequest, Contents, commit};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use termite_types::{Attr, Base, BlobHash, Change, ChangeKind, Content, FileTime, Node, Snapshot, Update};
 
 struct Nothing;
@@ -60,8 +61,7 @@ fn commit_for_me(bench: &Bench, changes: Vec<Change>) -> Vec<Update> {
 }
 
 fn names(bench: &Bench, updates: &[Update]) -> Vec<String> {
-    let name = |update: &Update| update.path.strip_prefix(&bench.top).unwrap().display().to_string();
-    updates.iter().map(name).collect()
+    told(updates).map(|update| bench.name(update)).collect()
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn an_own_commit_is_news_to_others_only() {
         },
     ];
     let updates = commit_for_me(&bench, changes);
-    assert_eq!(names(&bench, &updates), ["removed", "old", "new", "link", ""]);
+    assert_eq!(names(&bench, &updates), ["removed", "old", "new", "link"]);
     let Node::File { hash: Some(known), .. } = updates[2].attr.as_ref().unwrap().node else {
         panic!("no hash")
     };
@@ -181,7 +181,7 @@ fn a_directory_that_was_made_is_listed_anew_and_one_that_was_there_is_not() {
         file(&bench, "made/y", "", None),
     ];
     let updates = commit_for_me(&bench, changes);
-    assert_eq!(names(&bench, &updates), ["old/x", "made", "made/y", ""]);
+    assert_eq!(names(&bench, &updates), ["old/x", "made", "made/y"]);
     assert!(bench.news().is_empty());
     bench.serve(&["made"]);
     bench.write("made/y", "by hand");
@@ -210,10 +210,25 @@ fn a_tree_removed_by_a_commit_is_gone_for_others_too() {
     assert!(bench.news().is_empty());
     let (_, updates) = bench.tree.updates_for(OTHER, other);
     assert_eq!(
-        updates,
-        [Update {
-            path: bench.path("d"),
-            attr: None
-        }]
+        told(&updates).collect::<Vec<_>>(),
+        [&Update::new(bench.path("d"), None)]
+    );
+}
+
+#[test]
+fn a_name_gives_its_directory_a_time_that_is_told() {
+    let mut bench = Bench::new();
+    fs::create_dir(bench.path("d")).unwrap();
+    bench.serve(&["d"]);
+    bench.write("d/x", "");
+    let updates = bench.updates();
+    assert_eq!(names(&bench, &updates), ["d/x"]);
+    let dir = updates.iter().find(|update| update.names_told).unwrap();
+    assert_eq!(bench.name(dir), "d");
+    let time = dir.attr.as_ref().unwrap().mtime;
+    let modified = fs::metadata(bench.path("d")).unwrap();
+    assert_eq!(
+        (time.sec, i64::from(time.nsec)),
+        (modified.mtime(), modified.mtime_nsec())
     );
 }

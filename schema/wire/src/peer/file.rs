@@ -109,12 +109,17 @@ pub fn read_update(from: update::Reader<'_>) -> Result<Update> {
         update::Gone(()) => None,
         update::Attr(attr) => Some(read_attr(attr?)?),
     };
-    Ok(Update { path, attr })
+    Ok(Update {
+        path,
+        attr,
+        names_told: from.get_names_told(),
+    })
 }
 
 /// Writes how a changed path stands.
 pub fn write_update(update: &Update, mut to: update::Builder<'_>) {
     to.set_path(checked::bytes(&update.path));
+    to.set_names_told(update.names_told);
     match &update.attr {
         None => to.set_gone(()),
         Some(attr) => write_attr(attr, to.init_attr()),

@@ -103,15 +103,13 @@ fn files() {
         peer::read_listing,
         peer::write_listing,
     );
-    let gone = Update {
-        path: "/a/b".into(),
-        attr: None,
+    let gone = Update::new("/a/b", None);
+    let there = Update::new(bytes(b"/a/\xff"), Some(file(4, None)));
+    let in_it = Update {
+        names_told: true,
+        ..Update::new("/a", Some(dir()))
     };
-    let there = Update {
-        path: bytes(b"/a/\xff").into(),
-        attr: Some(file(4, None)),
-    };
-    for (case, update) in [("gone", gone), ("attr", there)] {
+    for (case, update) in [("gone", gone), ("attr", there), ("namestold", in_it)] {
         check::<wire::update::Owned, _>(
             &format!("peer.Update.{case}"),
             &update,

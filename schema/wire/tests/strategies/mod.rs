@@ -97,7 +97,11 @@ pub fn opened() -> impl Strategy<Value = Opened> {
 
 pub fn updates() -> impl Strategy<Value = Vec<Update>> {
     vec(
-        (path(), option::of(attr())).prop_map(|(path, attr)| Update { path, attr }),
+        (path(), option::of(attr()), any::<bool>()).prop_map(|(path, attr, names_told)| Update {
+            path,
+            attr,
+            names_told,
+        }),
         0..6,
     )
 }

@@ -359,6 +359,21 @@ fn found_before_as_an_ordinary_user() -> Vec<Case> {
             vec![seed("b/d", Kind::Dir)],
             &["0 mkdir e 555\n", "0 rename e b/d/e\n0 exchange e b/d\n0 rename e c\n"],
         ),
+        // A name went from a directory on the client, which gave that a time that the worker
+        // was not told.
+        case(
+            vec![seed("a/a", Kind::Dir), seed("c", Kind::Dir)],
+            &["0 fork 1\n1 chdir a/a\n0 rename a c/a\n", "0 lstat .\n0 lstat c\n"],
+        ),
+        // The same where the worker had not listed that directory.
+        case(
+            vec![seed("a/a", Kind::Dir), seed("b/c", Kind::Dir)],
+            &[
+                "0 lstat b/c\n",
+                "0 fork 1\n1 chdir a/a\n0 rename a b/c/a\n",
+                "0 lstat b/c\n",
+            ],
+        ),
     ]
 }
 

@@ -291,8 +291,5 @@ pub fn update(path: &Path) -> Update {
                 .find(|entry| entry.name == name)
                 .map(|entry| entry.attr)
         });
-    Update {
-        path: path.to_path_buf(),
-        attr,
-    }
+    Update::new(path, attr)
 }

@@ -16,6 +16,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use termite_types::{Attr, Listing, Node};
 
+/// What became of a listing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    /// There is nothing to bring any more.
+    Whole,
+    Not,
+}
+
 impl Mirror {
     /// The directory with this inode number, and whether all of its names are there.
     /// `None`: it is none of the mirror's.
@@ -41,22 +49,43 @@ impl Mirror {
 
     /// Brings all names of a directory that the mirror has. Blocks.
     pub(in crate::view) fn complete(&self, path: &Path) -> Result<(), Trouble> {
+        self.list(path, |error| match error {
+            FilesError::Errno(libc::EACCES) => self.shut_dir(path),
+            error => Err(Trouble::from_client(error, path)),
+        })
+        .map(drop)
+    }
+
+    /// Brings the time of a directory that the mirror has, which only its names keep up to
+    /// date: the client tells of those that it has listed. False: the client does not list
+    /// it, so that it has the time that is known. Blocks.
+    pub(in crate::view) fn bring_time(&self, path: &Path) -> Result<bool, Trouble> {
+        self.list(path, |error| match error {
+            FilesError::Errno(libc::EACCES) | FilesError::Denied => Ok(Listed::Not),
+            error => Err(Trouble::from_client(error, path)),
+        })
+        .map(|listed| listed == Listed::Whole)
+    }
+
+    fn list(&self, path: &Path, refused: impl Fn(FilesError) -> Result<Listed, Trouble>) -> Result<Listed, Trouble> {
         while self.claim_listing(path)? {
             self.count_fetch();
             let done = match self.files.read_dir(path) {
                 Ok(listing) => self
                     .reconcile(path, &listing)
+                    .map(|()| Listed::Whole)
                     .map_err(|errno| Trouble::from_store(errno, path)),
-                Err(FilesError::Errno(libc::EACCES)) => self.shut_dir(path),
-                Err(error) => Err(Trouble::from_client(error, path)),
+                Err(error) => refused(error),
             };
-            self.end_listing(path, done.is_ok());
+            self.end_listing(path, matches!(done, Ok(Listed::Whole)));
             if let Err(Trouble::Errno(libc::ENOENT | libc::ENOTDIR)) = done {
                 self.drop_vanished(path)?;
             }
-            done?;
+            if done? == Listed::Not {
+                return Ok(Listed::Not);
+            }
         }
-        Ok(())
+        Ok(Listed::Whole)
     }
 
     /// True: it is this thread's to list. False: it is complete.
@@ -85,7 +114,7 @@ impl Mirror {
     }
 
     /// The client's user may not look into it, so nobody here may.
-    fn shut_dir(&self, path: &Path) -> Result<(), Trouble> {
+    fn shut_dir(&self, path: &Path) -> Result<Listed, Trouble> {
         let store = |errno| Trouble::from_store(errno, path);
         if let Some(dir) = self.open_dir(path).map_err(store)? {
             rustix::fs::fchmod(dir, Mode::empty()).map_err(store)?;
@@ -93,7 +122,7 @@ impl Mirror {
         if let Some(known) = self.tables.lock().dirs.get_mut(path) {
             known.shut = true;
         }
-        Ok(())
+        Ok(Listed::Whole)
     }
 
     /// The client has no such directory any more.

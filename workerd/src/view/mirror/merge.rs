@@ -34,12 +34,7 @@ impl Mirror {
             return Ok(());
         };
         match &update.attr {
-            Some(attr) if attr.is_dir() && outputs.has_dir(&update.path) => self.merge_dir(&dir, name, attr),
-            // Only names in it changed, each of which is told by itself.
-            Some(attr) if attr.is_dir() => {
-                self.tables.lock().set_dir_attr(&update.path, attr);
-                Ok(())
-            }
+            Some(attr) if attr.is_dir() && !update.names_told => self.merge_dir(&dir, name, attr),
             Some(Attr {
                 node: Node::File { size, hash: Some(hash) },
                 ..

@@ -3,10 +3,9 @@
 
 use super::Mirror;
 use super::complete::Heard;
-use super::place::{Workplace, set_mtime};
+use super::place::Workplace;
 use rustix::fd::AsFd;
 use rustix::io::Errno;
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
@@ -17,21 +16,8 @@ impl Mirror {
     /// Blocks while a changed file is being filled.
     pub fn apply(&self, updates: &[Update]) -> io::Result<()> {
         let _turn = self.naming.lock();
-        // The client names a directory as often as names come to it or go. What is only caught
-        // up with here gives it no other time.
-        let told: HashSet<_> = updates.iter().map(|update| &*update.path).collect();
-        let others = updates.iter().filter_map(|update| update.path.parent());
-        let others = others.filter(|dir| !told.contains(dir)).collect::<HashSet<_>>();
-        let times = others.into_iter().map(|dir| Ok((dir, self.dir_mtime(dir)?)));
-        let times = times.collect::<Result<Vec<_>, Errno>>()?;
         updates.iter().try_for_each(|update| self.apply_one(update))?;
-        self.dress_told(updates)?;
-        for (dir, time) in times {
-            if let (Some(time), Some(dir)) = (time, self.open_dir(dir)?) {
-                set_mtime(dir.as_fd(), OsStr::new("."), time)?;
-            }
-        }
-        Ok(())
+        Ok(self.dress_told(updates)?)
     }
 
     /// Names that came and went in a directory after it was told have changed its time.
@@ -51,8 +37,13 @@ impl Mirror {
 
     /// One update, under the lock on names.
     pub(super) fn apply_one(&self, update: &Update) -> Result<(), Errno> {
-        if update.attr.as_ref().is_some_and(termite_types::Attr::is_dir) {
-            self.tables.lock().doubt_dir(&update.path);
+        if let Some(attr) = update.attr.as_ref().filter(|attr| attr.is_dir()) {
+            let mut tables = self.tables.lock();
+            if update.names_told {
+                tables.set_dir_attr(&update.path, attr);
+                return Ok(());
+            }
+            tables.doubt_dir(&update.path);
         }
         let Some((dir, name)) = self.place_of(&update.path)? else {
             return Ok(());

@@ -136,10 +136,7 @@ fn tell(pair: &Pair, paths: &mut Vec<PathBuf>) {
                 }),
                 _ => pair.files.files.read_dir(&path).ok().map(|listing| listing.attr),
             };
-            Update {
-                path: path.components().collect(),
-                attr,
-            }
+            Update::new(path.components().collect::<PathBuf>(), attr)
         })
         .collect();
     pair.mirror.apply(&updates).unwrap();

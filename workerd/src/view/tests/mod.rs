@@ -250,10 +250,7 @@ fn a_spelling_leads_to_a_file_while_that_stands_there_filled() {
 
     fs::write(pair.here("file"), "newer").unwrap();
     let attr = pair.files.files.open(Path::new("/file")).unwrap().attr;
-    let update = |attr| Update {
-        path: "/file".into(),
-        attr,
-    };
+    let update = |attr| Update::new("/file", attr);
     pair.mirror.apply(&[update(Some(attr))]).unwrap();
     assert!(!known(), "another file has its place");
     pair.fill("file").unwrap();
@@ -263,10 +260,7 @@ fn a_spelling_leads_to_a_file_while_that_stands_there_filled() {
     assert!(!known(), "it is gone");
 
     fs::write(pair.here("file"), "again").unwrap();
-    let root = Update {
-        path: "/".into(),
-        attr: Some(pair.files.files.read_dir(Path::new("/")).unwrap().attr),
-    };
+    let root = Update::new("/", Some(pair.files.files.read_dir(Path::new("/")).unwrap().attr));
     pair.mirror.apply(&[root]).unwrap();
     pair.mirror.complete(Path::new("/")).unwrap();
     pair.fill("file").unwrap();
@@ -304,7 +298,7 @@ fn a_file_that_a_job_holds_outlives_its_place() {
             panic!("{attr:?}")
         };
         outputs.hold_upper(&path, hash);
-        Update { path, attr: Some(attr) }
+        Update::new(path, Some(attr))
     });
     pair.mirror.merge(&outputs, &updates).unwrap();
     for (name, held) in names.iter().zip(&held) {
