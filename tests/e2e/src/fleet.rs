@@ -4,7 +4,7 @@
 use crate::bare;
 use crate::process::wait_until;
 use crate::scene::Scene;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::ops::Range;
@@ -28,6 +28,20 @@ pub struct Worker {
     child: Child,
     socket: PathBuf,
     log: PathBuf,
+}
+
+/// Whether this host has FUSE; one that must have it (`TERMITE_REQUIRE`) and has not is an
+/// error.
+pub fn has_fuse() -> Result<bool> {
+    let opened = File::options().read(true).write(true).open("/dev/fuse");
+    let Err(error) = opened else { return Ok(true) };
+    let required = std::env::var("TERMITE_REQUIRE").unwrap_or_default();
+    ensure!(
+        !required.split(',').any(|mode| mode == "fuse"),
+        "this host lacks fuse: /dev/fuse: {error}"
+    );
+    println!("this host lacks fuse: /dev/fuse: {error}");
+    Ok(false)
 }
 
 impl Fleet {

@@ -1,10 +1,11 @@
 //! Shapes of builds: recursive make, ninja, very many small jobs, two users at once,
-//! jobs that append to one file, standard input and output of jobs.
+//! jobs that append to one file, changes between jobs, standard input and output of jobs.
 
 use anyhow::{Result, bail, ensure};
 use std::fs;
 use std::thread;
 use std::time::Duration;
+use termite_e2e::fleet::has_fuse;
 use termite_e2e::project::{Kind, write_all};
 use termite_e2e::reference::{local, long, same};
 use termite_e2e::{Client, Fleet, Project, Scene, User, Way};
@@ -147,6 +148,29 @@ fn parallel_appends_lose_no_line() -> Result<()> {
     ensure!(lines == expected, "{lines:?}");
     client.stop()?;
     fleet.stop()?;
+    scene.finish()
+}
+
+/// Names come on the client to a directory that no job has listed.
+#[test]
+fn a_directory_shows_the_time_that_it_has_now() -> Result<()> {
+    let scene = Scene::new(User::Me)?;
+    let faults = ["shim,guard", "guard"].into_iter().chain(has_fuse()?.then_some("fuse"));
+    for (place, fault) in faults.enumerate() {
+        let fleet = Fleet::start_at(&scene, place..place + 1, 1, &["--fault", fault])?;
+        let client = Client::new(&scene, &fault.replace(',', "-"), &fleet.addresses())?;
+        let inner = scene.dir(&format!("p/{place}/inner"))?;
+        let dir = inner.with_file_name("");
+        let stat = ["stat", "-c", "%y", "inner"];
+        for name in ["first", "second"] {
+            fs::write(inner.join(name), "")?;
+            let seen = client.termite(&dir, ["run", "--"]).args(stat).run()?.success()?.out();
+            let present = client.bare(&dir, "stat").args(&stat[1..]).run()?.success()?.out();
+            ensure!(seen == present, "{fault}, {name}: {seen:?}, not {present:?}");
+        }
+        client.stop()?;
+        fleet.stop()?;
+    }
     scene.finish()
 }
 

@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
+use termite_e2e::fleet::has_fuse;
 use termite_e2e::project::Kind;
 use termite_e2e::reference::{local, same};
 use termite_e2e::{Client, Fleet, Project, Scene, User, Way};
@@ -33,20 +34,6 @@ impl Report {
         let found = self.checks.iter().find(|check| check.name == name);
         found.with_context(|| format!("doctor does not tell of {name}: {self:?}"))
     }
-}
-
-/// Whether this host has FUSE; one that must have it (`TERMITE_REQUIRE`) and has not is an
-/// error.
-fn has_fuse() -> Result<bool> {
-    let opened = fs::File::options().read(true).write(true).open("/dev/fuse");
-    let Err(error) = opened else { return Ok(true) };
-    let required = std::env::var("TERMITE_REQUIRE").unwrap_or_default();
-    ensure!(
-        !required.split(',').any(|mode| mode == "fuse"),
-        "this host lacks fuse: /dev/fuse: {error}"
-    );
-    println!("this host lacks fuse: /dev/fuse: {error}");
-    Ok(false)
 }
 
 #[test]
