@@ -71,7 +71,6 @@ pub fn serve(listener: OwnedFd, spec: GuardSpec, events: Arc<dyn Events>) -> io:
         drivers,
         terminal_input,
     } = spec;
-    sys::wake_in_step(listener.as_fd())?;
     let court = Arc::new(Court {
         view,
         preload,

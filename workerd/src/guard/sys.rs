@@ -5,19 +5,7 @@ use libc::{seccomp_notif, seccomp_notif_addfd, seccomp_notif_resp};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 
-/// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP` of linux/seccomp.h, since Linux 6.6.
-const SYNC_WAKE_UP: libc::c_ulong = 1;
 const PAGE: u64 = 4096;
-
-/// Asks for the notifier to be run on the notified task's processor, which makes a round
-/// trip several times as fast. A kernel that does not know it is none the worse.
-pub(super) fn wake_in_step(listener: BorrowedFd<'_>) -> Result<(), Errno> {
-    // SAFETY: the request takes its argument by value; no memory is handed over.
-    match check(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS, SYNC_WAKE_UP) }) {
-        Ok(()) | Err(Errno::INVAL) => Ok(()),
-        Err(errno) => Err(errno),
-    }
-}
 
 /// The next notification. ENOENT: its task was killed meanwhile.
 pub(super) fn receive(listener: BorrowedFd<'_>) -> Result<seccomp_notif, Errno> {
