@@ -357,9 +357,9 @@ impl commit::Contents for FromWorker {
 /// the same connection, so it is enough that this call is sent first.
 fn merge_outputs(daemon: &Rc<Daemon>, place: &Place, job: JobId, committed: &Committed) {
     let (snapshot, updates) = daemon.tree.committed(place.link().key, &committed.paths);
-    let session = place.session.clone();
+    let merged = place.session.remote.committed(job, snapshot, &updates);
     tokio::task::spawn_local(async move {
-        if let Err(error) = session.remote.committed(job, snapshot, &updates).await {
+        if let Err(error) = merged.await {
             tracing::debug!("job {job}: outputs not merged: {error}");
         }
     });

@@ -73,33 +73,40 @@ pub struct RemoteSession {
 }
 
 impl RemoteSession {
-    /// Runs a job to its end. Dropping the future cancels the job.
-    pub async fn run<S: crate::offer::SinkService>(
+    /// Runs a job to its end. The request has left when this returns, so that snapshots
+    /// arrive in the order in which they were taken. Dropping the future cancels the job.
+    pub fn run<S: crate::offer::SinkService>(
         &self,
         job: &JobSpec,
         snapshot: Snapshot,
         updates: &[Update],
         sink: Rc<S>,
-    ) -> Result<JobResult> {
+    ) -> impl Future<Output = Result<JobResult>> + use<S> {
         let mut request = self.session.run_request();
         let mut params = request.get();
         peer::write_job(job, params.reborrow().init_job());
         peer::write_snapshot(snapshot, params.reborrow().init_snapshot());
         peer::write_updates(updates, params.reborrow().init_updates(updates.len() as u32));
         params.set_sink(crate::offer::sink(sink));
-        let reply = request.send().promise.await?;
-        Ok(peer::read_job_result(reply.get()?.get_result()?)?)
+        let reply = request.send().promise;
+        async move { Ok(peer::read_job_result(reply.await?.get()?.get_result()?)?) }
     }
 
-    /// Tells that a job's outputs are in the client's tree, and how they stand there.
-    pub async fn committed(&self, job: JobId, snapshot: Snapshot, updates: &[Update]) -> Result<()> {
+    /// Tells that a job's outputs are in the client's tree, and how they stand there. The
+    /// request has left when this returns.
+    pub fn committed(
+        &self,
+        job: JobId,
+        snapshot: Snapshot,
+        updates: &[Update],
+    ) -> impl Future<Output = Result<()>> + use<> {
         let mut request = self.session.committed_request();
         let mut params = request.get();
         peer::write_job_id(job, params.reborrow().init_job());
         peer::write_snapshot(snapshot, params.reborrow().init_snapshot());
         peer::write_updates(updates, params.reborrow().init_updates(updates.len() as u32));
-        request.send().promise.await?;
-        Ok(())
+        let reply = request.send().promise;
+        async move { Ok(reply.await.map(drop)?) }
     }
 
     /// Tells that a job's outputs are not wanted.
