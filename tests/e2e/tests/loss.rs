@@ -24,8 +24,10 @@ fn slow(scene: &Scene) -> Result<PathBuf> {
 }
 
 fn running(scene: &Scene, count: usize) -> Result<()> {
-    let sleeping = || scene.find(SLEEPING).len() >= count;
-    wait_until("jobs to run", PATIENCE / 5, sleeping)
+    // Not what merely has it in its command line, which is there before any daemon.
+    let asleep = |line: &&String| line.starts_with(SLEEPING);
+    let enough = || scene.living().iter().filter(asleep).count() >= count;
+    wait_until("jobs to run", PATIENCE / 5, enough)
 }
 
 fn all_whole(dir: &std::path::Path) -> Result<()> {
