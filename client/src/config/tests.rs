@@ -62,8 +62,8 @@ fn shown(config: &Config, key: &str) -> (String, String) {
 #[test]
 fn defaults_need_no_file() {
     let config = Stage::new().load(&[]).unwrap();
-    let socket = config.socket_path();
-    assert!(socket.starts_with("/tmp/termite-1000") && socket.extension() == Some("sock".as_ref()));
+    let socket = format!("/tmp/termite-1000/v{}.sock", termite_types::PROTOCOL);
+    assert_eq!(config.socket_path(), Path::new(&socket));
     assert_eq!(config.fault, "auto");
     assert_eq!(config.idle_timeout, Some(Duration::from_secs(900)));
     assert!(config.workers.is_empty() && config.tools_value().is_empty());

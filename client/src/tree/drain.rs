@@ -27,8 +27,8 @@ impl Tree {
 
     /// What changed since `seen` in directories that this worker was served, other than
     /// by its own jobs, parents first, as it stands; and then all other directories that
-    /// those paths are in. Where `seen` is of another epoch than
-    /// the returned snapshot, what the worker holds is void and there are no updates.
+    /// those paths are in. Where `seen` is of another epoch than the returned snapshot, what
+    /// the worker holds is void and there are no updates.
     pub fn updates_for(&self, worker: WorkerKey, seen: Snapshot) -> (Snapshot, Vec<Update>) {
         let mut records = self.records.lock();
         let snapshot = self.snapshot(&mut records, worker);
