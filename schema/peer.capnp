@@ -38,6 +38,10 @@ interface BlobSource {
 interface FileServer extends (BlobSource) {
   readDir @0 (snapshot :Snapshot, path :Path) -> (result :ListResult);
   open @1 (snapshot :Snapshot, path :Path) -> (result :OpenResult);
+  # The same for several paths, answered in their order. A shorter answer is of the first
+  # ones: the others are to be asked for again. It is never empty unless the question is.
+  readDirs @2 (snapshot :Snapshot, paths :List(Path)) -> (results :List(ListResult));
+  openAll @3 (snapshot :Snapshot, paths :List(Path)) -> (results :List(OpenResult));
 }
 
 struct ListResult {
@@ -59,7 +63,8 @@ struct OpenResult {
 }
 
 interface Session {
-  run @0 (job :Job, snapshot :Snapshot, updates :List(Update), sink :JobSink) -> (result :JobResult);
+  run @0 (job :Job, snapshot :Snapshot, updates :List(Update), sink :JobSink,
+          expected :Expected) -> (result :JobResult);
   # Outputs are in the client's tree: the worker may merge them into its mirror. The
   # updates tell how each committed path and the directory that it is in stand there.
   # Without it they are dropped.
@@ -107,6 +112,13 @@ struct Update {
     attr @2 :Attr;
   }
   namesTold @3 :Bool;       # a directory of which only names changed, each of which is told
+}
+
+# What a job will use that the worker was not told of before, as far as the client can
+# tell: from what earlier jobs used. Parents come before what is in them.
+struct Expected {
+  dirs @0 :List(Path);      # looked into
+  files @1 :List(Path);     # read
 }
 
 struct Job {
@@ -158,6 +170,11 @@ struct JobResult {
   guardFaults @9 :UInt64;
   fetches @10 :UInt64;
   workerNow @11 :Time;
+  brought @12 :UInt64;       # directories and files, before it began
+  bringUs @13 :UInt64;
+  startUs @14 :UInt64;
+  runUs @15 :UInt64;
+  harvestUs @16 :UInt64;
 }
 
 struct Output { fd @0 :UInt8; bytes @1 :Data; }

@@ -3,7 +3,8 @@
 
 use crate::build::{command_line, unix_ms};
 use crate::history::{JobRecord, Site};
-use std::time::Instant;
+use crate::report::Phases;
+use std::time::{Duration, Instant};
 use termite_types::{JobEnd, JobId, JobResult};
 use termite_wire::frame::CallerJob;
 
@@ -36,6 +37,8 @@ impl Account {
             cpu_s: 0.0,
             guard_faults: 0,
             fetches: 0,
+            brought: 0,
+            phases: Phases::default(),
             traced: false,
         };
         Self {
@@ -52,6 +55,7 @@ impl Account {
     /// It is given to this worker.
     pub fn try_on(&mut self, worker: &impl ToString) {
         self.record.waited_s = self.since.elapsed().as_secs_f64();
+        self.record.phases.wait_s = self.record.waited_s;
         self.record.worker = Some(worker.to_string());
     }
 
@@ -59,6 +63,11 @@ impl Account {
     pub fn failed(&mut self, fault: &str) {
         self.record.worker = None;
         self.record.attempts.push(fault.to_owned());
+    }
+
+    /// Its outputs were written into the client's tree.
+    pub fn committed(&mut self, took: Duration) {
+        self.record.phases.commit_s = took.as_secs_f64();
     }
 
     /// It ended on the worker that it was given to.
@@ -75,6 +84,15 @@ impl Account {
         record.cpu_s = seconds(result.usage.cpu_us);
         record.guard_faults = result.usage.guard_faults;
         record.fetches = result.usage.fetches;
+        record.brought = result.usage.brought;
+        let phases = &result.usage.phases;
+        record.phases = Phases {
+            bring_s: seconds(phases.bring_us),
+            start_s: seconds(phases.start_us),
+            run_s: seconds(phases.run_us),
+            harvest_s: seconds(phases.harvest_us),
+            ..record.phases
+        };
         record.traced = true;
         self.close()
     }

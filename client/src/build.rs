@@ -146,7 +146,7 @@ impl Builds {
     }
 
     /// Keeps a job that has ended, and what it used.
-    pub async fn keep(&self, id: JobId, record: JobRecord, trace: Vec<TraceItem>) {
+    pub async fn keep(&self, id: JobId, record: JobRecord, trace: Arc<[TraceItem]>) {
         let history = self.history.clone();
         let write = move || history.write_job(id, &record, &trace);
         let written = match tokio::task::spawn_blocking(write).await {
@@ -211,10 +211,14 @@ impl Build {
         self.reported.get()
     }
 
-    /// A job ran on the fleet, where so many of its system calls were stopped.
-    pub fn remote(&self, guard_calls: u64) {
+    /// A job ran on the fleet.
+    pub fn remote(&self, job: &JobRecord) {
         self.count(|jobs| jobs.remote += 1);
-        self.record.borrow_mut().report.guard_calls += guard_calls;
+        let report = &mut self.record.borrow_mut().report;
+        report.guard_calls += job.guard_faults;
+        report.fetches += job.fetches;
+        report.brought += job.brought;
+        report.phases += job.phases;
     }
 
     /// A job ran on the client, by rule or because of a fault. True if it is the first

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::dispatch;
 use crate::embedded::Embedded;
 use crate::fleet::Fleet;
+use crate::forecast::Forecasts;
 use crate::link::{Introduction, State};
 use crate::report::{Status, WorkerStatus};
 use crate::tree::{DenyRules, Tree, TreeOptions};
@@ -37,6 +38,8 @@ pub struct Daemon {
     pub config: Config,
     /// The user's files.
     pub tree: Arc<Tree>,
+    /// What commands are expected to use.
+    pub forecasts: Arc<Forecasts>,
     /// What no worker sees or writes.
     pub deny: Arc<DenyRules>,
     /// The workers.
@@ -83,7 +86,7 @@ async fn live(config: Config) -> anyhow::Result<()> {
         () = daemon.idle() => Ok(()),
         signal = callers::termination() => signal.context("cannot wait for signals"),
     };
-    daemon.tree.flush();
+    daemon.flush();
     if let Some(mut worker) = embedded {
         worker.stop();
     }
@@ -123,6 +126,7 @@ impl Daemon {
             },
         };
         Ok(Rc::new(Self {
+            forecasts: Arc::new(Forecasts::open(&config.cache_dir)),
             fleet: Fleet::new(introduction, tree.clone(), traffic.clone()),
             builds: Builds::new(config.history_dir(), traffic.clone()),
             drivers: rules::DRIVERS.iter().map(OsString::from).collect(),
@@ -179,12 +183,18 @@ impl Daemon {
         loop {
             tokio::time::sleep(IDLE_CHECK.min(limit)).await;
             if self.busy.get() == 0 {
-                self.tree.flush();
+                self.flush();
                 if self.last_use.get().elapsed() >= limit {
                     return;
                 }
             }
         }
+    }
+
+    /// Writes the caches to disk.
+    fn flush(&self) {
+        self.tree.flush();
+        self.forecasts.flush();
     }
 
     fn status(&self) -> Status {

@@ -6,14 +6,17 @@ use crate::build::{Build, Running};
 use crate::callers::Caller;
 use crate::commit::{self, ClockShift, CommitRequest, Committed};
 use crate::daemon::Daemon;
+use crate::forecast::Command;
 use crate::link::Place;
 use crate::sink::Sink;
 use std::ffi::OsString;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use termite_core::jobserver;
-use termite_core::rules::{Command, Verdict};
-use termite_types::{Abandon, BlobHash, JobEnd, JobId, JobResult, JobSpec, Owner};
+use termite_core::rules::{self, Verdict};
+use termite_types::{Abandon, BlobHash, JobEnd, JobId, JobResult, JobSpec, Owner, TraceItem};
 use termite_wire::frame::{CallerJob, ToCaller, ToDaemon};
 use tokio::sync::mpsc;
 
@@ -23,7 +26,7 @@ const ATTEMPTS: usize = 3;
 /// How the fleet's part of a job ended.
 enum Outcome {
     /// It ran; its outputs are committed.
-    Done(JobResult),
+    Done(Box<JobResult>, Command),
     /// It stays on the client, with the shim in it or not, by rule or because of a fault.
     Home {
         reason: String,
@@ -69,12 +72,14 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
         }
     };
     match outcome {
-        Outcome::Done(mut result) => {
-            let trace = std::mem::take(&mut result.trace);
-            daemon.builds.keep(id, account.ended(&result), trace).await;
-            build.remote(result.usage.guard_faults);
+        Outcome::Done(mut result, command) => {
+            let trace: Arc<[TraceItem]> = std::mem::take(&mut result.trace).into();
+            let record = account.ended(&result);
+            build.remote(&record);
+            daemon.builds.keep(id, record, trace.clone()).await;
             daemon.builds.touched(&build);
-            finish(&caller, result).await;
+            finish(&caller, *result).await;
+            learn(daemon, command, trace);
         }
         Outcome::Home {
             reason,
@@ -85,16 +90,16 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
                 tracing::warn!("{} runs on the client: {reason}", job.program.display());
             }
             let record = account.stays(as_driver, &reason);
-            daemon.builds.keep(id, record, Vec::new()).await;
+            daemon.builds.keep(id, record, Arc::default()).await;
             send_home(daemon, &build, &caller, reason, as_driver, fault).await;
         }
-        Outcome::CallerGone => daemon.builds.keep(id, account.left(), Vec::new()).await,
+        Outcome::CallerGone => daemon.builds.keep(id, account.left(), Arc::default()).await,
     }
 }
 
 /// Where the rules want the command.
 fn judge(daemon: &Daemon, job: &CallerJob) -> Result<Verdict, String> {
-    let decided = daemon.rules_for(&job.cwd)?.decide(&Command {
+    let decided = daemon.rules_for(&job.cwd)?.decide(&rules::Command {
         program: &job.program,
         argv: &job.argv,
         cwd: &job.cwd,
@@ -158,6 +163,7 @@ async fn on_fleet(
     running: &Running<'_>,
     account: &mut Account,
 ) -> Outcome {
+    let command = Command::of(spec);
     let mut tried = Vec::new();
     let mut last_fault = String::new();
     while tried.len() < ATTEMPTS {
@@ -177,14 +183,15 @@ async fn on_fleet(
             spec.stdio.terminal[1] || spec.stdio.terminal[2],
         ));
         let ended = tokio::select! {
-            ended = on_worker(daemon, &place, spec, &sink, caller) => ended,
+            ended = on_worker(daemon, &place, spec, &command, &sink, caller) => ended,
             () = caller.gone() => return Outcome::CallerGone,
         };
         tried.push(place.link().key);
         match ended {
-            Ok(Ended::Done(mut result)) => {
+            Ok(Ended::Done(mut result, commit)) => {
+                account.committed(commit);
                 result.output.splice(0..0, sink.take_held());
-                return Outcome::Done(result);
+                return Outcome::Done(Box::new(result), command);
             }
             Ok(Ended::Refused(why)) => return home(why),
             Ok(Ended::GivenUp(Abandon::Driver(program))) => {
@@ -217,7 +224,8 @@ fn home(reason: String) -> Outcome {
 
 /// How one worker's attempt ended, short of losing the worker.
 enum Ended {
-    Done(JobResult),
+    /// With the time that the commit took.
+    Done(JobResult, Duration),
     GivenUp(Abandon),
     /// The client cannot write what it wrote.
     Refused(String),
@@ -227,6 +235,7 @@ async fn on_worker(
     daemon: &Rc<Daemon>,
     place: &Place,
     spec: &JobSpec,
+    command: &Command,
     sink: &Rc<Sink>,
     caller: &Rc<Caller>,
 ) -> Result<Ended, String> {
@@ -234,7 +243,10 @@ async fn on_worker(
     daemon.tree.drain();
     let (snapshot, updates) = daemon.tree.updates_for(place.link().key, session.seen.get());
     session.seen.set(snapshot);
-    let run = session.remote.run(spec, snapshot, &updates, sink.clone());
+    let expected = daemon
+        .forecasts
+        .expect(command, &updates, &mut session.told.borrow_mut());
+    let run = session.remote.run(spec, snapshot, &updates, &expected, sink.clone());
     tokio::pin!(run);
     let mut interrupted = false;
     let result = loop {
@@ -257,12 +269,13 @@ async fn on_worker(
     let broken_off = interrupted && result.end != JobEnd::Exited(0);
     if result.changes.is_empty() || broken_off {
         drop_outputs(place, spec.id);
-        return Ok(Ended::Done(result));
+        return Ok(Ended::Done(result, Duration::ZERO));
     }
+    let begun = Instant::now();
     match commit_on_client(daemon, place, &result).await {
         Ok(committed) => {
             merge_outputs(daemon, place, spec.id, &committed);
-            Ok(Ended::Done(result))
+            Ok(Ended::Done(result, begun.elapsed()))
         }
         Err(why) => {
             drop_outputs(place, spec.id);
@@ -372,6 +385,12 @@ fn drop_outputs(place: &Place, job: JobId) {
             tracing::debug!("job {job}: outputs not dropped: {error}");
         }
     });
+}
+
+/// Takes in what a command used, for the forecasts. Nobody waits for that.
+fn learn(daemon: &Daemon, command: Command, trace: Arc<[TraceItem]>) {
+    let forecasts = daemon.forecasts.clone();
+    tokio::task::spawn_blocking(move || forecasts.learn(&command, &trace));
 }
 
 /// Shows what the job said and ends the caller as the job ended.

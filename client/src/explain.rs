@@ -89,10 +89,11 @@ impl Explained {
             return text;
         };
         let costs = format!(
-            "{:.3} s, {:.3} s of processor time, {} calls through the guard, {} fetches",
-            job.worker_s, job.cpu_s, job.guard_faults, job.fetches
+            "{:.3} s, {:.3} s of processor time, {} calls through the guard, {} fetches, {} brought before",
+            job.worker_s, job.cpu_s, job.guard_faults, job.fetches, job.brought
         );
         line(&mut text, "on the worker", &costs);
+        line(&mut text, "time", &job.phases.to_string());
         line(&mut text, "trace", &format!("{} uses of paths", trace.len()));
         for used in trace {
             let hash = used
@@ -183,6 +184,7 @@ fn used(item: &TraceItem) -> Option<Used> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Phases;
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
     use termite_types::BlobHash;
@@ -207,6 +209,11 @@ mod tests {
             cpu_s: 1.0,
             guard_faults: 4,
             fetches: 2,
+            brought: 7,
+            phases: Phases {
+                run_s: 1.25,
+                ..Phases::default()
+            },
             traced: true,
         };
         let item = |access: Access, path: &[u8], hash| TraceItem {
@@ -228,7 +235,10 @@ mod tests {
             "argv": ["gcc", "-c", "x.c"], "cwd": "/p", "where": "worker", "worker": "unix:/w",
             "reason": "rule .termite.toml:3", "attempts": ["unix:/v: lost"], "exit": 1, "signal": null,
             "started_unix_ms": 5, "waited_s": 0.5, "wall_s": 2.0, "worker_s": 1.25, "cpu_s": 1.0,
-            "guard_faults": 4, "fetches": 2, "traced": true,
+            "guard_faults": 4, "fetches": 2, "brought": 7, "traced": true,
+            "phases": {
+                "wait_s": 0.0, "bring_s": 0.0, "start_s": 0.0, "run_s": 1.25, "harvest_s": 0.0, "commit_s": 0.0,
+            },
             "trace": [
                 {"kind": "read", "path": "/p/x.c", "hash": "ab".repeat(32)},
                 {"kind": "missing", "path": "/p/\u{fffd}", "path_hex": "2f702fff"},

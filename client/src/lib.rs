@@ -3,6 +3,7 @@
 
 mod account;
 mod build;
+mod cache;
 pub mod callers;
 pub mod commit;
 pub mod config;
@@ -11,6 +12,7 @@ mod dispatch;
 mod embedded;
 pub mod explain;
 mod fleet;
+mod forecast;
 pub mod history;
 pub mod link;
 pub mod report;

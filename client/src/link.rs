@@ -1,6 +1,7 @@
 //! One worker as the client sees it: dialled, greeted, lost, dialled again. Knows its
 //! session and its load; knows nothing of commands, rules or commits.
 
+use crate::forecast::Told;
 use crate::serve::Files;
 use crate::tree::WorkerKey;
 use std::cell::{Cell, RefCell};
@@ -22,6 +23,9 @@ use tokio::task::{JoinError, JoinHandle};
 const RETRY_MIN: Duration = Duration::from_millis(50);
 /// Longest pause between two attempts to reach a worker.
 const RETRY_MAX: Duration = Duration::from_secs(5);
+/// From this round-trip time on a worker is given the next jobs before it has room for
+/// them, so that its slots do not wait for the link.
+const FAR: Duration = Duration::from_millis(2);
 /// How long an attempt may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -53,8 +57,12 @@ pub struct Session {
     pub remote: RemoteSession,
     /// How the worker introduced itself.
     pub greeting: Greeting,
+    /// From a question to its answer, when nothing else was under way.
+    pub round_trip: Duration,
     /// The newest snapshot that the worker was brought to.
     pub seen: Cell<Snapshot>,
+    /// What its worker was told to expect.
+    pub told: RefCell<Told>,
 }
 
 /// One worker.
@@ -117,13 +125,14 @@ impl Link {
         self.running.get()
     }
 
-    /// Running jobs relative to slots; `None`: no slot is free or it is not up.
+    /// Running jobs relative to slots; `None`: it has no room or is not up.
     pub fn load(&self) -> Option<f64> {
         let State::Up(session) = &*self.state.borrow() else {
             return None;
         };
         let slots = u32::from(session.greeting.slots);
-        (self.running.get() < slots).then(|| f64::from(self.running.get()) / f64::from(slots))
+        let ahead = if session.round_trip >= FAR { slots } else { 0 };
+        (self.running.get() < slots + ahead).then(|| f64::from(self.running.get()) / f64::from(slots))
     }
 
     /// Takes a slot, if the worker is up.
@@ -199,13 +208,17 @@ where
     let (other, traffic) = rpc::dial(stream);
     let mut traffic = Box::pin(traffic);
     let open = async {
+        let begun = Instant::now();
         let (greeting, worker) = greet(other, &introduction.greeting).await?;
+        let round_trip = begun.elapsed();
         files.met(greeting.machine == introduction.greeting.machine);
         let remote = worker.open(&introduction.client, files.clone()).await?;
         Ok::<_, RemoteError>(Session {
             remote,
             greeting,
+            round_trip,
             seen: Cell::new(Snapshot::default()),
+            told: RefCell::default(),
         })
     };
     // Giving up on the way drops the traffic, which closes the connection.

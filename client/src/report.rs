@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
+use std::ops::AddAssign;
 
 /// What one build did.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -23,6 +24,15 @@ pub struct Last {
     /// System calls of jobs that a worker's guard stopped.
     #[serde(default)]
     pub guard_calls: u64,
+    /// Questions of workers to the client while jobs ran.
+    #[serde(default)]
+    pub fetches: u64,
+    /// Directories and files that workers were brought before jobs began.
+    #[serde(default)]
+    pub brought: u64,
+    /// Where the time of its jobs on the fleet went, of all together.
+    #[serde(default)]
+    pub phases: Phases,
     /// Jobs of serial mode that ran again.
     pub reruns: u64,
     /// Commits of serial mode that were undone.
@@ -38,6 +48,52 @@ pub struct JobCounts {
     pub remote: u64,
     /// On the client.
     pub local: u64,
+}
+
+/// Parts of the time of one job or of several, seconds.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Phases {
+    /// Waiting for a worker with a free slot.
+    pub wait_s: f64,
+    /// On the worker: taking in news, and bringing what is expected to be used.
+    pub bring_s: f64,
+    /// On the worker: waiting for the slot and making it.
+    pub start_s: f64,
+    /// From the first process to the end of the last.
+    pub run_s: f64,
+    /// On the worker: looking at what it left.
+    pub harvest_s: f64,
+    /// On the client: receiving and writing the outputs.
+    pub commit_s: f64,
+}
+
+impl AddAssign for Phases {
+    fn add_assign(&mut self, more: Self) {
+        self.wait_s += more.wait_s;
+        self.bring_s += more.bring_s;
+        self.start_s += more.start_s;
+        self.run_s += more.run_s;
+        self.harvest_s += more.harvest_s;
+        self.commit_s += more.commit_s;
+    }
+}
+
+impl fmt::Display for Phases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            wait_s,
+            bring_s,
+            start_s,
+            run_s,
+            harvest_s,
+            commit_s,
+        } = self;
+        write!(
+            f,
+            "wait {wait_s:.3} s, bring {bring_s:.3} s, start {start_s:.3} s, run {run_s:.3} s, \
+             harvest {harvest_s:.3} s, commit {commit_s:.3} s"
+        )
+    }
 }
 
 /// Content bytes.
@@ -130,6 +186,12 @@ impl Last {
         line(&mut text, "sent", &size(self.bytes.sent));
         line(&mut text, "received", &size(self.bytes.received));
         line(&mut text, "calls stopped", &self.guard_calls.to_string());
+        line(
+            &mut text,
+            "fetched",
+            &format!("{} while jobs ran, {} before they began", self.fetches, self.brought),
+        );
+        line(&mut text, "time of jobs", &self.phases.to_string());
         if self.reruns + self.rollbacks > 0 {
             line(&mut text, "reruns", &self.reruns.to_string());
             line(&mut text, "rollbacks", &self.rollbacks.to_string());
@@ -225,6 +287,12 @@ mod tests {
                 received: 2048,
             },
             guard_calls: 700,
+            fetches: 3,
+            brought: 90,
+            phases: Phases {
+                wait_s: 0.5,
+                ..Phases::default()
+            },
             reruns: 0,
             rollbacks: 0,
         }
@@ -236,7 +304,11 @@ mod tests {
         let expected = serde_json::json!({
             "exit": 0, "wall_s": 2.25, "jobs": {"total": 38, "remote": 36, "local": 2},
             "local_reasons": {"rule: git (version control)": 2}, "client_cpu_s": 0.5,
-            "bytes": {"sent": 10, "received": 2048}, "guard_calls": 700, "reruns": 0, "rollbacks": 0,
+            "bytes": {"sent": 10, "received": 2048}, "guard_calls": 700, "fetches": 3, "brought": 90,
+            "phases": {
+                "wait_s": 0.5, "bring_s": 0.0, "start_s": 0.0, "run_s": 0.0, "harvest_s": 0.0, "commit_s": 0.0,
+            },
+            "reruns": 0, "rollbacks": 0,
         });
         assert_eq!(json, expected);
     }

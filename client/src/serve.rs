@@ -2,13 +2,18 @@
 //! asks; knows nothing of jobs.
 
 use crate::build::Traffic;
-use crate::tree::{ServeError, Tree, WorkerKey};
+use crate::tree::{self, ServeError, Tree, WorkerKey};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use termite_types::{BlobHash, Snapshot};
+use termite_types::{BlobHash, Listing, Snapshot};
 use termite_wire::offer::FileService;
 use termite_wire::peer::{Listed, Opened};
+
+/// So many names are sent with one answer, and what the last directory has beyond them.
+const NAMES: usize = 1 << 14;
+/// So many bytes of files are sent with one answer, and the head of one file more.
+const BYTES: usize = 4 << 20;
 
 /// The tree as served to one worker.
 pub struct Files {
@@ -51,25 +56,39 @@ impl Files {
 
 impl FileService for Files {
     async fn read_dir(&self, _snapshot: Snapshot, path: PathBuf) -> Listed {
-        match self.with_tree(move |tree, worker| tree.read_dir(worker, &path)).await {
-            Ok(listing) => Listed::Listing(listing),
-            Err(ServeError::Errno(errno)) => Listed::Errno(errno as u32),
-            Err(ServeError::Denied) => Listed::Errno(libc::EACCES as u32),
-        }
+        self.with_tree(move |tree, worker| listed(tree.read_dir(worker, &path)))
+            .await
     }
 
     async fn open(&self, _snapshot: Snapshot, path: PathBuf) -> Opened {
-        match self.with_tree(move |tree, worker| tree.open_file(worker, &path)).await {
-            Ok(opened) => {
-                self.count(opened.head.len());
-                Opened::File {
-                    attr: opened.attr,
-                    head: opened.head,
-                }
-            }
-            Err(ServeError::Errno(errno)) => Opened::Errno(errno as u32),
-            Err(ServeError::Denied) => Opened::Denied,
-        }
+        let opened = self
+            .with_tree(move |tree, worker| opened(tree.open_file(worker, &path)))
+            .await;
+        self.count(head(&opened));
+        opened
+    }
+
+    async fn read_dirs(&self, _snapshot: Snapshot, paths: Vec<PathBuf>) -> Vec<Listed> {
+        let names = |listed: &Listed| match listed {
+            Listed::Listing(listing) => listing.entries.len(),
+            Listed::Errno(_) => 0,
+        };
+        self.with_tree(move |tree, worker| {
+            let all = paths.iter().map(|path| listed(tree.read_dir(worker, path)));
+            up_to(NAMES, all, names)
+        })
+        .await
+    }
+
+    async fn open_all(&self, _snapshot: Snapshot, paths: Vec<PathBuf>) -> Vec<Opened> {
+        let all = self
+            .with_tree(move |tree, worker| {
+                let all = paths.iter().map(|path| opened(tree.open_file(worker, path)));
+                up_to(BYTES, all, head)
+            })
+            .await;
+        self.count(all.iter().map(head).sum());
+        all
     }
 
     async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
@@ -80,4 +99,42 @@ impl FileService for Files {
         self.count(bytes.len());
         Ok(bytes)
     }
+}
+
+fn listed(found: Result<Listing, ServeError>) -> Listed {
+    match found {
+        Ok(listing) => Listed::Listing(listing),
+        Err(ServeError::Errno(errno)) => Listed::Errno(errno as u32),
+        Err(ServeError::Denied) => Listed::Errno(libc::EACCES as u32),
+    }
+}
+
+fn opened(found: Result<tree::Opened, ServeError>) -> Opened {
+    match found {
+        Ok(tree::Opened { attr, head }) => Opened::File { attr, head },
+        Err(ServeError::Errno(errno)) => Opened::Errno(errno as u32),
+        Err(ServeError::Denied) => Opened::Denied,
+    }
+}
+
+/// Bytes of content that an answer carries.
+fn head(opened: &Opened) -> usize {
+    match opened {
+        Opened::File { head, .. } => head.len(),
+        Opened::Errno(_) | Opened::Denied => 0,
+    }
+}
+
+/// The first of some answers until they have `room` together. Later ones are not asked for.
+fn up_to<T>(room: usize, all: impl Iterator<Item = T>, size: impl Fn(&T) -> usize) -> Vec<T> {
+    let mut taken = 0;
+    let mut answers = Vec::new();
+    for answer in all {
+        taken += size(&answer);
+        answers.push(answer);
+        if taken >= room {
+            break;
+        }
+    }
+    answers
 }

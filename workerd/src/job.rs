@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-use termite_types::{Abandon, FileTime, JobEnd, JobResult, JobSpec, Owner, Stdin, TerminalSize, Usage};
+use termite_types::{Abandon, FileTime, JobEnd, JobResult, JobSpec, Owner, Phases, Stdin, TerminalSize, Usage};
 use termite_wire::remote::RemoteSink;
 use tokio::sync::mpsc;
 
@@ -179,7 +179,7 @@ pub(crate) async fn run(
     sink: RemoteSink,
     steering: &Steering,
 ) -> Result<(JobResult, Finished), Abandon> {
-    let begun = Instant::now();
+    let mut clock = Clock::start();
     let (stdio, owner) = (spec.stdio.clone(), spec.owner.clone());
     let Launched {
         slot,
@@ -197,6 +197,7 @@ pub(crate) async fn run(
     }
     steering.check()?;
     slot.borrow_mut().go().map_err(refused)?;
+    let start_us = clock.lap();
     steering.begin(slot.clone());
     steering.check()?;
 
@@ -224,14 +225,36 @@ pub(crate) async fn run(
     steering.check()?;
     let unread_input = steering.input.get().map_or(Ok(0), Input::unread).map_err(refused)?;
     let output = talk.held.into_inner();
+    let run_us = clock.lap();
     // The slot's file system is gone before its upper directory is looked at.
     drop(slot);
     let (mut result, finished) = blocking(move || collect(view, service, upper, dir, end, &owner)).await?;
     result.output = output;
     result.unread_input = unread_input;
-    result.usage.wall_us = begun.elapsed().as_micros() as u64;
+    result.usage.phases = Phases {
+        bring_us: 0,
+        start_us,
+        run_us,
+        harvest_us: clock.lap(),
+    };
     result.worker_now = now();
     Ok((result, finished))
+}
+
+/// Tells how long each part of something took.
+pub(crate) struct Clock(Instant);
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Microseconds since the last lap, or the start.
+    pub(crate) fn lap(&mut self) -> u64 {
+        let now = Instant::now();
+        let took = now.duration_since(std::mem::replace(&mut self.0, now));
+        took.as_micros() as u64
+    }
 }
 
 /// Carries a job's words to the client.
@@ -419,10 +442,10 @@ fn collect(
     };
     let Harvest { changes, outputs } = view::harvest(upper, &view, owner).map_err(|e| Abandon::Full(e.to_string()))?;
     let usage = Usage {
-        wall_us: 0,
         cpu_us: end.cpu_us,
         guard_faults: service.faults(),
         fetches: view.fetches(),
+        ..Usage::default()
     };
     let result = JobResult {
         end: end_of,

@@ -2,7 +2,7 @@
 //! commit. Knows the order in which updates, jobs and merges must happen; how a job
 //! runs is told in `job`.
 
-use crate::job::{self, Finished, JobEnv, Steering};
+use crate::job::{self, Clock, Finished, JobEnv, Steering};
 use crate::slot::Network;
 use crate::view::Mirror;
 use crate::worker::{Shim, Worker};
@@ -11,7 +11,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use termite_types::{Abandon, BlobHash, JobEnd, JobId, JobResult, JobSpec, Snapshot, TerminalSize, Update, Usage};
+use termite_types::{
+    Abandon, BlobHash, Expected, JobEnd, JobId, JobResult, JobSpec, Snapshot, TerminalSize, Update, Usage,
+};
 use termite_wire::offer::SessionService;
 use termite_wire::remote::RemoteSink;
 use tokio::sync::{Mutex, watch};
@@ -78,11 +80,20 @@ impl Session {
         spec: JobSpec,
         snapshot: Snapshot,
         updates: Vec<Update>,
+        expected: Expected,
         sink: RemoteSink,
     ) -> Result<JobResult, Abandon> {
         let steering = Rc::new(Steering::default());
         let _entry = Entry::new(&self.running, spec.id, steering.clone());
+        let mut clock = Clock::start();
         self.advance(snapshot, updates).await?;
+        let brought = if expected.is_empty() {
+            0
+        } else {
+            let mirror = self.mirror.clone();
+            blocking(move || mirror.bring(&expected)).await
+        };
+        let bring_us = clock.lap();
         // The store outlives its users only if somebody asks for a slot after the worker ended.
         let _slot = self.worker.slots.acquire().await.map_err(|_| Abandon::Cancelled)?;
         let owed = self.worker.owed.token();
@@ -100,7 +111,12 @@ impl Session {
                 .map(|shim| (shim.library.clone(), shim.preload.clone())),
         };
         let id = spec.id;
-        let (result, finished) = job::run(env, spec, sink, &steering).await?;
+        let waited_us = clock.lap();
+        let (mut result, finished) = job::run(env, spec, sink, &steering).await?;
+        result.usage.brought = brought;
+        result.usage.phases.bring_us = bring_us;
+        result.usage.phases.start_us += waited_us;
+        result.usage.wall_us = bring_us + waited_us + clock.lap();
         let ended = Ended {
             finished: Arc::new(finished),
             _owed: owed,
@@ -116,9 +132,10 @@ impl SessionService for Session {
         job: JobSpec,
         snapshot: Snapshot,
         updates: Vec<Update>,
+        expected: Expected,
         sink: RemoteSink,
     ) -> Result<JobResult, String> {
-        match self.run_job(job, snapshot, updates, sink).await {
+        match self.run_job(job, snapshot, updates, expected, sink).await {
             Ok(result) => Ok(result),
             Err(why) => Ok(abandoned(why)),
         }

@@ -4,6 +4,7 @@
 //! Knows the files; knows neither dispatch nor how a job is shown.
 
 use super::{History, entries, put};
+use crate::report::Phases;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -72,6 +73,12 @@ pub struct JobRecord {
     pub guard_faults: u64,
     /// Directories and files that were fetched while it ran.
     pub fetches: u64,
+    /// Directories and files that were brought before it began.
+    #[serde(default)]
+    pub brought: u64,
+    /// Where its time went.
+    #[serde(default)]
+    pub phases: Phases,
     /// There is a trace: it ended on a worker.
     pub traced: bool,
 }

@@ -1,6 +1,7 @@
 //! Jobs are read back as they were written, and the oldest make room.
 
 use super::*;
+use crate::report::Phases;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use termite_abi::Access;
@@ -33,6 +34,8 @@ fn record(id: JobId) -> JobRecord {
         cpu_s: 0.25,
         guard_faults: 3,
         fetches: 2,
+        brought: 7,
+        phases: Phases::default(),
         traced: true,
     }
 }

@@ -3,8 +3,9 @@
 //! tree and reads no file.
 
 use super::stamp::Stamp;
+use crate::cache;
 use parking_lot::Mutex;
-use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase, TableDefinition};
+use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -82,14 +83,10 @@ impl Hashes {
     /// The cache in `dir`, which is made if it is missing. Where there can be none, one
     /// warning is logged and hashes live as long as this value.
     pub fn open(dir: &Path) -> Self {
-        let database = open_database(dir).unwrap_or_else(|why| {
-            tracing::warn!("hashes are not kept between runs: {}: {why}", dir.display());
-            None
-        });
         Self {
             recent: Mutex::default(),
             unsaved: Mutex::default(),
-            database,
+            database: cache::open(dir, "hashes"),
         }
     }
 
@@ -202,38 +199,4 @@ fn save(database: &Database, rows: &[(Inode, Known)]) -> Result<(), redb::Error>
     }
     write.commit()?;
     Ok(())
-}
-
-/// `Ok(None)`: another daemon has it.
-fn open_database(dir: &Path) -> Result<Option<Database>, Box<dyn std::error::Error>> {
-    std::fs::create_dir_all(dir)?;
-    let path = dir.join("hashes.redb");
-    // A file that ends the process as it is opened must not do so again and again.
-    let opening = dir.join("hashes.opening");
-    if opening.exists() {
-        std::fs::remove_file(&path).or_else(not_found_is_fine)?;
-    }
-    std::fs::write(&opening, b"")?;
-    let database = match Database::create(&path) {
-        Err(DatabaseError::DatabaseAlreadyOpen) => {
-            tracing::warn!("{}: used by another daemon; hashes are not kept", path.display());
-            Ok(None)
-        }
-        Err(error) => {
-            tracing::warn!("{}: made anew: {error}", path.display());
-            std::fs::remove_file(&path).or_else(not_found_is_fine)?;
-            Database::create(&path).map(Some)
-        }
-        Ok(database) => Ok(Some(database)),
-    };
-    std::fs::remove_file(&opening).or_else(not_found_is_fine)?;
-    Ok(database?)
-}
-
-fn not_found_is_fine(error: std::io::Error) -> std::io::Result<()> {
-    if error.kind() == std::io::ErrorKind::NotFound {
-        Ok(())
-    } else {
-        Err(error)
-    }
 }

@@ -67,6 +67,23 @@ pub struct Listing {
     pub entries: Vec<Entry>,
 }
 
+/// What a job is expected to use and its worker was not told of before. A wrong guess
+/// costs bytes and nothing else.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Expected {
+    /// Directories that it looks into, parents first.
+    pub dirs: Vec<PathBuf>,
+    /// Regular files that it reads, in directories that are among those or known.
+    pub files: Vec<PathBuf>,
+}
+
+impl Expected {
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        self.dirs.is_empty() && self.files.is_empty()
+    }
+}
+
 /// One path as it stands on the client since it changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Update {

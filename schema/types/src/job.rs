@@ -168,8 +168,25 @@ pub struct Usage {
     pub cpu_us: u64,
     /// Faults that came through the guard.
     pub guard_faults: u64,
-    /// Directories completed and files filled for it.
+    /// Questions to the client while it ran, each for a directory or a file.
     pub fetches: u64,
+    /// Directories and files that were brought before it began.
+    pub brought: u64,
+    /// Where the time went.
+    pub phases: Phases,
+}
+
+/// Parts of a job's time on the worker, microseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Phases {
+    /// Taking in news, and bringing what it is expected to use.
+    pub bring_us: u64,
+    /// Waiting for the slot and making it.
+    pub start_us: u64,
+    /// From its first process to the end of its last.
+    pub run_us: u64,
+    /// Looking at what it left.
+    pub harvest_us: u64,
 }
 
 /// One use of a path.

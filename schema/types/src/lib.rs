@@ -13,13 +13,13 @@ mod job;
 mod place;
 
 pub use change::{Base, Change, ChangeKind, Content};
-pub use file::{Attr, Entry, FileTime, Listing, Node, Update};
+pub use file::{Attr, Entry, Expected, FileTime, Listing, Node, Update};
 pub use id::{BlobHash, BuildId, JobId, Snapshot};
 pub use job::{
-    Abandon, JobEnd, JobResult, JobSpec, Jobserver, Limit, Owner, Stdin, Stdio, TerminalSize, TraceItem, Usage,
+    Abandon, JobEnd, JobResult, JobSpec, Jobserver, Limit, Owner, Phases, Stdin, Stdio, TerminalSize, TraceItem, Usage,
 };
 pub use place::socket_path;
 
 /// Version of both protocols, one number, apart from the release version. It grows
 /// with every change of a schema.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;

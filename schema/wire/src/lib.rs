@@ -18,6 +18,8 @@ pub mod peer;
 pub mod remote;
 #[cfg(feature = "rpc")]
 pub mod rpc;
+#[cfg(feature = "rpc")]
+mod squeeze;
 
 pub use error::{Fault, WireError};
 

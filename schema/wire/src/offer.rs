@@ -1,6 +1,7 @@
 //! What this side offers, as traits on our own types: their adapters turn the calls of
 //! `peer.capnp` into them. Knows nothing of what stands behind the traits.
 
+use crate::checked;
 use crate::peer::{self, ClientInfo, Listed, Opened};
 use crate::peer_capnp::{blob_source, file_server, job_sink, session, worker};
 use crate::remote::{RemoteFiles, RemoteSink};
@@ -8,7 +9,7 @@ use capnp::Error;
 use std::future::Future;
 use std::path::PathBuf;
 use std::rc::Rc;
-use termite_types::{BlobHash, JobId, JobResult, JobSpec, Snapshot, TerminalSize, Update};
+use termite_types::{BlobHash, Expected, JobId, JobResult, JobSpec, Snapshot, TerminalSize, Update};
 
 /// The files of a client.
 pub trait FileService: 'static {
@@ -16,6 +17,10 @@ pub trait FileService: 'static {
     fn read_dir(&self, snapshot: Snapshot, path: PathBuf) -> impl Future<Output = Listed>;
     /// A file's attributes, hash and first bytes.
     fn open(&self, snapshot: Snapshot, path: PathBuf) -> impl Future<Output = Opened>;
+    /// The listings of the first of some directories, at least one.
+    fn read_dirs(&self, snapshot: Snapshot, paths: Vec<PathBuf>) -> impl Future<Output = Vec<Listed>>;
+    /// The first of some files as `open` gives them, at least one.
+    fn open_all(&self, snapshot: Snapshot, paths: Vec<PathBuf>) -> impl Future<Output = Vec<Opened>>;
     /// A piece of a blob that `open` named.
     fn read(&self, hash: BlobHash, offset: u64, length: u32) -> impl Future<Output = Result<Vec<u8>, String>>;
 }
@@ -36,6 +41,7 @@ pub trait SessionService: 'static {
         job: JobSpec,
         snapshot: Snapshot,
         updates: Vec<Update>,
+        expected: Expected,
         sink: RemoteSink,
     ) -> impl Future<Output = Result<JobResult, String>>;
     /// The job's outputs are in the client's tree, as the updates tell.
@@ -107,6 +113,32 @@ impl<F: FileService> file_server::Server for Files<F> {
         peer::write_open_result(&opened, results.get().init_result());
         Ok(())
     }
+
+    async fn read_dirs(
+        self: Rc<Self>,
+        params: file_server::ReadDirsParams,
+        mut results: file_server::ReadDirsResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let snapshot = peer::read_snapshot(params.get_snapshot()?);
+        let paths = peer::read_paths(params.get_paths()?)?;
+        let listed = self.0.read_dirs(snapshot, paths).await;
+        peer::write_list_results(&listed, results.get().init_results(checked::count(&listed)));
+        Ok(())
+    }
+
+    async fn open_all(
+        self: Rc<Self>,
+        params: file_server::OpenAllParams,
+        mut results: file_server::OpenAllResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let snapshot = peer::read_snapshot(params.get_snapshot()?);
+        let paths = peer::read_paths(params.get_paths()?)?;
+        let opened = self.0.open_all(snapshot, paths).await;
+        peer::write_open_results(&opened, results.get().init_results(checked::count(&opened)));
+        Ok(())
+    }
 }
 
 impl<F: FileService> blob_source::Server for Files<F> {
@@ -137,16 +169,18 @@ struct Session<S>(Rc<S>);
 
 impl<S: SessionService> session::Server for Session<S> {
     async fn run(self: Rc<Self>, params: session::RunParams, mut results: session::RunResults) -> Result<(), Error> {
-        let (job, snapshot, updates, sink) = {
+        let (job, snapshot, updates, expected, sink) = {
             let params = params.get()?;
             (
                 peer::read_job(params.get_job()?)?,
                 peer::read_snapshot(params.get_snapshot()?),
                 peer::read_updates(params.get_updates()?)?,
+                peer::read_expected(params.get_expected()?)?,
                 RemoteSink(params.get_sink()?),
             )
         };
-        let result = self.0.run(job, snapshot, updates, sink).await.map_err(Error::failed)?;
+        let result = self.0.run(job, snapshot, updates, expected, sink).await;
+        let result = result.map_err(Error::failed)?;
         peer::write_job_result(&result, results.get().init_result());
         Ok(())
     }

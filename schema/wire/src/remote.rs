@@ -4,10 +4,11 @@
 use crate::peer::{self, Listed, Opened};
 use crate::peer_capnp::{blob_source, file_server, job_sink, session, worker};
 use crate::rpc::RemoteError;
+use crate::{WireError, checked};
 use capnp::capability::FromClientHook;
-use termite_types::{BlobHash, JobId, JobResult, JobSpec, Snapshot, TerminalSize, Update};
+use termite_types::{BlobHash, Expected, JobId, JobResult, JobSpec, Snapshot, TerminalSize, Update};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 type Result<T> = std::result::Result<T, RemoteError>;
@@ -35,6 +36,28 @@ impl RemoteFiles {
         params.set_path(peer::path_bytes(path));
         let reply = request.send().promise.await?;
         Ok(peer::read_open_result(reply.get()?.get_result()?)?)
+    }
+
+    /// The listings of the first of some directories, at least one.
+    pub async fn read_dirs(&self, snapshot: Snapshot, paths: &[PathBuf]) -> Result<Vec<Listed>> {
+        let mut request = self.0.read_dirs_request();
+        let mut params = request.get();
+        peer::write_snapshot(snapshot, params.reborrow().init_snapshot());
+        checked::write_strings(paths, params.init_paths(checked::count(paths)));
+        let reply = request.send().promise.await?;
+        let results = peer::read_list_results(reply.get()?.get_results()?)?;
+        Ok(answers_of(paths, results)?)
+    }
+
+    /// The first of some files as `open` gives them, at least one.
+    pub async fn open_all(&self, snapshot: Snapshot, paths: &[PathBuf]) -> Result<Vec<Opened>> {
+        let mut request = self.0.open_all_request();
+        let mut params = request.get();
+        peer::write_snapshot(snapshot, params.reborrow().init_snapshot());
+        checked::write_strings(paths, params.init_paths(checked::count(paths)));
+        let reply = request.send().promise.await?;
+        let results = peer::read_open_results(reply.get()?.get_results()?)?;
+        Ok(answers_of(paths, results)?)
     }
 
     /// A piece of a blob that `open` named; shorter than asked for only at its end.
@@ -80,6 +103,7 @@ impl RemoteSession {
         job: &JobSpec,
         snapshot: Snapshot,
         updates: &[Update],
+        expected: &Expected,
         sink: Rc<S>,
     ) -> impl Future<Output = Result<JobResult>> + use<S> {
         let mut request = self.session.run_request();
@@ -87,6 +111,7 @@ impl RemoteSession {
         peer::write_job(job, params.reborrow().init_job());
         peer::write_snapshot(snapshot, params.reborrow().init_snapshot());
         peer::write_updates(updates, params.reborrow().init_updates(updates.len() as u32));
+        peer::write_expected(expected, params.reborrow().init_expected());
         params.set_sink(crate::offer::sink(sink));
         let reply = request.send().promise;
         async move { Ok(peer::read_job_result(reply.await?.get()?.get_result()?)?) }
@@ -178,6 +203,18 @@ impl RemoteSink {
         self.0.want_input_request().send().promise.await?;
         Ok(())
     }
+}
+
+/// Answers to a question about `paths`: not more than those, and not none.
+fn answers_of<T>(paths: &[PathBuf], results: Vec<T>) -> std::result::Result<Vec<T>, WireError> {
+    let least = usize::from(!paths.is_empty());
+    checked::within(
+        "number of answers",
+        results.len() as u64,
+        least as u64,
+        paths.len() as u64,
+    )?;
+    Ok(results)
 }
 
 async fn read_blob(source: &blob_source::Client, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>> {

@@ -5,8 +5,8 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use termite_types::{
-    Attr, BlobHash, BuildId, Change, ChangeKind, Content, FileTime, JobEnd, JobId, JobResult, JobSpec, Listing, Node,
-    Owner, PROTOCOL, Snapshot, Stdin, Stdio, TerminalSize, Update, Usage,
+    Attr, BlobHash, BuildId, Change, ChangeKind, Content, Expected, FileTime, JobEnd, JobId, JobResult, JobSpec,
+    Listing, Node, Owner, PROTOCOL, Snapshot, Stdin, Stdio, TerminalSize, Update, Usage,
 };
 use termite_wire::meet::{Greeting, Host, greet};
 use termite_wire::offer::{FileService, SessionService, SinkService, WorkerService};
@@ -60,6 +60,19 @@ impl FileService for Files {
             },
             _ => Opened::Denied,
         }
+    }
+
+    async fn read_dirs(&self, snapshot: Snapshot, paths: Vec<PathBuf>) -> Vec<Listed> {
+        let mut listed = Vec::new();
+        for path in paths.into_iter().take(2) {
+            listed.push(self.read_dir(snapshot, path).await);
+        }
+        listed
+    }
+
+    /// As nobody should: more answers than questions.
+    async fn open_all(&self, _snapshot: Snapshot, paths: Vec<PathBuf>) -> Vec<Opened> {
+        vec![Opened::Denied; paths.len() + 1]
     }
 
     async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
@@ -118,6 +131,7 @@ impl SessionService for Session {
         job: JobSpec,
         snapshot: Snapshot,
         updates: Vec<Update>,
+        expected: Expected,
         sink: RemoteSink,
     ) -> Result<JobResult, String> {
         let _dropped = OnDrop(self.dropped.clone());
@@ -137,8 +151,15 @@ impl SessionService for Session {
                 assert_eq!(self.files.read(HASH, 2, 1).await.map_err(lost)?, b"c");
                 self.files.read(BlobHash([0; 32]), 0, 1).await.map_err(lost)?;
             }
+            Some("many") => {
+                let many = ["/p", "/x", "/y"].map(PathBuf::from);
+                let listed = self.files.read_dirs(snapshot, &many).await.map_err(lost)?;
+                assert!(matches!(listed[..], [Listed::Listing(_), Listed::Errno(2)]));
+                self.files.open_all(snapshot, &many).await.map_err(lost)?;
+            }
             Some("talk") => {
                 assert_eq!(updates.len(), 1);
+                assert_eq!(expected, something());
                 sink.output(1, b"hello").await.map_err(lost)?;
                 sink.want_input().await.map_err(lost)?;
             }
@@ -259,6 +280,19 @@ fn job(program: &str) -> JobSpec {
     }
 }
 
+/// Runs a job that tells nothing.
+async fn run(session: &RemoteSession, program: &str) -> Result<JobResult, RemoteError> {
+    let (expected, sink) = (Expected::default(), Rc::new(Sink::default()));
+    session.run(&job(program), SNAPSHOT, &[], &expected, sink).await
+}
+
+fn something() -> Expected {
+    Expected {
+        dirs: vec!["/".into(), "/p".into()],
+        files: vec!["/p/f".into()],
+    }
+}
+
 /// A connection, and what the test holds of both its ends.
 struct Ends {
     said: Rc<RefCell<Vec<String>>>,
@@ -321,10 +355,20 @@ fn a_job_reads_the_clients_files() {
     on_one_thread(async {
         let ends = connect(b"");
         let session = session(&ends).await;
-        let refused = session.run(&job("read"), SNAPSHOT, &[], Rc::new(Sink::default())).await;
+        let refused = run(&session, "read").await;
         let error = refused.expect_err("the last blob is not there");
         // Both sides' words arrive once, without the protocol's own.
         assert_eq!(error.to_string(), format!("blob {} is not here", BlobHash([0; 32])));
+    });
+}
+
+#[test]
+fn answers_are_as_many_as_were_asked_for_or_fewer() {
+    on_one_thread(async {
+        let ends = connect(b"");
+        let session = session(&ends).await;
+        let error = run(&session, "many").await.expect_err("one answer too many");
+        assert!(error.to_string().contains("number of answers"), "{error}");
     });
 }
 
@@ -336,7 +380,7 @@ fn a_job_talks() {
         let sink = Rc::new(Sink::default());
         let updates = [Update::new("/p/f", None)];
         let result = session
-            .run(&job("talk"), SNAPSHOT, &updates, sink.clone())
+            .run(&job("talk"), SNAPSHOT, &updates, &something(), sink.clone())
             .await
             .expect("a result");
         assert_eq!(result.end, JobEnd::Exited(3));
@@ -376,10 +420,7 @@ fn a_large_result_passes() {
     on_one_thread(async {
         let ends = connect(b"");
         let session = session(&ends).await;
-        let result = session
-            .run(&job("large"), SNAPSHOT, &[], Rc::new(Sink::default()))
-            .await
-            .expect("a result");
+        let result = run(&session, "large").await.expect("a result");
         assert_eq!(result.changes, (0..10).map(large_change).collect::<Vec<_>>());
     });
 }
@@ -389,7 +430,7 @@ fn an_answer_that_breaks_a_promise_is_refused() {
     on_one_thread(async {
         let ends = connect(b"");
         let session = session(&ends).await;
-        let answer = session.run(&job("bad"), SNAPSHOT, &[], Rc::new(Sink::default())).await;
+        let answer = run(&session, "bad").await;
         let error = answer.expect_err("a path with dots");
         assert_eq!(
             error.to_string(),
@@ -403,12 +444,7 @@ fn a_dropped_call_is_dropped_on_the_worker() {
     on_one_thread(async {
         let ends = connect(b"");
         let session = session(&ends).await;
-        let run = spawn_local(async move {
-            session
-                .run(&job("wait"), SNAPSHOT, &[], Rc::new(Sink::default()))
-                .await
-                .map(drop)
-        });
+        let run = spawn_local(async move { run(&session, "wait").await.map(drop) });
         ends.started.notified().await;
         run.abort();
         ends.dropped.notified().await;
@@ -420,12 +456,7 @@ fn the_loss_of_the_worker_ends_calls() {
     on_one_thread(async {
         let ends = connect(b"");
         let session = session(&ends).await;
-        let run = spawn_local(async move {
-            session
-                .run(&job("wait"), SNAPSHOT, &[], Rc::new(Sink::default()))
-                .await
-                .map(drop)
-        });
+        let run = spawn_local(async move { run(&session, "wait").await.map(drop) });
         ends.started.notified().await;
         ends.worker_end.abort();
         let error = run.await.expect("no panic").expect_err("the worker is gone");
@@ -440,12 +471,7 @@ fn the_loss_of_the_client_drops_its_jobs() {
     on_one_thread(async {
         let ends = connect(b"");
         let session = session(&ends).await;
-        let _run = spawn_local(async move {
-            session
-                .run(&job("wait"), SNAPSHOT, &[], Rc::new(Sink::default()))
-                .await
-                .map(drop)
-        });
+        let _run = spawn_local(async move { run(&session, "wait").await.map(drop) });
         ends.started.notified().await;
         ends.client_end.abort();
         ends.dropped.notified().await;

@@ -56,6 +56,8 @@ fn changed_paths_are_absolute_and_plain() {
     for (path, expected) in cases {
         let update = fault::<wire::update::Owned, _>(|mut to| to.set_path(path), peer::read_update);
         assert_eq!(update, ("path of an update", expected), "{path:?}");
+        let guess = fault::<wire::expected::Owned, _>(|to| to.init_files(1).set(0, path), peer::read_expected);
+        assert_eq!(guess, ("expected file", expected), "{path:?}");
         let change = fault::<wire::change::Owned, _>(|mut to| to.set_path(path), peer::read_change);
         assert_eq!(change, ("path of a change", expected), "{path:?}");
         let link = |mut to: wire::change::Builder<'_>| {

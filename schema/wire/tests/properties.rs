@@ -106,6 +106,11 @@ proptest! {
     }
 
     #[test]
+    fn expectations_come_back(expected in strategies::expected()) {
+        round_trip::<wire::expected::Owned, _>(&expected, peer::read_expected, peer::write_expected);
+    }
+
+    #[test]
     fn jobs_come_back(job in strategies::job(), result in strategies::result()) {
         round_trip::<wire::job::Owned, _>(&job, peer::read_job, peer::write_job);
         round_trip::<wire::job_result::Owned, _>(&result, peer::read_job_result, peer::write_job_result);

@@ -46,6 +46,12 @@ pub struct Last {
     pub client_cpu_s: f64,
     /// System calls of jobs that guards stopped.
     pub guard_calls: u64,
+    /// Questions of workers while jobs ran.
+    pub fetches: u64,
+    /// Directories and files that workers were brought before jobs began.
+    pub brought: u64,
+    /// Where the time of all jobs together went, seconds.
+    pub phases: BTreeMap<String, f64>,
 }
 
 /// Numbers of jobs of a build.

@@ -15,6 +15,7 @@ pub mod oracle;
 pub mod posix;
 pub mod process;
 pub mod project;
+pub mod proxy;
 pub mod reference;
 pub mod scene;
 pub mod script;

@@ -5,7 +5,7 @@ use super::Device;
 use crate::guard::Events;
 use crate::slot::{Spawner, TrialError, trial};
 use crate::start::Store;
-use crate::view::{Files, FilesError, Lower, Mirror, OpenedFile, Owners, SharedMap, read_below};
+use crate::view::{Files, FilesError, Lower, Mirror, OpenedFile, Owners, Pieces, SharedMap, read_below};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -105,7 +105,7 @@ impl Files for OneFile {
         })
     }
 
-    fn read(&self, _: &BlobHash, _: u64, _: u32) -> Result<Vec<u8>, FilesError> {
-        Err(FilesError::Lost("all of it came at once".into()))
+    fn read(&self, _: &BlobHash, _: u64, _: u64) -> Pieces<'_> {
+        Box::new(std::iter::once(Err(FilesError::Lost("all of it came at once".into()))))
     }
 }

@@ -1,7 +1,7 @@
 //! What a view asks of the client: listings, files and their bytes. Knows nothing of
 //! how the question travels.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use termite_types::{Attr, BlobHash, Listing};
 
 /// The client's tree as its file server shows it. Calls block; they come from many
@@ -14,9 +14,23 @@ pub trait Files: Send + Sync {
     /// final component is not followed.
     fn open(&self, path: &Path) -> Result<OpenedFile, FilesError>;
 
-    /// `len` bytes (fewer only at the end) of a blob that `open` named.
-    fn read(&self, hash: &BlobHash, offset: u64, len: u32) -> Result<Vec<u8>, FilesError>;
+    /// The listings of the first of some directories, at least one.
+    fn read_dirs(&self, paths: &[PathBuf]) -> Vec<Result<Listing, FilesError>> {
+        paths.iter().take(1).map(|path| self.read_dir(path)).collect()
+    }
+
+    /// The first of some files as [`Self::open`] gives them, at least one.
+    fn open_all(&self, paths: &[PathBuf]) -> Vec<Result<OpenedFile, FilesError>> {
+        paths.iter().take(1).map(|path| self.open(path)).collect()
+    }
+
+    /// The bytes `from..until` of a blob that `open` named, piece by piece. Where they end
+    /// early the client has no more of it.
+    fn read(&self, hash: &BlobHash, from: u64, until: u64) -> Pieces<'_>;
 }
+
+/// Bytes as they arrive.
+pub type Pieces<'a> = Box<dyn Iterator<Item = Result<Vec<u8>, FilesError>> + 'a>;
 
 /// A file as the client opened it.
 #[derive(Clone, Debug)]

@@ -26,7 +26,7 @@ mod walk;
 
 pub use confine::read_below;
 pub use fault::{Intent, Origin, PathUse, Patience, Reply, Standing, View, ViewSpec};
-pub use files::{Files, FilesError, OpenedFile};
+pub use files::{Files, FilesError, OpenedFile, Pieces};
 pub use harvest::{HarvestError, INLINE_MAX, harvest};
 pub use local::LocalFiles;
 pub use lower::{Found, Lower, Named};

@@ -4,11 +4,12 @@
 //! Knows records; knows neither walks nor notifications.
 
 use super::fault::View;
+use super::walk::MAX_LINKS;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use termite_abi::Access;
 use termite_types::{Abandon, BlobHash, Node, TraceItem};
 
@@ -59,6 +60,10 @@ impl View {
         let mut known = HashSet::new();
         let mut own = HashSet::new();
         let mut items = Vec::new();
+        let mut contents = Contents {
+            view: self,
+            dirs: HashMap::new(),
+        };
         for (access, path) in self.shared.trace_records().chain(overflow.in_order()) {
             // The shared log forgets what it holds when its index runs over.
             if !known.insert((access, path)) {
@@ -71,22 +76,71 @@ impl View {
             items.push(TraceItem {
                 access: access as u8,
                 path: PathBuf::from(OsString::from_vec(path.to_vec())),
-                hash: if is_input { self.hash_below(path) } else { None },
+                hash: match is_input {
+                    true => contents.at(Path::new(OsStr::from_bytes(path)), MAX_LINKS),
+                    false => None,
+                },
             });
         }
         Ok(items)
     }
+}
 
-    /// The content that the client has at a path.
-    fn hash_below(&self, spelled: &[u8]) -> Option<BlobHash> {
-        let spelled = Path::new(OsStr::from_bytes(spelled));
+/// Finds the contents that the client has where used paths lead.
+struct Contents<'v> {
+    view: &'v View,
+    /// Spelled directories and where they lead.
+    dirs: HashMap<PathBuf, Option<PathBuf>>,
+}
+
+impl Contents<'_> {
+    fn at(&mut self, spelled: &Path, links: u32) -> Option<BlobHash> {
         let (dir, name) = (spelled.parent()?, spelled.file_name()?);
-        let dir = self.known_lead(dir.as_os_str().as_bytes());
-        let path = dir.map_or_else(|| spelled.to_path_buf(), |dir| dir.join(name));
-        match self.mirror.lookup(&path).ok().flatten()?.attr.node {
+        let path = self.dir(dir)?.join(name);
+        match self.look(&path)? {
             Node::File { hash, .. } => hash,
-            Node::Dir | Node::Symlink { .. } => None,
+            Node::Symlink { target } => self.at(&path.with_file_name(target), links.checked_sub(1)?),
+            Node::Dir => None,
         }
+    }
+
+    fn dir(&mut self, spelled: &Path) -> Option<PathBuf> {
+        if let Some(known) = self.dirs.get(spelled) {
+            return known.clone();
+        }
+        let known = self.view.known_lead(spelled.as_os_str().as_bytes());
+        let dir = known.or_else(|| self.walk(spelled));
+        self.dirs.insert(spelled.to_owned(), dir.clone());
+        dir
+    }
+
+    fn walk(&self, spelled: &Path) -> Option<PathBuf> {
+        let mut at = PathBuf::from("/");
+        let mut ahead = spelled.to_owned();
+        let mut links = MAX_LINKS;
+        loop {
+            let mut rest = ahead.components();
+            match rest.next() {
+                None => return Some(at),
+                Some(Component::RootDir) => at = "/".into(),
+                Some(Component::ParentDir) => drop(at.pop()),
+                Some(Component::CurDir | Component::Prefix(_)) => {}
+                Some(Component::Normal(name)) => match self.look(&at.join(name))? {
+                    Node::Dir => at.push(name),
+                    Node::Symlink { target } => {
+                        links = links.checked_sub(1)?;
+                        ahead = Path::new(&target).join(rest.as_path());
+                        continue;
+                    }
+                    Node::File { .. } => return None,
+                },
+            }
+            ahead = rest.as_path().to_owned();
+        }
+    }
+
+    fn look(&self, path: &Path) -> Option<Node> {
+        Some(self.view.mirror.lookup(path).ok()??.attr.node)
     }
 }
 

@@ -1,10 +1,11 @@
 //! Attributes, listings and updates on the wire. Knows nothing of jobs.
 
-use crate::peer_capnp::{attr, list_result, listing, open_result, update};
+use crate::peer_capnp::{attr, expected, list_result, listing, open_result, update};
 use crate::{Fault, WireError, checked};
 use capnp::struct_list;
 use std::os::unix::ffi::OsStrExt;
-use termite_types::{Attr, Entry, Listing, Node, Update};
+use std::path::PathBuf;
+use termite_types::{Attr, Entry, Expected, Listing, Node, Update};
 
 type Result<T> = std::result::Result<T, WireError>;
 
@@ -138,6 +139,24 @@ pub fn write_updates(updates: &[Update], mut to: struct_list::Builder<'_, update
     }
 }
 
+/// Reads what a job is expected to use.
+pub fn read_expected(from: expected::Reader<'_>) -> Result<Expected> {
+    Ok(Expected {
+        dirs: plain_paths("expected directory", from.get_dirs()?)?,
+        files: plain_paths("expected file", from.get_files()?)?,
+    })
+}
+
+fn plain_paths(field: &'static str, from: capnp::data_list::Reader<'_>) -> Result<Vec<PathBuf>> {
+    from.iter().map(|path| checked::plain_path(field, path?)).collect()
+}
+
+/// Writes what a job is expected to use.
+pub fn write_expected(expected: &Expected, mut to: expected::Builder<'_>) {
+    checked::write_strings(&expected.dirs, to.reborrow().init_dirs(checked::count(&expected.dirs)));
+    checked::write_strings(&expected.files, to.init_files(checked::count(&expected.files)));
+}
+
 /// Reads the answer to a request for names.
 pub fn read_list_result(from: list_result::Reader<'_>) -> Result<Listed> {
     Ok(match from.which()? {
@@ -151,6 +170,19 @@ pub fn write_list_result(result: &Listed, mut to: list_result::Builder<'_>) {
     match result {
         Listed::Errno(errno) => to.set_errno(*errno),
         Listed::Listing(listing) => write_listing(listing, to.init_listing()),
+    }
+}
+
+/// Reads the answers to a request for the names of several directories.
+pub fn read_list_results(from: struct_list::Reader<'_, list_result::Owned>) -> Result<Vec<Listed>> {
+    from.iter().map(read_list_result).collect()
+}
+
+/// Writes the answers to a request for the names of several directories; `to` has a place
+/// for each.
+pub fn write_list_results(results: &[Listed], mut to: struct_list::Builder<'_, list_result::Owned>) {
+    for (at, result) in (0..).zip(results) {
+        write_list_result(result, to.reborrow().get(at));
     }
 }
 
@@ -184,6 +216,18 @@ pub fn write_open_result(result: &Opened, mut to: open_result::Builder<'_>) {
             write_attr(attr, file.reborrow().init_attr());
             file.set_head(head);
         }
+    }
+}
+
+/// Reads the answers to a request for several contents.
+pub fn read_open_results(from: struct_list::Reader<'_, open_result::Owned>) -> Result<Vec<Opened>> {
+    from.iter().map(read_open_result).collect()
+}
+
+/// Writes the answers to a request for several contents; `to` has a place for each.
+pub fn write_open_results(results: &[Opened], mut to: struct_list::Builder<'_, open_result::Owned>) {
+    for (at, result) in (0..).zip(results) {
+        write_open_result(result, to.reborrow().get(at));
     }
 }
 

@@ -9,8 +9,9 @@ mod result;
 
 pub use change::{read_change, write_change};
 pub use file::{
-    Listed, Opened, read_attr, read_list_result, read_listing, read_open_result, read_update, read_updates, write_attr,
-    write_list_result, write_listing, write_open_result, write_update, write_updates,
+    Listed, Opened, read_attr, read_expected, read_list_result, read_list_results, read_listing, read_open_result,
+    read_open_results, read_update, read_updates, write_attr, write_expected, write_list_result, write_list_results,
+    write_listing, write_open_result, write_open_results, write_update, write_updates,
 };
 pub(crate) use job::{LIMITS, terminal_size};
 pub use job::{read_job, write_job};
@@ -85,6 +86,11 @@ pub fn write_snapshot(snapshot: Snapshot, mut to: snapshot::Builder<'_>) {
 /// Reads the path of a file request: absolute, without NUL; it may hold `.` and `..`.
 pub fn read_path(bytes: &[u8]) -> Result<PathBuf, WireError> {
     checked::absolute("path", bytes)
+}
+
+/// Reads the paths of a file request.
+pub fn read_paths(from: capnp::data_list::Reader<'_>) -> Result<Vec<PathBuf>, WireError> {
+    from.iter().map(|path| read_path(path?)).collect()
 }
 
 /// The bytes of a path on the wire.

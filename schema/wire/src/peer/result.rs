@@ -3,7 +3,7 @@
 use super::{read_change, write_change};
 use crate::peer_capnp::{abandon, job_result, output, trace_item};
 use crate::{WireError, checked};
-use termite_types::{Abandon, JobEnd, JobResult, TraceItem, Usage};
+use termite_types::{Abandon, JobEnd, JobResult, Phases, TraceItem, Usage};
 
 type Result<T> = std::result::Result<T, WireError>;
 
@@ -29,6 +29,13 @@ pub fn read_job_result(from: job_result::Reader<'_>) -> Result<JobResult> {
             cpu_us: from.get_cpu_us(),
             guard_faults: from.get_guard_faults(),
             fetches: from.get_fetches(),
+            brought: from.get_brought(),
+            phases: Phases {
+                bring_us: from.get_bring_us(),
+                start_us: from.get_start_us(),
+                run_us: from.get_run_us(),
+                harvest_us: from.get_harvest_us(),
+            },
         },
         worker_now: checked::time("worker's clock", now.get_sec(), now.get_nsec())?,
     })
@@ -66,6 +73,12 @@ pub fn write_job_result(result: &JobResult, mut to: job_result::Builder<'_>) {
     to.set_cpu_us(result.usage.cpu_us);
     to.set_guard_faults(result.usage.guard_faults);
     to.set_fetches(result.usage.fetches);
+    to.set_brought(result.usage.brought);
+    let phases = &result.usage.phases;
+    to.set_bring_us(phases.bring_us);
+    to.set_start_us(phases.start_us);
+    to.set_run_us(phases.run_us);
+    to.set_harvest_us(phases.harvest_us);
     let mut now = to.init_worker_now();
     now.set_sec(result.worker_now.sec);
     now.set_nsec(result.worker_now.nsec);

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use termite_types::{
-    Abandon, Base, BlobHash, BuildId, Change, ChangeKind, Content, Entry, FileTime, JobEnd, JobId, JobResult, JobSpec,
-    Jobserver, Limit, Listing, Owner, Snapshot, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage,
+    Abandon, Base, BlobHash, BuildId, Change, ChangeKind, Content, Entry, Expected, FileTime, JobEnd, JobId, JobResult,
+    JobSpec, Jobserver, Limit, Listing, Owner, Phases, Snapshot, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage,
 };
 use termite_wire::peer::{self, ClientInfo, Listed, Opened};
 use termite_wire::peer_capnp as wire;
@@ -117,6 +117,16 @@ fn files() {
             peer::write_update,
         );
     }
+    let expected = Expected {
+        dirs: vec!["/".into(), "/a".into()],
+        files: vec![bytes(b"/a/\xff").into()],
+    };
+    check::<wire::expected::Owned, _>(
+        "peer.Expected.both",
+        &expected,
+        peer::read_expected,
+        peer::write_expected,
+    );
     let empty = Listing {
         attr: dir(),
         entries: Vec::new(),
@@ -278,6 +288,13 @@ fn result(end: JobEnd) -> JobResult {
             cpu_us: 2000,
             guard_faults: 3,
             fetches: 4,
+            brought: 6,
+            phases: Phases {
+                bring_us: 100,
+                start_us: 200,
+                run_us: 300,
+                harvest_us: 400,
+            },
         },
         worker_now: FileTime {
             sec: 1_700_000_001,

@@ -7,8 +7,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use termite_types::{
-    Abandon, Attr, Base, BlobHash, BuildId, Change, ChangeKind, Content, Entry, FileTime, JobEnd, JobId, JobResult,
-    JobSpec, Jobserver, Limit, Listing, Node, Owner, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage,
+    Abandon, Attr, Base, BlobHash, BuildId, Change, ChangeKind, Content, Entry, Expected, FileTime, JobEnd, JobId,
+    JobResult, JobSpec, Jobserver, Limit, Listing, Node, Owner, Phases, Stdin, Stdio, TerminalSize, TraceItem, Update,
+    Usage,
 };
 use termite_wire::frame::{CallerJob, Control, ToCaller, ToDaemon};
 use termite_wire::peer::{Listed, Opened};
@@ -104,6 +105,10 @@ pub fn updates() -> impl Strategy<Value = Vec<Update>> {
         }),
         0..6,
     )
+}
+
+pub fn expected() -> impl Strategy<Value = Expected> {
+    (vec(path(), 0..4), vec(path(), 0..4)).prop_map(|(dirs, files)| Expected { dirs, files })
 }
 
 fn stdio() -> impl Strategy<Value = Stdio> {
@@ -237,13 +242,31 @@ pub fn result() -> impl Strategy<Value = JobResult> {
     let item = (1..=5_u8, path(), option::of(hash()));
     let item = item.prop_map(|(access, path, hash)| TraceItem { access, path, hash });
     let lists = (vec(change(), 0..5), vec(item, 0..5), vec((1..=2_u8, blob()), 0..4));
-    (end(), lists, any::<[u64; 5]>(), time()).prop_map(|(end, (changes, trace, output), numbers, worker_now)| {
-        let [unread_input, wall_us, cpu_us, guard_faults, fetches] = numbers;
+    (end(), lists, any::<[u64; 10]>(), time()).prop_map(|(end, (changes, trace, output), numbers, worker_now)| {
+        let [
+            unread_input,
+            wall_us,
+            cpu_us,
+            guard_faults,
+            fetches,
+            brought,
+            bring_us,
+            start_us,
+            run_us,
+            harvest_us,
+        ] = numbers;
         let usage = Usage {
             wall_us,
             cpu_us,
             guard_faults,
             fetches,
+            brought,
+            phases: Phases {
+                bring_us,
+                start_us,
+                run_us,
+                harvest_us,
+            },
         };
         JobResult {
             end,

@@ -4,8 +4,10 @@
 use super::bench::with_client;
 use crate::slot::tests::bed::this;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::sync::atomic::Ordering;
 use termite_abi::{Access, TRACE_LEN};
+use termite_types::BlobHash;
 
 /// A script, and after it the kinds of use of each path in the order of [`Access`]:
 /// Read, Stat, Missing, Listed, Write.
@@ -58,6 +60,32 @@ fn each_use_has_its_kind() {
                 }
             }
         }
+    });
+}
+
+#[test]
+fn a_read_content_has_its_hash_through_links() {
+    with_client(this!(a_read_content_has_its_hash_through_links), |bench| {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("sub/deep")).unwrap();
+        fs::write(at("file"), "file\n").unwrap();
+        symlink("file", at("link")).unwrap();
+        symlink("../../link", at("sub/deep/link")).unwrap();
+        symlink(at("sub"), at("way")).unwrap();
+        symlink("way/deep", at("deep")).unwrap();
+        let names = ["file", "link", "way/deep/link", "deep/link"];
+        let script = format!("cat {} && ln -s file own && cat own", names.join(" "));
+        let ran = bench.run(&bench.mirror(), bench.script(dir.path(), &script));
+        let hash_of = |name: &str| {
+            let mut items = ran.trace.iter().filter(|item| item.access == Access::Read as u8);
+            items.find(|item| item.path == at(name)).expect("it is read").hash
+        };
+        let content = BlobHash(*blake3::hash(b"file\n").as_bytes());
+        for name in names {
+            assert_eq!(hash_of(name), Some(content), "{name}");
+        }
+        assert_eq!(hash_of("own"), None, "the job's own");
     });
 }
 

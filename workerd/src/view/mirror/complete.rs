@@ -2,7 +2,7 @@
 //! kept where it is still right. Knows nothing of jobs.
 
 use super::place::{Workplace, names_in};
-use super::tables::{Fill, Names};
+use super::tables::{Claim, Fill, Names};
 use super::{Known, Mirror, OWN_NAMES};
 use crate::view::confine;
 use crate::view::files::FilesError;
@@ -68,16 +68,16 @@ impl Mirror {
     }
 
     fn list(&self, path: &Path, refused: impl Fn(FilesError) -> Result<Listed, Trouble>) -> Result<Listed, Trouble> {
-        while self.claim_listing(path)? {
+        while let Some(claim) = self.claim_listing(path)? {
             self.count_fetch();
             let done = match self.files.read_dir(path) {
                 Ok(listing) => self
-                    .reconcile(path, &listing)
+                    .reconcile(path, claim, &listing)
                     .map(|()| Listed::Whole)
                     .map_err(|errno| Trouble::from_store(errno, path)),
                 Err(error) => refused(error),
             };
-            self.end_listing(path, matches!(done, Ok(Listed::Whole)));
+            self.end_listing(path, claim, matches!(done, Ok(Listed::Whole)));
             if let Err(Trouble::Errno(libc::ENOENT | libc::ENOTDIR)) = done {
                 self.drop_vanished(path)?;
             }
@@ -88,28 +88,25 @@ impl Mirror {
         Ok(Listed::Whole)
     }
 
-    /// True: it is this thread's to list. False: it is complete.
-    fn claim_listing(&self, path: &Path) -> Result<bool, Trouble> {
+    /// `Some`: it is this thread's to list. `None`: it is complete.
+    fn claim_listing(&self, path: &Path) -> Result<Option<Claim>, Trouble> {
         let mut tables = self.tables.lock();
         loop {
-            let dir = tables.dirs.get_mut(path).ok_or(Trouble::Errno(libc::ENOENT))?;
-            match dir.names {
-                Names::Complete => return Ok(false),
+            match tables.dirs.get(path).ok_or(Trouble::Errno(libc::ENOENT))?.names {
+                Names::Complete => return Ok(None),
                 Names::Listing { .. } => self.settled.wait(&mut tables),
                 Names::Partial => {
-                    dir.names = Names::Listing { again: false };
-                    return Ok(true);
+                    let claim = tables.new_claim();
+                    tables.claim_ahead(path, claim);
+                    return Ok(Some(claim));
                 }
             }
         }
     }
 
-    fn end_listing(&self, path: &Path, listed: bool) {
-        let mut tables = self.tables.lock();
-        if let Some(dir) = tables.dirs.get_mut(path) {
-            let trusted = listed && dir.names == Names::Listing { again: false };
-            dir.names = if trusted { Names::Complete } else { Names::Partial };
-        }
+    /// Lets those go on that wait for a directory.
+    pub(super) fn end_listing(&self, path: &Path, claim: Claim, listed: bool) {
+        self.tables.lock().end_claim(path, claim, listed);
         self.settled.notify_all();
     }
 
@@ -147,10 +144,14 @@ impl Mirror {
         Ok(self.open_dir(&path)?.map(|fd| Workplace { path, fd }))
     }
 
-    /// Makes the mirror's directory equal to the listing. Names are made in reverse,
-    /// because tmpfs lists the newest first.
-    fn reconcile(&self, path: &Path, listing: &Listing) -> Result<(), Errno> {
+    /// Makes the mirror's directory equal to the listing, unless something changed there
+    /// since that was asked for. Names are made in reverse, because tmpfs lists the newest
+    /// first.
+    pub(super) fn reconcile(&self, path: &Path, claim: Claim, listing: &Listing) -> Result<(), Errno> {
         let _turn = self.naming.lock();
+        if !self.tables.lock().is_sound(path, claim) {
+            return Ok(());
+        }
         let Some(dir) = self.workplace(path)? else {
             return Ok(());
         };

@@ -13,9 +13,6 @@ use rustix::io::Errno;
 use std::path::Path;
 use termite_types::{Attr, BlobHash, Node};
 
-/// Bytes asked for at once.
-const PIECE: u32 = 1 << 20;
-
 impl Mirror {
     /// How far the file with this inode number is filled. `None`: it is none of the
     /// mirror's, or has nothing to be filled with.
@@ -33,26 +30,31 @@ impl Mirror {
         let Some(file) = self.claim_fill(ino)? else {
             return Ok(());
         };
-        let path = file.dir.join(&file.name);
+        let path = file.path();
         self.count_fetch();
-        let filled = self.fill_claimed(ino, &file, &path);
-        let mut tables = self.tables.lock();
-        match &filled {
-            Ok(attr) => {
-                tables.set_attr(ino, attr.clone());
-                tables.set_fill(ino, Fill::Filled);
+        match self.fill_claimed(ino, &file, &path) {
+            Ok(attr) => self.end_fill(ino, Fill::Filled, Some(attr)),
+            Err(trouble) if vanished(&trouble) => {
+                self.end_fill(ino, Fill::Gone, None);
+                self.forget_vanished(ino, &file, &path)?;
+                return Err(trouble);
             }
-            Err(trouble) if vanished(trouble) => tables.set_fill(ino, Fill::Gone),
-            Err(_) => tables.set_fill(ino, Fill::Placeholder),
+            Err(trouble) => {
+                self.end_fill(ino, Fill::Placeholder, None);
+                return Err(trouble);
+            }
         }
+        Ok(())
+    }
+
+    /// Lets those go on that wait for a claimed file, which stands as it says now.
+    pub(super) fn end_fill(&self, ino: u64, fill: Fill, attr: Option<Attr>) {
+        let mut tables = self.tables.lock();
+        if let Some(attr) = attr {
+            tables.set_attr(ino, attr);
+        }
+        tables.set_fill(ino, fill);
         self.settled.notify_all();
-        drop(tables);
-        if let Err(trouble) = &filled
-            && vanished(trouble)
-        {
-            self.forget_vanished(ino, &file, &path)?;
-        }
-        filled.map(drop)
     }
 
     /// `Some`: it is this thread's to fill. `None`: nothing to do.
@@ -64,48 +66,64 @@ impl Mirror {
                 Fill::Filled => return Ok(None),
                 Fill::Gone => return Err(Trouble::Errno(libc::ENOENT)),
                 Fill::Filling => self.settled.wait(&mut tables),
-                Fill::Placeholder => {
-                    let file = file.clone();
-                    tables.set_fill(ino, Fill::Filling);
-                    return Ok(Some(file));
-                }
+                Fill::Placeholder => return Ok(tables.claim_fill(ino)),
             }
         }
     }
 
     fn fill_claimed(&self, ino: u64, file: &File, path: &Path) -> Result<Attr, Trouble> {
-        let store = |errno| Trouble::from_store(errno, path);
-        let target = self
-            .open_target(ino, file)
-            .map_err(store)?
-            .ok_or(Trouble::Errno(libc::ENOENT))?;
-        let target = target.as_fd();
-        if let Node::File { hash: Some(hash), size } = file.attr.node
-            && self.copy_local(target, &hash, size).map_err(store)?
-        {
-            return self.finish(target, &file.attr).map_err(store);
+        if let Some(attr) = self.fill_locally(ino, file, path)? {
+            return Ok(attr);
         }
         for _ in 0..2 {
-            let opened = self
-                .files
-                .open(path)
-                .map_err(|error| Trouble::from_client(error, path))?;
-            let Node::File { hash: Some(hash), size } = opened.attr.node else {
-                return Err(Trouble::from_client(
-                    FilesError::Lost("opened without a hash".into()),
-                    path,
-                ));
-            };
-            let whole = self.copy_local(target, &hash, size).map_err(store)?
-                || self.receive(target, &opened, &hash, size, path)?;
-            if whole {
-                return self.finish(target, &opened.attr).map_err(store);
+            let opened = self.files.open(path);
+            let opened = opened.map_err(|error| Trouble::from_client(error, path))?;
+            if let Some(attr) = self.fill_from(ino, file, &opened, path)? {
+                return Ok(attr);
             }
         }
         Err(Trouble::from_client(
             FilesError::Lost("its content keeps changing".into()),
             path,
         ))
+    }
+
+    /// Fills a claimed file with what another file here holds. `None`: none does.
+    pub(super) fn fill_locally(&self, ino: u64, file: &File, path: &Path) -> Result<Option<Attr>, Trouble> {
+        let store = |errno| Trouble::from_store(errno, path);
+        let Node::File { hash: Some(hash), size } = file.attr.node else {
+            return Ok(None);
+        };
+        let target = self.open_target(ino, file).map_err(store)?;
+        if self.copy_local(target.as_fd(), &hash, size).map_err(store)? {
+            self.finish(target.as_fd(), &file.attr).map_err(store).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Fills a claimed file with what the client gives. `None`: that is not what it said.
+    pub(super) fn fill_from(
+        &self,
+        ino: u64,
+        file: &File,
+        opened: &OpenedFile,
+        path: &Path,
+    ) -> Result<Option<Attr>, Trouble> {
+        let store = |errno| Trouble::from_store(errno, path);
+        let Node::File { hash: Some(hash), size } = opened.attr.node else {
+            let error = FilesError::Lost("opened without a hash".into());
+            return Err(Trouble::from_client(error, path));
+        };
+        let target = self.open_target(ino, file).map_err(store)?;
+        let target = target.as_fd();
+        let whole =
+            self.copy_local(target, &hash, size).map_err(store)? || self.receive(target, opened, &hash, size, path)?;
+        if whole {
+            self.finish(target, &opened.attr).map_err(store).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// The last act of a fill: attributes, and the access time that tells of content.
@@ -115,22 +133,21 @@ impl Mirror {
     }
 
     /// Opens the file with this inode number for writing, where it is now.
-    fn open_target(&self, ino: u64, file: &File) -> Result<Option<OwnedFd>, Errno> {
+    fn open_target(&self, ino: u64, file: &File) -> Result<OwnedFd, Errno> {
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let kept_as = || self.tables.lock().file(ino).and_then(|file| file.kept_as.clone());
         if kept_as().is_none()
             && let Some(dir) = self.open_dir(&file.dir)?
         {
             match rustix::fs::openat(dir, &file.name, flags, Mode::empty()) {
-                Ok(target) if confine::stat(&target)?.stx_ino == ino => return Ok(Some(target)),
+                Ok(target) if confine::stat(&target)?.stx_ino == ino => return Ok(target),
                 Ok(_) | Err(Errno::NOENT | Errno::LOOP | Errno::ISDIR) => {}
                 Err(errno) => return Err(errno),
             }
         }
         // Another file may have taken its place just now.
-        kept_as()
-            .map(|kept| rustix::fs::openat(&self.nursery, kept, flags, Mode::empty()))
-            .transpose()
+        let kept = kept_as().ok_or(Errno::NOENT)?;
+        rustix::fs::openat(&self.nursery, kept, flags, Mode::empty())
     }
 
     /// Copies from another file of the mirror that holds the same content, if one does.
@@ -164,27 +181,27 @@ impl Mirror {
         rustix::fs::ftruncate(target, size).map_err(store)?;
         let mut hasher = blake3::Hasher::new();
         let mut at = 0;
-        let mut piece = std::borrow::Cow::Borrowed(&opened.head[..]);
-        loop {
+        let mut take = |piece: &[u8]| -> Result<bool, Trouble> {
             if at + piece.len() as u64 > size {
                 return Ok(false);
             }
-            hasher.update(&piece);
-            write_all(target, &piece, at).map_err(store)?;
+            hasher.update(piece);
+            write_all(target, piece, at).map_err(store)?;
             at += piece.len() as u64;
-            if at == size {
-                return Ok(hasher.finalize().as_bytes() == &hash.0);
-            }
-            let wanted = (size - at).min(u64::from(PIECE)) as u32;
-            piece = self
-                .files
-                .read(hash, at, wanted)
-                .map_err(|error| Trouble::from_client(error, path))?
-                .into();
-            if piece.is_empty() {
-                return Ok(false);
+            Ok(true)
+        };
+        if !take(&opened.head)? {
+            return Ok(false);
+        }
+        if (opened.head.len() as u64) < size {
+            for piece in self.files.read(hash, opened.head.len() as u64, size) {
+                let piece = piece.map_err(|error| Trouble::from_client(error, path))?;
+                if !take(&piece)? {
+                    return Ok(false);
+                }
             }
         }
+        Ok(at == size && hasher.finalize().as_bytes() == &hash.0)
     }
 
     /// The name is no file of the client's any more: its directory is to be listed anew.

@@ -30,6 +30,9 @@ impl Mirror {
     }
 
     fn merge_one(&self, outputs: &Outputs, update: &Update) -> Result<(), Errno> {
+        if !update.names_told {
+            self.tables.lock().doubt_listings(&update.path);
+        }
         let Some((dir, name)) = self.place_of(&update.path)? else {
             return Ok(());
         };

@@ -8,6 +8,7 @@
 //!
 //! Knows nothing of jobs and of who asks.
 
+mod ahead;
 mod complete;
 mod fill;
 mod leads;

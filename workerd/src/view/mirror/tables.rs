@@ -14,11 +14,24 @@ pub(super) enum Names {
     Partial,
     /// Being listed by a thread; others wait.
     Listing {
+        /// Whose it is.
+        claim: Claim,
         /// It changed meanwhile: the listing may be older than that.
         again: bool,
     },
     /// Has exactly the client's names.
     Complete,
+}
+
+/// A thread's right to list directories.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Claim(u64);
+
+/// A directory that is being listed before the mirror has it.
+struct Awaited {
+    claim: Claim,
+    /// It changed meanwhile, or what it is in.
+    again: bool,
 }
 
 /// How far a file of the mirror holds its content. A file moves `Placeholder` ->
@@ -61,6 +74,10 @@ pub(super) struct Tables {
     pub dirs: HashMap<Arc<Path>, Dir>,
     /// Voided by every change to what spellings lead through.
     pub leads: Leads,
+    /// Directories that are being listed together with what they are in.
+    awaited: HashMap<PathBuf, Awaited>,
+    /// Counts claims.
+    claims: u64,
     dir_of: HashMap<u64, Arc<Path>>,
     files: HashMap<u64, File>,
     filled: HashMap<BlobHash, u64>,
@@ -83,6 +100,11 @@ struct Retired {
 }
 
 impl File {
+    /// Its client path.
+    pub fn path(&self) -> PathBuf {
+        self.dir.join(&self.name)
+    }
+
     pub fn is_at(&self, path: &Path) -> bool {
         path.parent() == Some(&self.dir) && path.file_name() == Some(&self.name)
     }
@@ -93,6 +115,8 @@ impl Tables {
         let mut tables = Self {
             dirs: HashMap::new(),
             leads: Leads::default(),
+            awaited: HashMap::new(),
+            claims: 0,
             dir_of: HashMap::new(),
             files: HashMap::new(),
             filled: HashMap::new(),
@@ -121,17 +145,66 @@ impl Tables {
         if path.parent().is_some_and(|parent| self.is_complete(parent)) {
             self.leads.void();
         }
+        let names = match self.awaited.remove(path) {
+            Some(Awaited { claim, again }) => Names::Listing { claim, again },
+            None => Names::Partial,
+        };
         let path: Arc<Path> = path.into();
         self.dir_of.insert(ino, path.clone());
         self.dirs.insert(
             path,
             Dir {
                 ino,
-                names: Names::Partial,
+                names,
                 attr,
                 shut: false,
             },
         );
+    }
+
+    /// A claim that nobody has.
+    pub fn new_claim(&mut self) -> Claim {
+        self.claims += 1;
+        Claim(self.claims)
+    }
+
+    /// Claims a directory for listing, if that is to be done and nobody does it; also one
+    /// that is not there yet.
+    pub fn claim_ahead(&mut self, path: &Path, claim: Claim) -> bool {
+        match self.dirs.get_mut(path) {
+            Some(dir) if dir.names == Names::Partial => {
+                dir.names = Names::Listing { claim, again: false };
+                true
+            }
+            None if !self.awaited.contains_key(path) => {
+                self.awaited.insert(path.to_owned(), Awaited { claim, again: false });
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a listing that was asked for under this claim is not older than what is known.
+    pub fn is_sound(&self, path: &Path, claim: Claim) -> bool {
+        let sound = Names::Listing { claim, again: false };
+        self.dirs.get(path).is_some_and(|dir| dir.names == sound)
+    }
+
+    /// A directory is not being listed under this claim any more.
+    pub fn end_claim(&mut self, path: &Path, claim: Claim, listed: bool) {
+        if self.awaited.get(path).is_some_and(|dir| dir.claim == claim) {
+            self.awaited.remove(path);
+        }
+        let Some(dir) = self.dirs.get_mut(path) else { return };
+        if let Names::Listing { claim: held, again } = dir.names
+            && held == claim
+        {
+            dir.names = if listed && !again {
+                Names::Complete
+            } else {
+                Names::Partial
+            };
+        }
     }
 
     /// The client's directory changed: what is known of its names may be wrong.
@@ -139,22 +212,25 @@ impl Tables {
         if let Some(dir) = self.dirs.get_mut(path) {
             self.leads.void();
             dir.names = match dir.names {
-                Names::Listing { .. } => Names::Listing { again: true },
+                Names::Listing { claim, .. } => Names::Listing { claim, again: true },
                 Names::Partial | Names::Complete => Names::Partial,
             };
         }
     }
 
-    /// A name in a directory changed. A listing under way may be older than that.
-    pub fn doubt_listing(&mut self, path: &Path) {
-        if matches!(
-            self.dirs.get(path),
-            Some(Dir {
-                names: Names::Listing { .. },
-                ..
-            })
-        ) {
-            self.doubt_dir(path);
+    /// A name changed. A listing under way of what it is in, or below it, may be older than
+    /// that.
+    pub fn doubt_listings(&mut self, path: &Path) {
+        let Some(parent) = path.parent() else { return };
+        if let Some(Dir {
+            names: Names::Listing { .. },
+            ..
+        }) = self.dirs.get(parent)
+        {
+            self.doubt_dir(parent);
+        }
+        for (dir, awaited) in &mut self.awaited {
+            awaited.again |= dir == parent || dir.starts_with(path);
         }
     }
 
@@ -231,6 +307,16 @@ impl Tables {
         }
     }
 
+    /// Claims a placeholder for filling.
+    pub fn claim_fill(&mut self, ino: u64) -> Option<File> {
+        let file = self.files.get(&ino)?;
+        let claimed = (file.fill == Fill::Placeholder).then(|| file.clone());
+        if claimed.is_some() {
+            self.set_fill(ino, Fill::Filling);
+        }
+        claimed
+    }
+
     /// Whether a running job may hold a file that has content, or can get it.
     pub fn is_held(&self, ino: u64) -> bool {
         !self.tenants.is_empty() && self.files.get(&ino).is_some_and(|file| file.fill != Fill::Gone)
@@ -280,7 +366,7 @@ impl Tables {
     pub fn holder(&self, hash: &BlobHash) -> Option<(u64, PathBuf)> {
         let ino = *self.filled.get(hash)?;
         let file = self.files.get(&ino)?;
-        Some((ino, file.dir.join(&file.name)))
+        Some((ino, file.path()))
     }
 }
 

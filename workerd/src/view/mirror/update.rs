@@ -45,10 +45,10 @@ impl Mirror {
             }
             tables.doubt_dir(&update.path);
         }
+        self.tables.lock().doubt_listings(&update.path);
         let Some((dir, name)) = self.place_of(&update.path)? else {
             return Ok(());
         };
-        self.tables.lock().doubt_listing(&dir.path);
         let Some(attr) = &update.attr else {
             return self.remove(&dir, name);
         };

@@ -4,6 +4,7 @@
 use super::Pair;
 use crate::view::mirror::Lead;
 use crate::view::{Files, Mirror};
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::collections::BTreeMap;
@@ -12,7 +13,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
-use termite_types::Update;
+use std::sync::Arc;
+use termite_types::{Expected, Update};
 
 #[derive(Clone, Debug)]
 enum Act {
@@ -26,6 +28,8 @@ enum Act {
     Complete(PathBuf),
     /// The mirror fills a file.
     Fill(PathBuf),
+    /// The mirror brings a file, and all directories down to it, ahead.
+    Bring(PathBuf),
     /// The mirror is told everything so far.
     Tell,
 }
@@ -44,6 +48,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (path(), select(vec![0o600, 0o644, 0o755])).prop_map(|(path, mode)| Act::Chmod(path, mode)),
         4 => path().prop_map(Act::Complete),
         4 => path().prop_map(Act::Fill),
+        3 => path().prop_map(Act::Bring),
         2 => Just(Act::Tell),
     ]
 }
@@ -64,7 +69,7 @@ fn perform(pair: &Pair, act: &Act) -> Vec<PathBuf> {
             vec![before(path)]
         }
         Act::Rename(from, to) => vec![before(from), before(to)],
-        Act::Complete(_) | Act::Fill(_) | Act::Tell => Vec::new(),
+        Act::Complete(_) | Act::Fill(_) | Act::Bring(_) | Act::Tell => Vec::new(),
     };
     let done = match act {
         Act::Write(path, byte) => fs::write(here(path), vec![*byte; usize::from(*byte % 7)]).is_ok(),
@@ -92,6 +97,10 @@ fn perform(pair: &Pair, act: &Act) -> Vec<PathBuf> {
             }
             false
         }
+        Act::Bring(path) => {
+            pair.mirror.bring(&expected(path));
+            false
+        }
         Act::Tell => false,
     };
     if !done {
@@ -106,6 +115,17 @@ fn perform(pair: &Pair, act: &Act) -> Vec<PathBuf> {
     places
         .flat_map(|path| [path.parent().unwrap().to_path_buf(), path])
         .collect()
+}
+
+/// A file, and the directories that it is in.
+fn expected(path: &Path) -> Expected {
+    let file = Path::new("/").join(path);
+    let mut dirs: Vec<_> = file.ancestors().skip(1).map(Path::to_path_buf).collect();
+    dirs.reverse();
+    Expected {
+        dirs,
+        files: vec![file],
+    }
 }
 
 /// Completes every directory down to this one, as a walk does.
@@ -246,6 +266,44 @@ proptest! {
             recalled.retain(|spelled| spelled.starts_with("/too") || !leads(&pair.mirror, spelled));
             prop_assert!(recalled.is_empty(), "after {act:?}: {recalled:?}");
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    /// The client changes, and tells it, while its answer to the last question is under way.
+    #[test]
+    fn an_answer_that_is_overtaken_by_news_is_not_believed(
+        before in prop::collection::vec(act(), 1..40),
+        target in path(),
+        meanwhile in prop::collection::vec(act(), 1..20),
+    ) {
+        let pair = Arc::new(Pair::new());
+        let changed = Arc::new(Mutex::new(Vec::new()));
+        let play = |acts: &[Act], pair: &Pair, changed: &Mutex<Vec<PathBuf>>| {
+            // Whoever asks now waits for the answer that is under way.
+            for act in acts.iter().filter(|act| !matches!(act, Act::Complete(_) | Act::Fill(_) | Act::Bring(_))) {
+                changed.lock().extend(perform(pair, act));
+            }
+            tell(pair, &mut changed.lock());
+        };
+        for act in &before {
+            changed.lock().extend(perform(&pair, act));
+        }
+        tell(&pair, &mut changed.lock());
+        *pair.files.meanwhile.lock() = Some(Box::new({
+            let (pair, changed) = (pair.clone(), changed.clone());
+            move || play(&meanwhile, &pair, &changed)
+        }));
+        let Expected { dirs, .. } = expected(&target);
+        pair.mirror.bring(&Expected { dirs, files: Vec::new() });
+        // What would have happened had there been nothing to ask.
+        let left = pair.files.meanwhile.lock().take();
+        left.into_iter().for_each(|happen| happen());
+        let (mut here, mut there) = (BTreeMap::new(), BTreeMap::new());
+        whole(pair.client.path(), Path::new("/"), None, &mut here);
+        whole(pair.mirror.root(), Path::new("/"), Some(&pair.mirror), &mut there);
+        prop_assert_eq!(there, here);
     }
 }
 

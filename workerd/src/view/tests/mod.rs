@@ -1,12 +1,13 @@
 //! The mirror against a client that changes, refuses, lies or goes away. No mounts: what
 //! jobs see through an overlay is tested with the guard.
 
+mod ahead;
 mod changes;
 
 use super::mirror::{Fill, Mirror, Owners};
 use super::outputs::Outputs;
 use super::trouble::Trouble;
-use super::{Files, FilesError, LocalFiles, OpenedFile};
+use super::{Files, FilesError, LocalFiles, OpenedFile, Pieces};
 use parking_lot::Mutex;
 use std::fs;
 use std::io;
@@ -25,6 +26,25 @@ struct Client {
     lies: AtomicU32,
     listings: AtomicU32,
     opens: AtomicU32,
+    /// Questions for several directories or files.
+    batches: AtomicU32,
+    /// So many answers are given to such a question.
+    most: AtomicU32,
+    /// Happens once, after the next such answer was made and before it arrives.
+    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Client {
+    fn several<T>(&self, paths: &[PathBuf], answer: impl Fn(&Path) -> T) -> Vec<T> {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        let most = self.most.load(Ordering::Relaxed) as usize;
+        let answers = paths.iter().take(most).map(|path| answer(path)).collect();
+        let meanwhile = self.meanwhile.lock().take();
+        if let Some(happen) = meanwhile {
+            happen();
+        }
+        answers
+    }
 }
 
 impl Files for Client {
@@ -49,8 +69,16 @@ impl Files for Client {
         Ok(opened)
     }
 
-    fn read(&self, hash: &BlobHash, offset: u64, len: u32) -> Result<Vec<u8>, FilesError> {
-        self.files.read(hash, offset, len)
+    fn read_dirs(&self, paths: &[PathBuf]) -> Vec<Result<Listing, FilesError>> {
+        self.several(paths, |path| self.read_dir(path))
+    }
+
+    fn open_all(&self, paths: &[PathBuf]) -> Vec<Result<OpenedFile, FilesError>> {
+        self.several(paths, |path| self.open(path))
+    }
+
+    fn read(&self, hash: &BlobHash, from: u64, until: u64) -> Pieces<'_> {
+        self.files.read(hash, from, until)
     }
 }
 
@@ -72,6 +100,9 @@ impl Pair {
             lies: AtomicU32::new(0),
             listings: AtomicU32::new(0),
             opens: AtomicU32::new(0),
+            batches: AtomicU32::new(0),
+            most: AtomicU32::new(u32::MAX),
+            meanwhile: Mutex::default(),
         });
         let owners = Owners::of(rustix::process::geteuid().is_root());
         let mirror = Arc::new(Mirror::new(store.path(), files.clone(), owners).unwrap());

@@ -1,0 +1,130 @@
+//! Sets of paths in few bytes: every path has a number. Knows neither commands nor files.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Names a path.
+pub type PathId = u32;
+
+/// Paths that are remembered; later ones are left out.
+pub const MOST_PATHS: usize = 1 << 19;
+
+/// All paths that have a number.
+#[derive(Default)]
+pub struct Paths {
+    paths: Vec<Arc<Path>>,
+    ids: HashMap<Arc<Path>, PathId>,
+    /// So many of the first are on disk.
+    saved: usize,
+}
+
+impl Paths {
+    /// Paths by their numbers, all of which are on disk.
+    pub fn saved(paths: Vec<PathBuf>) -> Self {
+        let paths: Vec<Arc<Path>> = paths.into_iter().map(Arc::from).collect();
+        Self {
+            ids: (0..).zip(&paths).map(|(id, path)| (path.clone(), id)).collect(),
+            saved: paths.len(),
+            paths,
+        }
+    }
+
+    /// The number of a path that has one.
+    pub fn id(&self, path: &Path) -> Option<PathId> {
+        self.ids.get(path).copied()
+    }
+
+    /// The number of a path, a new one if there is room.
+    pub fn id_of(&mut self, path: &Path) -> Option<PathId> {
+        let known = self.id(path);
+        if known.is_some() || self.paths.len() >= MOST_PATHS {
+            return known;
+        }
+        let (id, path) = (self.paths.len() as PathId, Arc::<Path>::from(path));
+        self.paths.push(path.clone());
+        self.ids.insert(path, id);
+        Some(id)
+    }
+
+    /// The paths of those numbers that were not told, which are told now.
+    pub fn resolve(&self, ids: &[PathId], told: &mut Told) -> Vec<PathBuf> {
+        let fresh = ids.iter().filter(|id| told.insert(**id));
+        fresh
+            .filter_map(|id| self.paths.get(*id as usize))
+            .map(|path| path.to_path_buf())
+            .collect()
+    }
+
+    /// Those that are not on disk yet, with their numbers.
+    pub fn take_unsaved(&mut self) -> Vec<(PathId, Arc<Path>)> {
+        let from = std::mem::replace(&mut self.saved, self.paths.len());
+        (from as PathId..).zip(self.paths[from..].iter().cloned()).collect()
+    }
+}
+
+/// A set of numbers; of a session: what its worker was told to expect.
+#[derive(Default)]
+pub struct Told(Vec<u64>);
+
+impl Told {
+    /// False: it is in there already.
+    pub fn insert(&mut self, id: PathId) -> bool {
+        let (at, bit) = place(id);
+        if self.0.len() <= at {
+            self.0.resize(at + 1, 0);
+        }
+        let is_new = self.0[at] & bit == 0;
+        self.0[at] |= bit;
+        is_new
+    }
+
+    /// It is to be told again.
+    pub fn forget(&mut self, id: PathId) {
+        let (at, bit) = place(id);
+        if let Some(word) = self.0.get_mut(at) {
+            *word &= !bit;
+        }
+    }
+}
+
+fn place(id: PathId) -> (usize, u64) {
+    ((id / u64::BITS) as usize, 1 << (id % u64::BITS))
+}
+
+/// What a command used.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Needs {
+    /// Directories that it looked into, parents first.
+    pub dirs: Vec<PathId>,
+    /// Regular files of the client that it read.
+    pub files: Vec<PathId>,
+}
+
+/// Needs in the making.
+#[derive(Default)]
+pub struct NeedsBuilder {
+    needs: Needs,
+    seen: Told,
+}
+
+impl NeedsBuilder {
+    /// It looked into this directory.
+    pub fn dir(&mut self, id: PathId) {
+        if self.seen.insert(id) {
+            self.needs.dirs.push(id);
+        }
+    }
+
+    /// It read this file.
+    pub fn file(&mut self, id: PathId) {
+        if self.seen.insert(id) {
+            self.needs.files.push(id);
+        }
+    }
+
+    /// That was all.
+    pub fn done(self) -> Needs {
+        self.needs
+    }
+}

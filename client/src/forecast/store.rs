@@ -1,0 +1,139 @@
+//! Forecasts on disk. A cache only: what it has lost is learnt anew.
+
+use super::needs::{Needs, PathId, Paths};
+use super::{MOST_COMMANDS, needs};
+use crate::cache;
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Paths by their numbers, which have no gaps.
+const PATHS: TableDefinition<'static, PathId, &'static [u8]> = TableDefinition::new("paths 1");
+/// Needs by command, see [`to_bytes`].
+const COMMANDS: TableDefinition<'static, u128, &'static [u8]> = TableDefinition::new("commands 1");
+
+type Loaded = (Paths, HashMap<u128, Arc<Needs>>);
+
+/// The database, or none.
+pub struct Store(Option<Database>);
+
+impl Store {
+    /// The one in `dir`.
+    pub fn open(dir: &Path) -> Self {
+        Self(cache::open(dir, "forecasts"))
+    }
+
+    /// All that it holds. Once it is full, it begins anew.
+    pub fn load(&self) -> Loaded {
+        let Some(database) = &self.0 else {
+            return Loaded::default();
+        };
+        load(database).unwrap_or_else(|error| {
+            tracing::warn!("the forecasts on disk are of no use, they begin anew: {error}");
+            if let Err(error) = clear(database) {
+                tracing::warn!("the forecasts on disk stay: {error}");
+            }
+            Loaded::default()
+        })
+    }
+
+    /// Adds to it.
+    pub fn save(&self, paths: &[(PathId, Arc<Path>)], commands: &[(u128, Arc<Needs>)]) {
+        let Some(database) = &self.0 else { return };
+        if let Err(error) = save(database, paths, commands) {
+            tracing::warn!("{} forecasts are not kept: {error}", commands.len());
+        }
+    }
+}
+
+/// Why a store cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error(transparent)]
+    Database(#[from] redb::Error),
+    #[error("they are damaged")]
+    Damaged,
+    #[error("they are too many")]
+    Full,
+}
+
+fn load(database: &Database) -> Result<Loaded, Unusable> {
+    let read = database.begin_read().map_err(redb::Error::from)?;
+    let (table, commands) = match (read.open_table(PATHS), read.open_table(COMMANDS)) {
+        (Err(redb::TableError::TableDoesNotExist(_)), _) | (_, Err(redb::TableError::TableDoesNotExist(_))) => {
+            return Ok(Loaded::default());
+        }
+        (paths, commands) => (paths.map_err(redb::Error::from)?, commands.map_err(redb::Error::from)?),
+    };
+    let count = table.len().map_err(redb::Error::from)?;
+    let is_full =
+        count >= needs::MOST_PATHS as u64 || commands.len().map_err(redb::Error::from)? >= MOST_COMMANDS as u64;
+    if is_full {
+        return Err(Unusable::Full);
+    }
+    let mut paths = Vec::with_capacity(count as usize);
+    for row in table.iter().map_err(redb::Error::from)? {
+        let (id, path) = row.map_err(redb::Error::from)?;
+        if id.value() as usize != paths.len() {
+            return Err(Unusable::Damaged);
+        }
+        paths.push(PathBuf::from(OsStr::from_bytes(path.value())));
+    }
+    let mut by_command = HashMap::new();
+    for row in commands.iter().map_err(redb::Error::from)? {
+        let (key, needs) = row.map_err(redb::Error::from)?;
+        let needs = of_bytes(needs.value(), paths.len()).ok_or(Unusable::Damaged)?;
+        by_command.insert(key.value(), Arc::new(needs));
+    }
+    Ok((Paths::saved(paths), by_command))
+}
+
+fn clear(database: &Database) -> Result<(), redb::Error> {
+    let write = database.begin_write()?;
+    write.delete_table(PATHS)?;
+    write.delete_table(COMMANDS)?;
+    Ok(write.commit()?)
+}
+
+fn save(
+    database: &Database,
+    paths: &[(PathId, Arc<Path>)],
+    commands: &[(u128, Arc<Needs>)],
+) -> Result<(), redb::Error> {
+    let write = database.begin_write()?;
+    {
+        let mut table = write.open_table(PATHS)?;
+        for (id, path) in paths {
+            table.insert(id, path.as_os_str().as_bytes())?;
+        }
+        let mut table = write.open_table(COMMANDS)?;
+        for (key, needs) in commands {
+            table.insert(key, &to_bytes(needs)[..])?;
+        }
+    }
+    Ok(write.commit()?)
+}
+
+/// Numbers in little-endian order: how many directories, then those, then the files.
+fn to_bytes(needs: &Needs) -> Vec<u8> {
+    let count = needs.dirs.len() as u32;
+    let numbers = std::iter::once(&count).chain(&needs.dirs).chain(&needs.files);
+    numbers.flat_map(|number| number.to_le_bytes()).collect()
+}
+
+fn of_bytes(bytes: &[u8], paths: usize) -> Option<Needs> {
+    let (numbers, []) = bytes.as_chunks::<4>() else {
+        return None;
+    };
+    let numbers: Vec<u32> = numbers.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+    let (count, ids) = numbers.split_first()?;
+    let (dirs, files) = ids.split_at_checked(*count as usize)?;
+    let needs = Needs {
+        dirs: dirs.to_vec(),
+        files: files.to_vec(),
+    };
+    ids.iter().all(|id| (*id as usize) < paths).then_some(needs)
+}

@@ -1,0 +1,191 @@
+//! Forecasts follow symlinks, tell nothing twice, and outlive the daemon.
+
+use super::*;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use termite_abi::Access;
+use termite_types::{BlobHash, BuildId, JobId, JobSpec, Owner, Stdin, Stdio};
+
+/// A project, a cache, and what was learnt.
+struct Scene {
+    project: tempfile::TempDir,
+    cache: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let scene = Self {
+            project: tempfile::tempdir().unwrap(),
+            cache: tempfile::tempdir().unwrap(),
+        };
+        fs::create_dir_all(scene.at("real/include")).unwrap();
+        fs::create_dir(scene.at("src")).unwrap();
+        fs::write(scene.at("real/include/a.h"), "a").unwrap();
+        fs::write(scene.at("src/x.c"), "x").unwrap();
+        symlink("real/include", scene.at("inc")).unwrap();
+        symlink(scene.at("nowhere"), scene.at("dangling")).unwrap();
+        symlink("loop", scene.at("loop")).unwrap();
+        scene
+    }
+
+    /// As the kernel spells it.
+    fn at(&self, path: &str) -> PathBuf {
+        self.project.path().canonicalize().unwrap().join(path)
+    }
+
+    fn item(&self, access: Access, path: &str) -> TraceItem {
+        TraceItem {
+            access: access as u8,
+            path: self.at(path),
+            hash: (access == Access::Read).then_some(BlobHash([1; 32])),
+        }
+    }
+
+    fn command(&self, argv: &[&str]) -> Command {
+        Command::of(&JobSpec {
+            id: JobId {
+                build: BuildId(1),
+                number: 1,
+            },
+            program: "/usr/bin/gcc".into(),
+            argv: argv.iter().map(Into::into).collect(),
+            env: Vec::new(),
+            cwd: self.at("src"),
+            umask: 0,
+            limits: Vec::new(),
+            owner: Owner {
+                uid: 0,
+                gid: 0,
+                groups: Vec::new(),
+            },
+            hostname: "h".into(),
+            stdio: Stdio {
+                stdin: Stdin::Null,
+                stdout: true,
+                stderr: true,
+                merged: false,
+                terminal: [false; 3],
+                size: None,
+            },
+            jobserver: None,
+            drivers: Vec::new(),
+        })
+    }
+
+    fn compile(&self) -> Command {
+        self.command(&["gcc", "-O2", "-c", "x.c", "-o", "x.o"])
+    }
+
+    fn trace(&self) -> Vec<TraceItem> {
+        vec![
+            self.item(Access::Missing, "none/a.h"),
+            self.item(Access::Read, "src/../inc/a.h"),
+            self.item(Access::Read, "src/x.c"),
+            self.item(Access::Stat, "dangling"),
+            self.item(Access::Stat, "loop"),
+            self.item(Access::Write, "src/x.o"),
+        ]
+    }
+
+    fn learnt(&self) -> Forecasts {
+        let forecasts = Forecasts::open(self.cache.path());
+        forecasts.learn(&self.compile(), &self.trace());
+        forecasts
+    }
+
+    /// The directories below the project, and the files.
+    fn below(&self, expected: Expected) -> (Vec<PathBuf>, Vec<PathBuf>) {
+        let root = self.at("");
+        for dir in root.ancestors() {
+            assert!(
+                expected.dirs.is_empty() || expected.dirs.contains(&dir.into()),
+                "{dir:?}"
+            );
+        }
+        let mut passed: Vec<PathBuf> = Vec::new();
+        for dir in &expected.dirs {
+            assert!(
+                dir.parent().is_none_or(|parent| passed.iter().any(|dir| dir == parent)),
+                "{dir:?}"
+            );
+            passed.push(dir.clone());
+        }
+        let below = passed.into_iter().filter(|dir| dir.starts_with(&root) && *dir != root);
+        (below.collect(), expected.files)
+    }
+}
+
+#[test]
+fn used_paths_lead_to_directories_and_files() {
+    let scene = Scene::new();
+    let expected = scene.learnt().expect(&scene.compile(), &[], &mut Told::default());
+    let (dirs, files) = scene.below(expected);
+    assert_eq!(dirs, ["real", "real/include", "src"].map(|dir| scene.at(dir)));
+    assert_eq!(files, ["real/include/a.h", "src/x.c"].map(|file| scene.at(file)));
+}
+
+#[test]
+fn a_like_command_is_expected_to_use_the_same() {
+    let scene = Scene::new();
+    let forecasts = scene.learnt();
+    let is_known = |argv: &[&str]| {
+        let expected = forecasts.expect(&scene.command(argv), &[], &mut Told::default());
+        !expected.is_empty()
+    };
+    assert!(is_known(&["gcc", "-O2", "-c", "y.c", "-o", "y.o"]));
+    assert!(is_known(&["gcc", "-O2 -c y.c", "-o"]), "a shell's words");
+    assert!(!is_known(&["gcc", "-O3", "-c", "x.c", "-o", "x.o"]));
+    let of = |argv: &[&str]| scene.command(argv).alike;
+    assert_eq!(
+        of(&["cc", "-Wp,-MMD,.a.d", "-DX=1"]),
+        of(&["cc", "-Wp,-MMD,.b.d", "-DX=2"])
+    );
+}
+
+#[test]
+fn nothing_is_told_twice_but_what_changed() {
+    let scene = Scene::new();
+    let forecasts = scene.learnt();
+    let mut told = Told::default();
+    let mut expect = |updates: &[Update]| forecasts.expect(&scene.compile(), updates, &mut told);
+    assert!(!expect(&[]).is_empty());
+    assert!(expect(&[]).is_empty());
+    let expected = expect(&[Update::new(scene.at("src/x.c"), None), Update::new("/unknown", None)]);
+    assert_eq!(
+        expected,
+        Expected {
+            dirs: Vec::new(),
+            files: vec![scene.at("src/x.c")],
+        }
+    );
+}
+
+#[test]
+fn the_newest_trace_counts() {
+    let scene = Scene::new();
+    let forecasts = scene.learnt();
+    forecasts.learn(&scene.compile(), &[scene.item(Access::Read, "src/x.c")]);
+    let expected = forecasts.expect(&scene.compile(), &[], &mut Told::default());
+    assert_eq!(expected.files, [scene.at("src/x.c")]);
+}
+
+#[test]
+fn they_outlive_the_daemon() {
+    let scene = Scene::new();
+    let expected = {
+        let forecasts = scene.learnt();
+        forecasts.flush();
+        forecasts.learn(&scene.command(&["ld"]), &[scene.item(Access::Listed, "src")]);
+        forecasts.flush();
+        forecasts.expect(&scene.compile(), &[], &mut Told::default())
+    };
+    let later = Forecasts::open(scene.cache.path());
+    assert_eq!(later.expect(&scene.compile(), &[], &mut Told::default()), expected);
+    let listed = later.expect(&scene.command(&["ld"]), &[], &mut Told::default());
+    assert_eq!(listed.dirs.last(), Some(&scene.at("src")));
+    drop(later);
+    fs::write(scene.cache.path().join("forecasts.redb"), "torn").unwrap();
+    let anew = Forecasts::open(scene.cache.path());
+    assert!(anew.expect(&scene.compile(), &[], &mut Told::default()).is_empty());
+}
