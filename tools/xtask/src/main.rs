@@ -6,10 +6,8 @@
 mod bench;
 mod checks;
 mod demo;
-mod modes;
 mod oracle;
 mod prefix;
-mod start_cost;
 mod steps;
 mod traces;
 
@@ -37,8 +35,10 @@ enum Task {
     },
     /// Build Lua on the embedded worker, show its jobs, compare with a local build
     Demo,
-    /// Measure termite against a local make, and the start cost of the library
+    /// Measure termite beside what it replaces
     Bench {
+        /// Only measurements that have this in their name
+        only: Option<String>,
         /// Pairs of builds
         #[arg(long, default_value_t = 5)]
         pairs: usize,
@@ -80,14 +80,11 @@ fn run(task: Task) -> Result<()> {
         Task::Demo => demo::run(),
         Task::Bench {
             pairs,
-            modes: false,
-            write,
-        } => bench::run(pairs, write),
-        Task::Bench {
-            pairs,
             modes: true,
             write,
-        } => modes::run(pairs, write),
+            ..
+        } => bench::modes::run(pairs, write),
+        Task::Bench { pairs, write, only, .. } => bench::run(&bench::Options { pairs, only, write }),
         Task::Oracle { only } => oracle::run(only.as_deref()),
         Task::Corpus => {
             for archive in termite_e2e::corpus::ALL {

@@ -1,7 +1,8 @@
 //! `cargo xtask bench --modes`: what single calls and a whole build cost by each of the
 //! ways in which a worker can serve a job's files, and without termite.
 
-use crate::bench::{Lua, median, write_down};
+use super::builds::Builds;
+use super::{median, write_down};
 use crate::prefix;
 use crate::steps::{Steps, root};
 use anyhow::{Context, Result, ensure};
@@ -12,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use termite_e2e::project::Kind;
-use termite_e2e::{Client, Fleet, Outcome, Project, Scene, User};
+use termite_e2e::{Client, Fleet, Outcome, Project, Scene, User, Way};
 
 /// Values of `workerd --fault`, and their names in the table.
 const MODES: [(&str, &str); 3] = [
@@ -61,9 +62,15 @@ pub fn run(pairs: usize, write: bool) -> Result<()> {
     let mut lua = BTreeMap::new();
     for (client, (_, name)) in clients.iter().zip(MODES) {
         let measured = steps.step(&format!("Lua in pairs, {name}"), || {
-            Lua::new(client, &project)?.pairs(pairs)
+            let builds = Builds::new(&project, 2)?;
+            builds.build(client, None, &[])?;
+            let expected = builds.tree()?;
+            let with = || builds.build(client, Some(Way::Env), &[]);
+            // Fills the mirror.
+            with()?;
+            builds.pairs(pairs, client, &expected, with)
         })?;
-        lua.insert(name.to_owned(), measured.iter().map(|pair| pair.ratio).collect());
+        lua.insert(name.to_owned(), measured);
     }
     clients.iter().try_for_each(Client::stop)?;
     fleets.into_iter().try_for_each(Fleet::stop)?;
@@ -85,7 +92,7 @@ pub fn run(pairs: usize, write: bool) -> Result<()> {
 fn calls(scene: &Scene, clients: &[Client<'_>]) -> Result<BTreeMap<String, BTreeMap<String, f64>>> {
     let dir = scene.dir("p/calls")?;
     let [program, nothing] = [
-        ("calls", root().join("tools/xtask/src/calls.c")),
+        ("calls", root().join("tools/xtask/src/bench/calls.c")),
         ("nothing", {
             let source = dir.join("nothing.c");
             fs::write(&source, "int main(void) { return 0; }\n")?;
@@ -105,7 +112,7 @@ fn calls(scene: &Scene, clients: &[Client<'_>]) -> Result<BTreeMap<String, BTree
             client.all_remote(&dir)?;
         }
     }
-    let middle = |(call, all): (String, Vec<f64>)| (call, median(all.into_iter()));
+    let middle = |(call, all): (String, Vec<f64>)| (call, median(all));
     let of_mode = |(mode, calls): (String, BTreeMap<_, _>)| (mode, calls.into_iter().map(middle).collect());
     Ok(found.into_iter().map(of_mode).collect())
 }

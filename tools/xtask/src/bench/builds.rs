@@ -1,0 +1,146 @@
+//! Whole builds beside `make -j2` without termite.
+
+use super::Bench;
+use super::table::{Goal, Row};
+use anyhow::Result;
+use std::time::Duration;
+use termite_e2e::project::Kind;
+use termite_e2e::reference::same;
+use termite_e2e::{Client, Fleet, Outcome, Project, Tree, Way};
+
+/// How long a build may take.
+const LIMIT: Duration = Duration::from_secs(1800);
+
+/// A project that is built again and again.
+pub struct Builds<'a> {
+    project: &'a Project<'a>,
+    sources: Tree,
+    args: Vec<String>,
+}
+
+impl<'a> Builds<'a> {
+    /// `project` has not been built yet, or by somebody who cleaned up.
+    pub fn new(project: &'a Project<'a>, jobs: usize) -> Result<Self> {
+        let (_, args) = project.command();
+        let mut all = vec![format!("-j{jobs}")];
+        all.extend(args.iter().map(|arg| (*arg).to_owned()));
+        Ok(Self {
+            project,
+            sources: project.tree()?,
+            args: all,
+        })
+    }
+
+    /// From clean sources; with more arguments for make.
+    pub fn build(&self, client: &Client, way: Option<Way>, more: &[&str]) -> Result<Outcome> {
+        self.project.clean(&self.sources)?;
+        let (driver, _) = self.project.command();
+        let program = match way {
+            Some(way) => client.drive(way, self.project.dir(), driver),
+            None => client.bare(self.project.dir(), driver),
+        };
+        program.args(&self.args).args(more).limit(LIMIT).run()?.success()
+    }
+
+    /// What the last build left, before the next one.
+    pub fn tree(&self) -> Result<Tree> {
+        self.project.tree()
+    }
+
+    /// Ratios of the times of pairs, with termite to without. Who comes first alternates:
+    /// a load that changes slowly then cancels out. `with` is called for the one, each time.
+    pub fn pairs(
+        &self,
+        count: usize,
+        client: &Client,
+        expected: &Tree,
+        mut with: impl FnMut() -> Result<Outcome>,
+    ) -> Result<Vec<f64>> {
+        let mut ratios = Vec::new();
+        for number in 0..count {
+            let local = || self.build(client, None, &[]);
+            let (local, termite) = if number % 2 == 0 {
+                let local = local()?;
+                (local, with()?)
+            } else {
+                let termite = with()?;
+                same(&self.tree()?, expected)?;
+                (local()?, termite)
+            };
+            same(&self.tree()?, expected)?;
+            let [local, termite] = [local, termite].map(|outcome| outcome.took.as_secs_f64());
+            let ratio = termite / local;
+            eprintln!(
+                "pair {} of {count}: {termite:.2} s / {local:.2} s = {ratio:.3}",
+                number + 1
+            );
+            ratios.push(ratio);
+        }
+        Ok(ratios)
+    }
+}
+
+pub fn lua_warm(bench: &Bench) -> Result<Vec<Row>> {
+    warm(bench, "Lua", Kind::Lua, bench.pairs)
+}
+
+pub fn redis_warm(bench: &Bench) -> Result<Vec<Row>> {
+    warm(bench, "Redis", Kind::Redis, bench.few_pairs())
+}
+
+/// One worker of two slots on this machine whose mirror is filled; every command is executed.
+fn warm(bench: &Bench, name: &str, kind: Kind, pairs: usize) -> Result<Vec<Row>> {
+    let fleet = Fleet::start(&bench.scene, 1, 2)?;
+    let client = Client::new(&bench.scene, "warm", &fleet.addresses())?;
+    let project = Project::new(&bench.scene, "warm", kind)?;
+    let builds = Builds::new(&project, 2)?;
+    builds.build(&client, None, &[])?;
+    let expected = builds.tree()?;
+    let with = || builds.build(&client, Some(Way::Env), &[]);
+    with()?;
+    let ratios = builds.pairs(pairs, &client, &expected, with)?;
+    with()?;
+    let last = client.all_remote(project.dir())?;
+    client.stop()?;
+    fleet.stop()?;
+    let name = format!("{name}, one worker, two slots, same machine, against `make -j2`: warm");
+    Ok(vec![Row::new(name, "", ratios, Goal::AtMost(1.05)).note(format!(
+        "{} jobs, all on the worker; {}",
+        last.jobs.total,
+        phases(&last)
+    ))])
+}
+
+/// Where the time of a build's jobs went, for a note.
+fn phases(last: &termite_e2e::Last) -> String {
+    let each = last.phases.iter().map(|(name, seconds)| {
+        let per_job = seconds * 1e3 / last.jobs.remote.max(1) as f64;
+        format!("{} {per_job:.1}", name.trim_end_matches("_s"))
+    });
+    format!("ms a job: {}", each.collect::<Vec<_>>().join(", "))
+}
+
+/// A worker that has never seen the client, and a client that has never built: neither
+/// mirror nor forecast nor hash is there.
+pub fn redis_cold(bench: &Bench) -> Result<Vec<Row>> {
+    let project = Project::new(&bench.scene, "cold", Kind::Redis)?;
+    let builds = Builds::new(&project, 2)?;
+    let local = Client::new(&bench.scene, "cold", "")?;
+    builds.build(&local, None, &[])?;
+    let expected = builds.tree()?;
+    let mut number = 0;
+    let mut notes = String::new();
+    let ratios = builds.pairs(bench.few_pairs(), &local, &expected, || {
+        number += 1;
+        let fleet = Fleet::start(&bench.scene, 1, 2)?;
+        let client = Client::new(&bench.scene, &format!("cold{number}"), &fleet.addresses())?;
+        let built = builds.build(&client, Some(Way::Env), &[])?;
+        let last = client.all_remote(project.dir())?;
+        notes = format!("{} fetched, {} brought; {}", last.fetches, last.brought, phases(&last));
+        client.stop()?;
+        fleet.stop()?;
+        Ok(built)
+    })?;
+    let name = "Redis, the same, first build ever on an empty worker";
+    Ok(vec![Row::new(name, "", ratios, Goal::AtMost(1.20)).note(notes)])
+}

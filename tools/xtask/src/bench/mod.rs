@@ -1,0 +1,109 @@
+//! `cargo xtask bench`: what termite costs and gains beside what it replaces. Each row of
+//! the table is measured by itself; what counts in a comparison is the median of the
+//! ratios of pairs in one session, since times on a shared machine do not compare.
+
+mod builds;
+mod clients;
+mod links;
+mod many;
+pub mod modes;
+mod start_cost;
+mod table;
+
+use crate::prefix;
+use crate::steps::{Steps, root};
+use anyhow::{Result, ensure};
+use serde::Serialize;
+use std::fs;
+use table::{Row, Table};
+use termite_e2e::{Scene, User};
+
+/// What is asked for.
+pub struct Options {
+    /// Pairs of whole builds of Lua; of Redis a third as many, but three at least.
+    pub pairs: usize,
+    /// Only measurements with this in their name.
+    pub only: Option<String>,
+    /// Write the table into benches/results.
+    pub write: bool,
+}
+
+/// What measurements share.
+struct Bench {
+    scene: Scene,
+    pairs: usize,
+}
+
+type Measure = fn(&Bench) -> Result<Vec<Row>>;
+
+/// The measurements, in the order of the table.
+const MEASUREMENTS: [(&str, Measure); 8] = [
+    ("lua-warm", builds::lua_warm),
+    ("redis-warm", builds::redis_warm),
+    ("redis-cold", builds::redis_cold),
+    ("client-cpu", clients::processor_time),
+    ("empty-jobs", many::empty_jobs),
+    ("replay", many::replayed),
+    ("delay", links::delay),
+    ("start-cost", start_cost::measure),
+];
+
+impl Bench {
+    /// Pairs of builds that take minutes.
+    fn few_pairs(&self) -> usize {
+        (self.pairs / 3).max(3)
+    }
+}
+
+/// Measures, prints, and writes where asked.
+pub fn run(options: &Options) -> Result<()> {
+    ensure!(options.pairs > 0, "no pairs to measure");
+    let wanted: Vec<_> = MEASUREMENTS
+        .iter()
+        .filter(|(name, _)| options.only.as_ref().is_none_or(|only| name.contains(&**only)))
+        .collect();
+    let names = MEASUREMENTS.map(|(name, _)| name).join(", ");
+    ensure!(!wanted.is_empty(), "no measurement of that name; there are {names}");
+    let mut steps = Steps::new(1 + wanted.len());
+    steps.step("building termite", prefix::build)?;
+    let bench = Bench {
+        scene: Scene::new(User::Me)?,
+        pairs: options.pairs,
+    };
+    let mut rows = Vec::new();
+    for (name, measure) in wanted {
+        let measured = steps.step(name, || measure(&bench))?;
+        measured.iter().for_each(|row| eprintln!("{}", row.markdown()));
+        rows.extend(measured);
+    }
+    bench.scene.finish()?;
+    let table = Table::new(rows)?;
+    print!("{}", table.markdown());
+    if options.write {
+        write_down("bench", &table, &table.markdown())?;
+    }
+    Ok(())
+}
+
+/// Writes a result into `benches/results`, for programs and for readers.
+fn write_down(name: &str, report: &impl Serialize, text: &str) -> Result<()> {
+    let dir = root().join("benches/results");
+    fs::create_dir_all(&dir)?;
+    fs::write(
+        dir.join(name).with_extension("json"),
+        serde_json::to_string_pretty(report)? + "\n",
+    )?;
+    Ok(fs::write(dir.join(name).with_extension("md"), text)?)
+}
+
+/// The middle value; of an even number the mean of the two in the middle.
+fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<_> = values.into_iter().collect();
+    sorted.sort_by(f64::total_cmp);
+    let half = sorted.len() / 2;
+    if sorted.len() % 2 == 1 {
+        sorted[half]
+    } else {
+        (sorted[half - 1] + sorted[half]) / 2.0
+    }
+}
