@@ -8,6 +8,8 @@ using Path = Data;
 
 interface Peer {
   hello @0 (mine :Hello) -> (yours :Hello);
+  # For a worker whose client told it of this one: what the session with this ticket holds.
+  blobs @1 (protocol :UInt32, ticket :Data) -> (source :BlobSource);
 }
 
 struct Hello {
@@ -21,7 +23,8 @@ struct Hello {
 }
 
 interface Worker {
-  open @0 (client :ClientInfo, files :FileServer) -> (session :Session);
+  # The ticket lets other workers of this client read what the session holds, by hash.
+  open @0 (client :ClientInfo, files :FileServer) -> (session :Session, ticket :Data);
 }
 
 struct ClientInfo {
@@ -58,8 +61,14 @@ struct OpenResult {
     file :group {
       attr @2 :Attr;        # a file with its hash
       head @3 :Data;        # its first bytes; the rest is read by hash
+      holders @4 :List(Holder);   # others who have it or are getting it, the best first
     }
   }
+}
+
+struct Holder {
+  address @0 :Text;         # unix:PATH or HOST:PORT, loopback only
+  ticket @1 :Data;          # of the client's session there
 }
 
 interface Session {
@@ -175,6 +184,7 @@ struct JobResult {
   startUs @14 :UInt64;
   runUs @15 :UInt64;
   harvestUs @16 :UInt64;
+  fromPeers @17 :UInt64;     # bytes of content that other workers gave since the last result of the session
 }
 
 struct Output { fd @0 :UInt8; bytes @1 :Data; }

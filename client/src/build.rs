@@ -4,6 +4,7 @@
 use crate::history::{self, BuildRecord, History, JobRecord};
 use crate::link::Place;
 use crate::report::{Bytes, JobCounts, Last, RunningJob};
+use crate::traffic::Traffic;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -13,15 +14,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use termite_types::{BuildId, JobId, JobSpec, TraceItem};
-
-/// Content bytes that crossed between client and workers.
-#[derive(Default)]
-pub struct Traffic {
-    /// From the client.
-    pub sent: Cell<u64>,
-    /// To the client.
-    pub received: Cell<u64>,
-}
 
 /// All builds of a daemon, and the history of earlier ones.
 pub struct Builds {
@@ -36,8 +28,7 @@ pub struct Build {
     id: BuildId,
     started: Instant,
     cpu_before: Duration,
-    sent_before: u64,
-    received_before: u64,
+    bytes_before: Bytes,
     jobs: Cell<u32>,
     reported: Cell<bool>,
     record: RefCell<BuildRecord>,
@@ -129,10 +120,7 @@ impl Builds {
             let mut record = build.record.borrow_mut();
             record.report.wall_s = build.started.elapsed().as_secs_f64();
             record.report.client_cpu_s = (processor_time() - build.cpu_before).as_secs_f64();
-            record.report.bytes = Bytes {
-                sent: self.traffic.sent.get() - build.sent_before,
-                received: self.traffic.received.get() - build.received_before,
-            };
+            record.report.bytes = self.traffic.bytes() - build.bytes_before;
         }
         if build.record.borrow().report.exit.is_some() || !build.reported.get() {
             self.write(build);
@@ -184,8 +172,7 @@ impl Build {
             id,
             started: Instant::now(),
             cpu_before: processor_time(),
-            sent_before: traffic.sent.get(),
-            received_before: traffic.received.get(),
+            bytes_before: traffic.bytes(),
             jobs: Cell::new(0),
             reported: Cell::new(false),
             record: RefCell::new(BuildRecord {

@@ -1,7 +1,7 @@
 //! The client daemon's life: what it holds together, when it starts and when it ends.
 //! Knows every room of the client; decides nothing about jobs itself.
 
-use crate::build::{Builds, Traffic};
+use crate::build::Builds;
 use crate::callers::{self, Caller, Requests};
 use crate::config::Config;
 use crate::dispatch;
@@ -10,6 +10,7 @@ use crate::fleet::Fleet;
 use crate::forecast::Forecasts;
 use crate::link::{Introduction, State};
 use crate::report::{Status, WorkerStatus};
+use crate::traffic::Traffic;
 use crate::tree::{DenyRules, Tree, TreeOptions};
 use anyhow::Context;
 use std::cell::{Cell, RefCell};
@@ -46,8 +47,6 @@ pub struct Daemon {
     pub fleet: Rc<Fleet>,
     /// What ran.
     pub builds: Builds,
-    /// Content bytes so far.
-    pub traffic: Rc<Traffic>,
     /// The user.
     pub uid: u32,
     /// The user's group.
@@ -128,7 +127,7 @@ impl Daemon {
         Ok(Rc::new(Self {
             forecasts: Arc::new(Forecasts::open(&config.cache_dir)),
             fleet: Fleet::new(introduction, tree.clone(), traffic.clone()),
-            builds: Builds::new(config.history_dir(), traffic.clone()),
+            builds: Builds::new(config.history_dir(), traffic),
             drivers: rules::DRIVERS.iter().map(OsString::from).collect(),
             rules: RefCell::default(),
             started: Instant::now(),
@@ -138,7 +137,6 @@ impl Daemon {
             config,
             tree,
             deny,
-            traffic,
             uid,
             gid,
             hostname,
@@ -209,6 +207,7 @@ impl Daemon {
                 state,
                 slots,
                 running: link.running(),
+                bytes: link.traffic.bytes(),
             }
         });
         Status {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use termite_core::jobserver;
 use termite_core::rules::{self, Verdict};
-use termite_types::{Abandon, BlobHash, JobEnd, JobId, JobResult, JobSpec, Owner, TraceItem};
+use termite_types::{Abandon, BlobHash, ChangeKind, JobEnd, JobId, JobResult, JobSpec, Node, Owner, TraceItem};
 use termite_wire::frame::{CallerJob, ToCaller, ToDaemon};
 use tokio::sync::mpsc;
 
@@ -262,6 +262,7 @@ async fn on_worker(
             () = sink.wanted() => caller.send(ToCaller::WantInput).await,
         }
     };
+    place.link().traffic.between(result.usage.from_peers);
     if let JobEnd::Abandoned(why) = result.end {
         return Ok(Ended::GivenUp(why));
     }
@@ -275,6 +276,7 @@ async fn on_worker(
     match commit_on_client(daemon, place, &result).await {
         Ok(committed) => {
             merge_outputs(daemon, place, spec.id, &committed);
+            note_outputs(daemon, place, &result);
             Ok(Ended::Done(result, begun.elapsed()))
         }
         Err(why) => {
@@ -327,7 +329,7 @@ async fn commit_on_client(daemon: &Rc<Daemon>, place: &Place, result: &JobResult
             Some(BlobRequest { hash, offset, length, answer }) = asked.recv() => {
                 let piece = place.session.remote.read(hash, offset, length).await;
                 if let Ok(bytes) = &piece {
-                    daemon.traffic.received.set(daemon.traffic.received.get() + bytes.len() as u64);
+                    place.link().traffic.received(bytes.len() as u64);
                 }
                 // The committer ends by itself when nobody answers.
                 let _ = answer.send(piece.map_err(|e| io::Error::other(e.to_string())));
@@ -376,6 +378,17 @@ fn merge_outputs(daemon: &Rc<Daemon>, place: &Place, job: JobId, committed: &Com
             tracing::debug!("job {job}: outputs not merged: {error}");
         }
     });
+}
+
+/// Other workers may have the outputs from this one.
+fn note_outputs(daemon: &Daemon, place: &Place, result: &JobResult) {
+    for change in &result.changes {
+        if let ChangeKind::File { attr, .. } = &change.kind
+            && let Node::File { size, hash: Some(hash) } = attr.node
+        {
+            daemon.fleet.holders.has(place.link().key, hash, size);
+        }
+    }
 }
 
 fn drop_outputs(place: &Place, job: JobId) {

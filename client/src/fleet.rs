@@ -1,9 +1,10 @@
 //! All workers of one client: which of them takes the next job. Knows load and
 //! placement; knows nothing of how a job runs.
 
-use crate::build::Traffic;
+use crate::holders::Holders;
 use crate::link::{Address, Introduction, Link, Place, State};
 use crate::serve::Files;
+use crate::traffic::Traffic;
 use crate::tree::{Tree, WorkerKey};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,6 +20,8 @@ pub struct Fleet {
     introduction: Rc<Introduction>,
     tree: Arc<Tree>,
     traffic: Rc<Traffic>,
+    /// Who has which content.
+    pub holders: Rc<Holders>,
     /// Somebody came up, went down or freed a slot.
     changed: Rc<Notify>,
     /// Which worker ran the last job of a directory: its mirror is warm there.
@@ -38,6 +41,7 @@ impl Fleet {
             introduction: Rc::new(introduction),
             tree,
             traffic,
+            holders: Rc::default(),
             changed: Rc::default(),
             homes: RefCell::default(),
         })
@@ -52,8 +56,9 @@ impl Fleet {
                 continue;
             }
             let key = WorkerKey(links.len() as u32);
-            let link = Link::new(address.clone(), key, grace);
-            let files = Rc::new(Files::new(self.tree.clone(), key, self.traffic.clone()));
+            let traffic = Traffic::part_of(&self.traffic);
+            let link = Link::new(address.clone(), key, grace, traffic.clone());
+            let files = Rc::new(Files::new(self.tree.clone(), key, traffic, self.holders.clone()));
             tokio::task::spawn_local(
                 link.clone()
                     .keep(self.introduction.clone(), files, self.changed.clone()),

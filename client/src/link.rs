@@ -3,6 +3,7 @@
 
 use crate::forecast::Told;
 use crate::serve::Files;
+use crate::traffic::Traffic;
 use crate::tree::WorkerKey;
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -71,6 +72,8 @@ pub struct Link {
     pub address: Address,
     /// Its name in the tree's records.
     pub key: WorkerKey,
+    /// Content that crossed to and from it.
+    pub traffic: Rc<Traffic>,
     /// How long it may take to appear at first: it was only just started.
     grace: Duration,
     state: RefCell<State>,
@@ -95,10 +98,11 @@ pub struct Place {
 
 impl Link {
     /// A link that is not dialled yet.
-    pub fn new(address: Address, key: WorkerKey, grace: Duration) -> Rc<Self> {
+    pub fn new(address: Address, key: WorkerKey, grace: Duration, traffic: Rc<Traffic>) -> Rc<Self> {
         Rc::new(Self {
             address,
             key,
+            traffic,
             grace,
             state: RefCell::new(State::Dialling),
             running: Cell::new(0),
@@ -162,6 +166,7 @@ impl Link {
                 Err(_) => fail(format!("no answer within {DIAL_TIMEOUT:?}")),
                 Ok(Err(why)) => fail(why),
                 Ok(Ok(Met { session, traffic })) => {
+                    files.met_peers(self.address.to_string(), session.remote.ticket());
                     self.set(State::Up(Rc::new(session)), &changed);
                     pause = RETRY_MIN;
                     let why = how_lost(traffic.await);

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
-use std::ops::AddAssign;
+use std::ops::{Add, AddAssign, Sub};
 
 /// What one build did.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -103,6 +103,33 @@ pub struct Bytes {
     pub sent: u64,
     /// To the client.
     pub received: u64,
+    /// From worker to worker.
+    #[serde(default)]
+    pub between: u64,
+}
+
+impl Add for Bytes {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self {
+            sent: self.sent + more.sent,
+            received: self.received + more.received,
+            between: self.between + more.between,
+        }
+    }
+}
+
+impl Sub for Bytes {
+    type Output = Self;
+
+    fn sub(self, less: Self) -> Self {
+        Self {
+            sent: self.sent - less.sent,
+            received: self.received - less.received,
+            between: self.between - less.between,
+        }
+    }
 }
 
 /// How the daemon stands.
@@ -131,6 +158,9 @@ pub struct WorkerStatus {
     pub slots: u16,
     /// Jobs that it runs for us.
     pub running: u32,
+    /// Content that crossed to and from it; `between`: that others gave it.
+    #[serde(default)]
+    pub bytes: Bytes,
 }
 
 /// One running job.
@@ -185,6 +215,7 @@ impl Last {
         );
         line(&mut text, "sent", &size(self.bytes.sent));
         line(&mut text, "received", &size(self.bytes.received));
+        line(&mut text, "between workers", &size(self.bytes.between));
         line(&mut text, "calls stopped", &self.guard_calls.to_string());
         line(
             &mut text,
@@ -219,12 +250,18 @@ impl Status {
             state,
             slots,
             running,
+            bytes,
         } in &self.workers
         {
             line(
                 &mut text,
                 "worker",
-                &format!("{address}: {state}, {running} of {slots} slots in use"),
+                &format!(
+                    "{address}: {state}, {running} of {slots} slots in use, {} sent, {} received, {} from others",
+                    size(bytes.sent),
+                    size(bytes.received),
+                    size(bytes.between)
+                ),
             );
         }
         if self.running.is_empty() {
@@ -283,6 +320,7 @@ mod tests {
             local_reasons: [("rule: git (version control)".to_owned(), 2)].into(),
             client_cpu_s: 0.5,
             bytes: Bytes {
+                between: 30,
                 sent: 10,
                 received: 2048,
             },
@@ -304,7 +342,7 @@ mod tests {
         let expected = serde_json::json!({
             "exit": 0, "wall_s": 2.25, "jobs": {"total": 38, "remote": 36, "local": 2},
             "local_reasons": {"rule: git (version control)": 2}, "client_cpu_s": 0.5,
-            "bytes": {"sent": 10, "received": 2048}, "guard_calls": 700, "fetches": 3, "brought": 90,
+            "bytes": {"sent": 10, "received": 2048, "between": 30}, "guard_calls": 700, "fetches": 3, "brought": 90,
             "phases": {
                 "wait_s": 0.5, "bring_s": 0.0, "start_s": 0.0, "run_s": 0.0, "harvest_s": 0.0, "commit_s": 0.0,
             },

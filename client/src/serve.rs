@@ -1,12 +1,13 @@
 //! The client's file server: the tree, as one worker may ask for it. Knows which worker
 //! asks; knows nothing of jobs.
 
-use crate::build::Traffic;
+use crate::holders::Holders;
+use crate::traffic::Traffic;
 use crate::tree::{self, ServeError, Tree, WorkerKey};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use termite_types::{BlobHash, Listing, Snapshot};
+use termite_types::{BlobHash, Holder, Listing, Node, Snapshot};
 use termite_wire::offer::FileService;
 use termite_wire::peer::{Listed, Opened};
 
@@ -20,12 +21,18 @@ pub struct Files {
     tree: Arc<Tree>,
     worker: WorkerKey,
     traffic: Rc<Traffic>,
+    holders: Rc<Holders>,
 }
 
 impl Files {
     /// Serves `tree` to `worker`.
-    pub fn new(tree: Arc<Tree>, worker: WorkerKey, traffic: Rc<Traffic>) -> Self {
-        Self { tree, worker, traffic }
+    pub fn new(tree: Arc<Tree>, worker: WorkerKey, traffic: Rc<Traffic>, holders: Rc<Holders>) -> Self {
+        Self {
+            tree,
+            worker,
+            traffic,
+            holders,
+        }
     }
 
     /// The worker is up; `here`: on this machine.
@@ -35,13 +42,31 @@ impl Files {
         }
     }
 
+    /// Other workers can ask this one at an address, with a ticket.
+    pub fn met_peers(&self, address: String, ticket: &[u8]) {
+        let ticket = ticket.to_vec();
+        self.holders.met(self.worker, Holder { address, ticket });
+    }
+
     /// The connection is gone, and with it what the worker knew.
     pub fn forget(&self) {
         self.tree.forget(self.worker);
+        self.holders.left(self.worker);
     }
 
-    fn count(&self, bytes: usize) {
-        self.traffic.sent.set(self.traffic.sent.get() + bytes as u64);
+    /// Leaves it to other workers to give what they have.
+    fn shared(&self, mut opened: Opened) -> Opened {
+        if let Opened::File { attr, head, holders } = &mut opened {
+            if let Node::File { size, hash: Some(hash) } = attr.node {
+                *holders = self.holders.others(self.worker, &hash);
+                self.holders.has(self.worker, hash, size);
+            }
+            if !holders.is_empty() {
+                head.clear();
+            }
+            self.traffic.sent(head.len() as u64);
+        }
+        opened
     }
 
     async fn with_tree<T: Send + 'static>(&self, ask: impl FnOnce(&Tree, WorkerKey) -> T + Send + 'static) -> T {
@@ -64,8 +89,7 @@ impl FileService for Files {
         let opened = self
             .with_tree(move |tree, worker| opened(tree.open_file(worker, &path)))
             .await;
-        self.count(head(&opened));
-        opened
+        self.shared(opened)
     }
 
     async fn read_dirs(&self, _snapshot: Snapshot, paths: Vec<PathBuf>) -> Vec<Listed> {
@@ -87,8 +111,7 @@ impl FileService for Files {
                 up_to(BYTES, all, head)
             })
             .await;
-        self.count(all.iter().map(head).sum());
-        all
+        all.into_iter().map(|opened| self.shared(opened)).collect()
     }
 
     async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
@@ -96,7 +119,7 @@ impl FileService for Files {
             .with_tree(move |tree, worker| tree.read_blob(worker, &hash, offset, length))
             .await;
         let bytes = piece.map_err(|error| format!("blob {hash}: {error}"))?;
-        self.count(bytes.len());
+        self.traffic.sent(bytes.len() as u64);
         Ok(bytes)
     }
 }
@@ -111,7 +134,11 @@ fn listed(found: Result<Listing, ServeError>) -> Listed {
 
 fn opened(found: Result<tree::Opened, ServeError>) -> Opened {
     match found {
-        Ok(tree::Opened { attr, head }) => Opened::File { attr, head },
+        Ok(tree::Opened { attr, head }) => Opened::File {
+            attr,
+            head,
+            holders: Vec::new(),
+        },
         Err(ServeError::Errno(errno)) => Opened::Errno(errno as u32),
         Err(ServeError::Denied) => Opened::Denied,
     }

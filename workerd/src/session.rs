@@ -2,6 +2,7 @@
 //! commit. Knows the order in which updates, jobs and merges must happen; how a job
 //! runs is told in `job`.
 
+use crate::files::PIECE;
 use crate::job::{self, Clock, Finished, JobEnv, Steering};
 use crate::slot::Network;
 use crate::view::Mirror;
@@ -15,9 +16,13 @@ use termite_types::{
     Abandon, BlobHash, Expected, JobEnd, JobId, JobResult, JobSpec, Snapshot, TerminalSize, Update, Usage,
 };
 use termite_wire::offer::SessionService;
+use termite_wire::peer::TICKET_LEN;
 use termite_wire::remote::RemoteSink;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// Pieces that may be on their way to other workers at a time.
+const GIFTS: usize = 32;
 
 /// The state of one client here. Dropping it ends the client's jobs and forgets its tree.
 pub struct Session {
@@ -32,6 +37,9 @@ pub struct Session {
     order: Mutex<()>,
     running: RefCell<HashMap<JobId, Rc<Steering>>>,
     finished: RefCell<HashMap<JobId, Ended>>,
+    ticket: [u8; TICKET_LEN],
+    /// Left for other workers to ask for.
+    gifts: Semaphore,
 }
 
 /// A job whose client has not said yet that it has all it wants of it.
@@ -48,8 +56,11 @@ impl Session {
         network: Network,
         shim: Option<Shim>,
         newest: watch::Sender<Snapshot>,
+        ticket: [u8; TICKET_LEN],
     ) -> Rc<Self> {
         Rc::new(Self {
+            ticket,
+            gifts: Semaphore::new(GIFTS),
             worker,
             dir,
             mirror,
@@ -114,6 +125,7 @@ impl Session {
         let waited_us = clock.lap();
         let (mut result, finished) = job::run(env, spec, sink, &steering).await?;
         result.usage.brought = brought;
+        result.usage.from_peers = self.mirror.take_from_peers();
         result.usage.phases.bring_us = bring_us;
         result.usage.phases.start_us += waited_us;
         result.usage.wall_us = bring_us + waited_us + clock.lap();
@@ -204,6 +216,23 @@ impl SessionService for Session {
             Err(format!("no output of this session is {hash}"))
         })
         .await
+    }
+
+    fn ticket(&self) -> &[u8] {
+        &self.ticket
+    }
+
+    async fn held(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
+        if u64::from(length) > PIECE {
+            return Err(format!("{length} bytes are too many for one piece"));
+        }
+        let _gift = self.gifts.try_acquire().map_err(|_| "it is busy")?;
+        let mirror = self.mirror.clone();
+        let piece = blocking(move || mirror.read_blob(&hash, offset, length)).await;
+        match piece.map_err(|error| format!("blob {hash}: {error}"))? {
+            Some(bytes) => Ok(bytes),
+            None => self.read(hash, offset, length).await,
+        }
     }
 }
 

@@ -7,15 +7,17 @@ use crate::session::Session;
 use crate::slot::{Network, Spawner};
 use crate::start::Store;
 use crate::view::{Mirror, Owners};
-use std::cell::Cell;
+use rustix::rand::GetRandomFlags;
+use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use termite_types::Snapshot;
-use termite_wire::offer::WorkerService;
-use termite_wire::peer::ClientInfo;
+use termite_wire::meet::same_secret;
+use termite_wire::offer::{SessionService, WorkerService};
+use termite_wire::peer::{ClientInfo, TICKET_LEN};
 use termite_wire::remote::RemoteFiles;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
@@ -45,6 +47,7 @@ pub struct Worker {
     /// Jobs whose client has not said yet that it has all it wants of them.
     pub(crate) owed: TaskTracker,
     numbers: Cell<u64>,
+    sessions: RefCell<Vec<Weak<Session>>>,
 }
 
 impl Worker {
@@ -57,6 +60,7 @@ impl Worker {
             slots: Rc::new(Semaphore::new(options.slots.into())),
             owed: TaskTracker::new(),
             numbers: Cell::new(0),
+            sessions: RefCell::default(),
             spawner: Arc::new(spawner),
             options,
             store,
@@ -131,8 +135,20 @@ impl WorkerService for WorkerHandle {
             let owners = Owners::of(worker.store.root_user);
             let mirror = Arc::new(Mirror::new(&dir.join("mirror"), files, owners)?);
             let network = Network::new(&worker.spawner).map_err(io::Error::other)?;
-            Ok::<_, io::Error>(Session::new(worker.clone(), dir, mirror, network, shim, snapshot))
+            let mut ticket = [0; TICKET_LEN];
+            rustix::rand::getrandom(&mut ticket, GetRandomFlags::empty())?;
+            let session = Session::new(worker.clone(), dir, mirror, network, shim, snapshot, ticket);
+            let mut sessions = worker.sessions.borrow_mut();
+            sessions.retain(|session| session.strong_count() > 0);
+            sessions.push(Rc::downgrade(&session));
+            Ok::<_, io::Error>(session)
         };
         opened().map_err(|e| format!("the worker cannot make room for this client: {e}"))
+    }
+
+    fn ticketed(&self, ticket: &[u8]) -> Option<Rc<Session>> {
+        let sessions = self.0.sessions.borrow();
+        let mut open = sessions.iter().filter_map(Weak::upgrade);
+        open.find(|session| same_secret(session.ticket(), ticket))
     }
 }

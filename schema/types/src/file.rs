@@ -14,6 +14,15 @@ pub struct FileTime {
     pub nsec: u32,
 }
 
+/// A worker who can give content that the client has, too.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Holder {
+    /// `unix:PATH` or `HOST:PORT`.
+    pub address: String,
+    /// Of the client's session there. A secret of the client and its workers.
+    pub ticket: Vec<u8>,
+}
+
 /// Attributes of a file, a directory or a symlink, with what its kind adds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attr {

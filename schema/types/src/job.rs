@@ -172,6 +172,8 @@ pub struct Usage {
     pub fetches: u64,
     /// Directories and files that were brought before it began.
     pub brought: u64,
+    /// Bytes of content that other workers gave since the session's last result.
+    pub from_peers: u64,
     /// Where the time went.
     pub phases: Phases,
 }

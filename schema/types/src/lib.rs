@@ -13,7 +13,7 @@ mod job;
 mod place;
 
 pub use change::{Base, Change, ChangeKind, Content};
-pub use file::{Attr, Entry, Expected, FileTime, Listing, Node, Update};
+pub use file::{Attr, Entry, Expected, FileTime, Holder, Listing, Node, Update};
 pub use id::{BlobHash, BuildId, JobId, Snapshot};
 pub use job::{
     Abandon, JobEnd, JobResult, JobSpec, Jobserver, Limit, Owner, Phases, Stdin, Stdio, TerminalSize, TraceItem, Usage,

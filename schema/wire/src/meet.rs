@@ -3,7 +3,7 @@
 
 use crate::offer::{self, WorkerService};
 use crate::peer_capnp::{hello, peer};
-use crate::remote::RemoteWorker;
+use crate::remote::{RemoteBlobs, RemoteWorker};
 use crate::rpc::RemoteError;
 use capnp::Error;
 use std::ffi::OsString;
@@ -44,10 +44,7 @@ impl<W: WorkerService> Host<W> {
     }
 
     fn admit(&self, mine: hello::Reader<'_>) -> Result<(), Error> {
-        let theirs = mine.get_protocol();
-        if theirs != PROTOCOL {
-            return Err(Error::failed(mismatch(theirs)));
-        }
+        same_protocol(mine.get_protocol())?;
         let shown = mine.get_token()?;
         if !self.token.is_empty() && !same_secret(shown, &self.token) {
             return Err(Error::failed(
@@ -66,6 +63,25 @@ impl<W: WorkerService> peer::Server for Host<W> {
         yours.set_worker(offer::worker(self.worker.clone()));
         Ok(())
     }
+
+    async fn blobs(self: Rc<Self>, params: peer::BlobsParams, mut results: peer::BlobsResults) -> Result<(), Error> {
+        let params = params.get()?;
+        same_protocol(params.get_protocol())?;
+        let session = self.worker.ticketed(params.get_ticket()?);
+        let session = session.ok_or_else(|| Error::failed("no client's session here has this ticket".to_string()))?;
+        results.get().set_source(offer::held(&session));
+        Ok(())
+    }
+}
+
+/// Asks another worker for what the session with this ticket holds.
+pub async fn ask_holder(other: capnp::capability::Client, ticket: &[u8]) -> Result<RemoteBlobs, RemoteError> {
+    let other = peer::Client { client: other };
+    let mut request = other.blobs_request();
+    request.get().set_protocol(PROTOCOL);
+    request.get().set_ticket(ticket);
+    let reply = request.send().promise.await?;
+    Ok(RemoteBlobs(reply.get()?.get_source()?))
 }
 
 /// Says hello to the other side and learns who it is and what it offers.
@@ -75,9 +91,7 @@ pub async fn greet(other: capnp::capability::Client, mine: &Greeting) -> Result<
     write_greeting(mine, request.get().init_mine());
     let reply = request.send().promise.await?;
     let yours = reply.get()?.get_yours()?;
-    if yours.get_protocol() != PROTOCOL {
-        return Err(Error::failed(mismatch(yours.get_protocol())).into());
-    }
+    same_protocol(yours.get_protocol())?;
     if !yours.has_worker() {
         return Err(Error::failed("the other side is no worker".to_string()).into());
     }
@@ -100,11 +114,16 @@ fn write_greeting(greeting: &Greeting, mut to: hello::Builder<'_>) {
     to.set_same_machine(&greeting.machine);
 }
 
-fn mismatch(theirs: u32) -> String {
-    format!("the other side speaks protocol {theirs}, this one {PROTOCOL}: install the same release on both")
+fn same_protocol(theirs: u32) -> Result<(), Error> {
+    match theirs {
+        PROTOCOL => Ok(()),
+        theirs => Err(Error::failed(format!(
+            "the other side speaks protocol {theirs}, this one {PROTOCOL}: install the same release on both"
+        ))),
+    }
 }
 
 /// Compares every byte, whatever the first difference.
-fn same_secret(shown: &[u8], secret: &[u8]) -> bool {
+pub fn same_secret(shown: &[u8], secret: &[u8]) -> bool {
     shown.len() == secret.len() && shown.iter().zip(secret).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }

@@ -8,7 +8,7 @@ use crate::remote::{RemoteFiles, RemoteSink};
 use capnp::Error;
 use std::future::Future;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use termite_types::{BlobHash, Expected, JobId, JobResult, JobSpec, Snapshot, TerminalSize, Update};
 
 /// The files of a client.
@@ -31,6 +31,8 @@ pub trait WorkerService: 'static {
     type Session: SessionService;
     /// Opens the session of a client.
     fn open(&self, client: ClientInfo, files: RemoteFiles) -> impl Future<Output = Result<Rc<Self::Session>, String>>;
+    /// The open session that a ticket is of.
+    fn ticketed(&self, ticket: &[u8]) -> Option<Rc<Self::Session>>;
 }
 
 /// A client's session on a worker. Dropping the future of `run` cancels the job.
@@ -63,6 +65,10 @@ pub trait SessionService: 'static {
     fn cancel(&self, job: JobId);
     /// A piece of an output that is neither committed nor discarded yet.
     fn read(&self, hash: BlobHash, offset: u64, length: u32) -> impl Future<Output = Result<Vec<u8>, String>>;
+    /// Lets other workers of the client in. A secret.
+    fn ticket(&self) -> &[u8];
+    /// A piece of any content that is here or on its way, for another worker.
+    fn held(&self, hash: BlobHash, offset: u64, length: u32) -> impl Future<Output = Result<Vec<u8>, String>>;
 }
 
 /// The client's end of a running job.
@@ -160,6 +166,7 @@ impl<W: WorkerService> worker::Server for Worker<W> {
         let client = peer::read_client_info(params.get_client()?)?;
         let files = RemoteFiles(params.get_files()?);
         let session = self.0.open(client, files).await.map_err(Error::failed)?;
+        results.get().set_ticket(session.ticket());
         results.get().set_session(capnp_rpc::new_client(Session(session)));
         Ok(())
     }
@@ -267,6 +274,26 @@ impl<S: SessionService> blob_source::Server for Outputs<S> {
     ) -> Result<(), Error> {
         let (hash, offset, length) = blob_range(&params)?;
         answer_blob(self.0.read(hash, offset, length).await, results)
+    }
+}
+
+pub(crate) fn held<S: SessionService>(session: &Rc<S>) -> blob_source::Client {
+    capnp_rpc::new_client(Held(Rc::downgrade(session)))
+}
+
+/// What a session holds, for another worker. Does not keep the session.
+struct Held<S>(Weak<S>);
+
+impl<S: SessionService> blob_source::Server for Held<S> {
+    async fn read(
+        self: Rc<Self>,
+        params: blob_source::ReadParams,
+        results: blob_source::ReadResults,
+    ) -> Result<(), Error> {
+        let (hash, offset, length) = blob_range(&params)?;
+        let session = self.0.upgrade();
+        let session = session.ok_or_else(|| Error::failed("the client has left".to_string()))?;
+        answer_blob(session.held(hash, offset, length).await, results)
     }
 }
 

@@ -81,10 +81,11 @@ impl RemoteWorker {
         peer::write_client_info(client, request.get().init_client());
         request.get().set_files(crate::offer::files(files));
         let reply = request.send().promise.await?;
+        let ticket = reply.get()?.get_ticket()?.to_vec();
         let session = reply.get()?.get_session()?;
         let blobs = session.blobs_request().send().promise.await?;
         let blobs = blobs.get()?.get_source()?;
-        Ok(RemoteSession { session, blobs })
+        Ok(RemoteSession { session, blobs, ticket })
     }
 }
 
@@ -93,9 +94,15 @@ impl RemoteWorker {
 pub struct RemoteSession {
     session: session::Client,
     blobs: blob_source::Client,
+    ticket: Vec<u8>,
 }
 
 impl RemoteSession {
+    /// Lets the client's other workers read what this one holds.
+    pub fn ticket(&self) -> &[u8] {
+        &self.ticket
+    }
+
     /// Runs a job to its end. The request has left when this returns, so that snapshots
     /// arrive in the order in which they were taken. Dropping the future cancels the job.
     pub fn run<S: crate::offer::SinkService>(
@@ -181,6 +188,17 @@ impl RemoteSession {
     /// A piece of an output that is neither committed nor discarded yet.
     pub async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>> {
         read_blob(&self.blobs, hash, offset, length).await
+    }
+}
+
+/// What another worker holds of the same client.
+#[derive(Clone)]
+pub struct RemoteBlobs(pub(crate) blob_source::Client);
+
+impl RemoteBlobs {
+    /// A piece of a blob; shorter than asked for only at its end.
+    pub async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>> {
+        read_blob(&self.0, hash, offset, length).await
     }
 }
 

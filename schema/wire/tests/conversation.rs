@@ -3,12 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use termite_types::{
     Attr, BlobHash, BuildId, Change, ChangeKind, Content, Expected, FileTime, JobEnd, JobId, JobResult, JobSpec,
     Listing, Node, Owner, PROTOCOL, Snapshot, Stdin, Stdio, TerminalSize, Update, Usage,
 };
-use termite_wire::meet::{Greeting, Host, greet};
+use termite_wire::meet::{Greeting, Host, ask_holder, greet};
 use termite_wire::offer::{FileService, SessionService, SinkService, WorkerService};
 use termite_wire::peer::{ClientInfo, Listed, Opened};
 use termite_wire::peer_capnp;
@@ -21,6 +21,7 @@ const JOB: JobId = JobId {
     build: BuildId(5),
     number: 1,
 };
+const TICKET: &[u8] = b"a ticket";
 const HASH: BlobHash = BlobHash([7; 32]);
 const SNAPSHOT: Snapshot = Snapshot { epoch: 1, count: 2 };
 
@@ -57,6 +58,7 @@ impl FileService for Files {
                     hash: Some(HASH),
                 }),
                 head: b"ab".to_vec(),
+                holders: Vec::new(),
             },
             _ => Opened::Denied,
         }
@@ -89,6 +91,7 @@ struct Worker {
     said: Rc<RefCell<Vec<String>>>,
     dropped: Rc<Notify>,
     started: Rc<Notify>,
+    open: RefCell<Weak<Session>>,
 }
 
 struct Session {
@@ -107,13 +110,20 @@ impl WorkerService for Worker {
             return Err("no room for user 99".to_string());
         }
         let (said, dropped, started) = (self.said.clone(), self.dropped.clone(), self.started.clone());
-        Ok(Rc::new(Session {
+        let session = Rc::new(Session {
             client,
             files,
             said,
             dropped,
             started,
-        }))
+        });
+        *self.open.borrow_mut() = Rc::downgrade(&session);
+        Ok(session)
+    }
+
+    fn ticketed(&self, ticket: &[u8]) -> Option<Rc<Session>> {
+        let session = self.open.borrow().upgrade();
+        session.filter(|_| ticket == TICKET)
     }
 }
 
@@ -210,6 +220,17 @@ impl SessionService for Session {
 
     async fn read(&self, _hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
         Ok(vec![offset as u8; length as usize])
+    }
+
+    fn ticket(&self) -> &[u8] {
+        TICKET
+    }
+
+    async fn held(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
+        self.files
+            .read(hash, offset, length)
+            .await
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -332,7 +353,11 @@ fn connect(token: &[u8]) -> Ends {
 }
 
 async fn session(ends: &Ends) -> RemoteSession {
-    let (greeting, worker) = greet(ends.other.clone(), &Greeting::default()).await.expect("a worker");
+    session_with(ends, &Greeting::default()).await
+}
+
+async fn session_with(ends: &Ends, mine: &Greeting) -> RemoteSession {
+    let (greeting, worker) = greet(ends.other.clone(), mine).await.expect("a worker");
     assert_eq!((greeting.slots, greeting.hostname), (4, "worker".into()));
     let client = ClientInfo {
         id: vec![1],
@@ -359,6 +384,39 @@ fn a_job_reads_the_clients_files() {
         let error = refused.expect_err("the last blob is not there");
         // Both sides' words arrive once, without the protocol's own.
         assert_eq!(error.to_string(), format!("blob {} is not here", BlobHash([0; 32])));
+    });
+}
+
+#[test]
+fn another_worker_reads_what_a_ticket_is_for() {
+    on_one_thread(async {
+        // The token is the client's affair: a ticket is enough.
+        let ends = connect(b"secret");
+        let with_token = Greeting {
+            token: b"secret".to_vec(),
+            ..Greeting::default()
+        };
+        let session = session_with(&ends, &with_token).await;
+        assert_eq!(session.ticket(), TICKET);
+        let refused = ask_holder(ends.other.clone(), b"no ticket").await;
+        let why = refused.err().expect("a refusal").to_string();
+        assert!(why.contains("ticket"), "{why}");
+        let blobs = ask_holder(ends.other.clone(), TICKET).await.expect("a holder");
+        assert_eq!(blobs.read(HASH, 1, 2).await.expect("bytes"), b"bc");
+        let missing = blobs.read(BlobHash([0; 32]), 0, 1).await;
+        assert!(matches!(missing, Err(RemoteError::Refused(_))), "{missing:?}");
+        drop(session);
+        // Its end is told by a message of its own.
+        let over = loop {
+            match blobs.read(HASH, 1, 2).await {
+                Ok(_) => tokio::task::yield_now().await,
+                Err(over) => break over,
+            }
+        };
+        assert!(
+            matches!(&over, RemoteError::Refused(why) if why.contains("left")),
+            "{over:?}"
+        );
     });
 }
 

@@ -20,6 +20,7 @@ pub struct Client<'a> {
     scene: &'a Scene,
     home: PathBuf,
     workers: String,
+    token: Option<PathBuf>,
 }
 
 /// The two ways to drive a whole build.
@@ -42,6 +43,8 @@ pub struct Last {
     pub local_reasons: BTreeMap<String, u64>,
     /// From the start of the build to its end, seconds.
     pub wall_s: f64,
+    /// Content that crossed to and from workers, and between them.
+    pub bytes: BTreeMap<String, u64>,
     /// Processor time of the client daemon, seconds.
     pub client_cpu_s: f64,
     /// System calls of jobs that guards stopped.
@@ -79,7 +82,14 @@ impl<'a> Client<'a> {
             scene,
             home,
             workers: workers.to_owned(),
+            token: None,
         })
+    }
+
+    /// Shows its workers what is in this file.
+    pub fn with_token(mut self, file: &Path) -> Self {
+        self.token = Some(file.to_owned());
+        self
     }
 
     /// The user's home directory.
@@ -163,6 +173,9 @@ impl<'a> Client<'a> {
         command.env("TERMITE_SOCKET", self.home.join("run/d.sock"));
         if !self.workers.is_empty() {
             command.env("TERMITE_WORKERS", &self.workers);
+        }
+        if let Some(token) = &self.token {
+            command.env("TERMITE_TOKEN_FILE", token);
         }
         command
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")

@@ -7,6 +7,7 @@ use crate::scene::Scene;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -26,8 +27,16 @@ pub struct Fleet {
 #[derive(Debug)]
 pub struct Worker {
     child: Child,
-    socket: PathBuf,
+    door: Door,
     log: PathBuf,
+}
+
+/// Where a worker listens.
+#[derive(Debug)]
+enum Door {
+    Unix(PathBuf),
+    /// On loopback.
+    Tcp(u16),
 }
 
 /// Whether this host has FUSE; one that must have it (`TERMITE_REQUIRE`) and has not is an
@@ -63,12 +72,18 @@ impl Fleet {
         })
     }
 
+    /// Starts workers on loopback ports, where they reach each other. Clients have to show
+    /// the token that is in the file.
+    pub fn start_on_loopback(scene: &Scene, count: usize, slots: usize, token: &Path) -> Result<Self> {
+        let workers = (0..count).map(|number| Worker::start_on_loopback(scene, number, slots, token));
+        Ok(Self {
+            workers: workers.collect::<Result<_>>()?,
+        })
+    }
+
     /// Value of `TERMITE_WORKERS` for all of them.
     pub fn addresses(&self) -> String {
-        let each = self
-            .workers
-            .iter()
-            .map(|worker| format!("unix:{}", worker.socket.display()));
+        let each = self.workers.iter().map(Worker::address);
         each.collect::<Vec<_>>().join(",")
     }
 
@@ -94,33 +109,45 @@ impl Fleet {
 
 impl Worker {
     fn start(scene: &Scene, number: usize, slots: usize, options: &[&str]) -> Result<Self> {
-        let root = scene.dir(&format!("w/{number}"))?;
-        bare::make(&root, &scene.installed("bin/workerd"))?;
-        scene.give(&root)?;
-        let log = scene.base().join(format!("w/{number}.log"));
+        let root = bare_root(scene, number)?;
+        let door = Door::Unix(root.join("sock"));
+        Self::start_in(scene, &root, door, "unix:/sock", slots, options)
+    }
+
+    fn start_on_loopback(scene: &Scene, number: usize, slots: usize, token: &Path) -> Result<Self> {
+        let root = bare_root(scene, number)?;
+        fs::copy(token, root.join("token"))?;
+        // Nobody else here takes a port that was free a moment ago.
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let listen = format!("127.0.0.1:{port}");
+        let options = ["--token-file", "/token"];
+        Self::start_in(scene, &root, Door::Tcp(port), &listen, slots, &options)
+    }
+
+    fn start_in(scene: &Scene, root: &Path, door: Door, listen: &str, slots: usize, options: &[&str]) -> Result<Self> {
+        let log = root.with_extension("log");
         let output = File::create(&log)?;
-        let socket = root.join("sock");
         // Ends with the test that started it, however that ends.
         let mut command = scene.command("/usr/bin/setpriv");
         command.args(["--pdeathsig", "KILL", "--"]);
         if scene.is_root() {
-            command.arg("chroot").arg(&root);
+            command.arg("chroot").arg(root);
         } else {
             // A root for itself only; devices can only be borrowed from the host there.
             let enter = "mkdir -p \"$0/dev\" && mount --rbind /dev \"$0/dev\" && exec chroot \"$0\" \"$@\"";
             command
                 .args(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", enter])
-                .arg(&root);
+                .arg(root);
         }
         command
-            .args([bare::WORKERD, "--listen", "unix:/sock", "--slots", &slots.to_string()])
+            .args([bare::WORKERD, "--listen", listen, "--slots", &slots.to_string()])
             .args(options);
         command
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("RUST_BACKTRACE", "1");
         command.stdout(output.try_clone()?).stderr(output);
         let child = command.spawn().context("starting workerd in a bare root")?;
-        let mut worker = Self { child, socket, log };
+        let mut worker = Self { child, door, log };
         worker.wait_ready()?;
         Ok(worker)
     }
@@ -134,12 +161,18 @@ impl Worker {
 
     /// Its address.
     pub fn address(&self) -> String {
-        format!("unix:{}", self.socket.display())
+        match &self.door {
+            Door::Unix(socket) => format!("unix:{}", socket.display()),
+            Door::Tcp(port) => format!("127.0.0.1:{port}"),
+        }
     }
 
     /// Its socket.
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    pub fn socket(&self) -> Result<&Path> {
+        match &self.door {
+            Door::Unix(socket) => Ok(socket),
+            Door::Tcp(port) => bail!("the worker at port {port} has no socket"),
+        }
     }
 
     /// Process id of the workerd that was started.
@@ -174,13 +207,24 @@ impl Worker {
         let mut early = None;
         let waited = wait_until("workerd to listen", READY, || {
             early = self.child.try_wait().unwrap_or_default();
-            early.is_some() || UnixStream::connect(&self.socket).is_ok()
+            early.is_some()
+                || match &self.door {
+                    Door::Unix(socket) => UnixStream::connect(socket).is_ok(),
+                    Door::Tcp(port) => TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_ok(),
+                }
         });
         if let Some(status) = early {
             bail!("workerd ended at once, {status}\n{}", self.log());
         }
         waited.with_context(|| self.log())
     }
+}
+
+fn bare_root(scene: &Scene, number: usize) -> Result<PathBuf> {
+    let root = scene.dir(&format!("w/{number}"))?;
+    bare::make(&root, &scene.installed("bin/workerd"))?;
+    scene.give(&root)?;
+    Ok(root)
 }
 
 impl Drop for Fleet {

@@ -100,6 +100,7 @@ impl Files for OneFile {
 
     fn open(&self, _: &Path) -> Result<OpenedFile, FilesError> {
         Ok(OpenedFile {
+            holders: Vec::new(),
             attr: Self::file(),
             head: CONTENT.to_vec(),
         })

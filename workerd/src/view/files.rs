@@ -2,7 +2,7 @@
 //! how the question travels.
 
 use std::path::{Path, PathBuf};
-use termite_types::{Attr, BlobHash, Listing};
+use termite_types::{Attr, BlobHash, Holder, Listing};
 
 /// The client's tree as its file server shows it. Calls block; they come from many
 /// threads at once.
@@ -27,6 +27,15 @@ pub trait Files: Send + Sync {
     /// The bytes `from..until` of a blob that `open` named, piece by piece. Where they end
     /// early the client has no more of it.
     fn read(&self, hash: &BlobHash, from: u64, until: u64) -> Pieces<'_>;
+
+    /// The same from another worker.
+    fn read_from(&self, holder: &Holder, _hash: &BlobHash, _from: u64, _until: u64) -> Pieces<'_> {
+        let unknown = FilesError::Lost(format!("{} is not known", holder.address));
+        Box::new(std::iter::once(Err(unknown)))
+    }
+
+    /// Another worker gave something else than it was asked for.
+    fn distrust(&self, _holder: &Holder) {}
 }
 
 /// Bytes as they arrive.
@@ -39,6 +48,8 @@ pub struct OpenedFile {
     pub attr: Attr,
     /// Its first bytes, all of it where it is small.
     pub head: Vec<u8>,
+    /// Workers who have it or are getting it, the best first.
+    pub holders: Vec<Holder>,
 }
 
 /// Why the client did not give what was asked for.

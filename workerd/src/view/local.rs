@@ -89,6 +89,7 @@ impl Files for LocalFiles {
             hash: Some(hash),
         };
         Ok(OpenedFile {
+            holders: Vec::new(),
             attr,
             head: content[..content.len().min(HEAD)].to_vec(),
         })

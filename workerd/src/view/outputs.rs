@@ -76,15 +76,20 @@ impl Outputs {
             Err(rustix::io::Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(errno.into()),
         };
-        let mut bytes = vec![0; len as usize];
-        let mut filled = 0;
-        while filled < bytes.len() {
-            match rustix::io::pread(&file, &mut bytes[filled..], offset + filled as u64)? {
-                0 => break,
-                read => filled += read,
-            }
-        }
-        bytes.truncate(filled);
-        Ok(Some(bytes))
+        piece(&file, offset, len).map(Some)
     }
+}
+
+/// Up to `len` bytes of a file, fewer only at its end.
+pub(super) fn piece(file: &OwnedFd, offset: u64, len: u32) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len as usize];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match rustix::io::pread(file, &mut bytes[filled..], offset + filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
 }

@@ -1,11 +1,11 @@
 //! Attributes, listings and updates on the wire. Knows nothing of jobs.
 
-use crate::peer_capnp::{attr, expected, list_result, listing, open_result, update};
+use crate::peer_capnp::{attr, expected, holder, list_result, listing, open_result, update};
 use crate::{Fault, WireError, checked};
 use capnp::struct_list;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use termite_types::{Attr, Entry, Expected, Listing, Node, Update};
+use termite_types::{Attr, Entry, Expected, Holder, Listing, Node, Update};
 
 type Result<T> = std::result::Result<T, WireError>;
 
@@ -31,8 +31,15 @@ pub enum Opened {
         attr: Attr,
         /// Its first bytes, not more than its size; the rest is read by hash.
         head: Vec<u8>,
+        /// Workers who have it or are getting it, the best first.
+        holders: Vec<Holder>,
     },
 }
+
+/// Holders of one file that are worth naming.
+pub const MOST_HOLDERS: usize = 8;
+/// Bytes of a ticket.
+pub const TICKET_LEN: usize = 32;
 
 /// Reads attributes.
 pub fn read_attr(from: attr::Reader<'_>) -> Result<Attr> {
@@ -198,9 +205,12 @@ pub fn read_open_result(from: open_result::Reader<'_>) -> Result<Opened> {
             };
             let head = file.get_head()?;
             checked::within("length of a file's head", head.len() as u64, 0, size)?;
+            let holders = file.get_holders()?;
+            checked::within("number of holders", holders.len().into(), 0, MOST_HOLDERS as u64)?;
             Opened::File {
                 attr,
                 head: head.to_vec(),
+                holders: holders.iter().map(read_holder).collect::<Result<_>>()?,
             }
         }
     })
@@ -211,12 +221,35 @@ pub fn write_open_result(result: &Opened, mut to: open_result::Builder<'_>) {
     match result {
         Opened::Errno(errno) => to.set_errno(*errno),
         Opened::Denied => to.set_denied(()),
-        Opened::File { attr, head } => {
+        Opened::File { attr, head, holders } => {
             let mut file = to.init_file();
             write_attr(attr, file.reborrow().init_attr());
             file.set_head(head);
+            if holders.is_empty() {
+                return;
+            }
+            let mut to = file.init_holders(checked::count(holders));
+            for (at, holder) in (0..).zip(holders) {
+                let mut to = to.reborrow().get(at);
+                to.set_address(&holder.address[..]);
+                to.set_ticket(&holder.ticket);
+            }
         }
     }
+}
+
+fn read_holder(from: holder::Reader<'_>) -> Result<Holder> {
+    let ticket = from.get_ticket()?;
+    checked::within(
+        "length of a ticket",
+        ticket.len() as u64,
+        TICKET_LEN as u64,
+        TICKET_LEN as u64,
+    )?;
+    Ok(Holder {
+        address: checked::text("address of a holder", from.get_address()?)?,
+        ticket: ticket.to_vec(),
+    })
 }
 
 /// Reads the answers to a request for several contents.

@@ -9,9 +9,10 @@ mod result;
 
 pub use change::{read_change, write_change};
 pub use file::{
-    Listed, Opened, read_attr, read_expected, read_list_result, read_list_results, read_listing, read_open_result,
-    read_open_results, read_update, read_updates, write_attr, write_expected, write_list_result, write_list_results,
-    write_listing, write_open_result, write_open_results, write_update, write_updates,
+    Listed, MOST_HOLDERS, Opened, TICKET_LEN, read_attr, read_expected, read_list_result, read_list_results,
+    read_listing, read_open_result, read_open_results, read_update, read_updates, write_attr, write_expected,
+    write_list_result, write_list_results, write_listing, write_open_result, write_open_results, write_update,
+    write_updates,
 };
 pub(crate) use job::{LIMITS, terminal_size};
 pub use job::{read_job, write_job};

@@ -30,6 +30,7 @@ pub fn read_job_result(from: job_result::Reader<'_>) -> Result<JobResult> {
             guard_faults: from.get_guard_faults(),
             fetches: from.get_fetches(),
             brought: from.get_brought(),
+            from_peers: from.get_from_peers(),
             phases: Phases {
                 bring_us: from.get_bring_us(),
                 start_us: from.get_start_us(),
@@ -74,6 +75,7 @@ pub fn write_job_result(result: &JobResult, mut to: job_result::Builder<'_>) {
     to.set_guard_faults(result.usage.guard_faults);
     to.set_fetches(result.usage.fetches);
     to.set_brought(result.usage.brought);
+    to.set_from_peers(result.usage.from_peers);
     let phases = &result.usage.phases;
     to.set_bring_us(phases.bring_us);
     to.set_start_us(phases.start_us);

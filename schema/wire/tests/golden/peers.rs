@@ -5,8 +5,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use termite_types::{
-    Abandon, Base, BlobHash, BuildId, Change, ChangeKind, Content, Entry, Expected, FileTime, JobEnd, JobId, JobResult,
-    JobSpec, Jobserver, Limit, Listing, Owner, Phases, Snapshot, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage,
+    Abandon, Base, BlobHash, BuildId, Change, ChangeKind, Content, Entry, Expected, FileTime, Holder, JobEnd, JobId,
+    JobResult, JobSpec, Jobserver, Limit, Listing, Owner, Phases, Snapshot, Stdin, Stdio, TerminalSize, TraceItem,
+    Update, Usage,
 };
 use termite_wire::peer::{self, ClientInfo, Listed, Opened};
 use termite_wire::peer_capnp as wire;
@@ -142,8 +143,22 @@ fn files() {
     let whole = Opened::File {
         attr: file(4, Some(hash())),
         head: b"int\n".to_vec(),
+        holders: Vec::new(),
     };
-    for (case, opened) in [("errno", Opened::Errno(2)), ("denied", Opened::Denied), ("file", whole)] {
+    let elsewhere = Opened::File {
+        attr: file(4, Some(hash())),
+        head: Vec::new(),
+        holders: vec![Holder {
+            address: "127.0.0.1:7".into(),
+            ticket: hash().0.to_vec(),
+        }],
+    };
+    for (case, opened) in [
+        ("errno", Opened::Errno(2)),
+        ("denied", Opened::Denied),
+        ("file", whole),
+        ("elsewhere", elsewhere),
+    ] {
         check::<wire::open_result::Owned, _>(
             &format!("peer.OpenResult.{case}"),
             &opened,
@@ -289,6 +304,7 @@ fn result(end: JobEnd) -> JobResult {
             guard_faults: 3,
             fetches: 4,
             brought: 6,
+            from_peers: 11,
             phases: Phases {
                 bring_us: 100,
                 start_us: 200,

@@ -7,12 +7,12 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use termite_types::{
-    Abandon, Attr, Base, BlobHash, BuildId, Change, ChangeKind, Content, Entry, Expected, FileTime, JobEnd, JobId,
-    JobResult, JobSpec, Jobserver, Limit, Listing, Node, Owner, Phases, Stdin, Stdio, TerminalSize, TraceItem, Update,
-    Usage,
+    Abandon, Attr, Base, BlobHash, BuildId, Change, ChangeKind, Content, Entry, Expected, FileTime, Holder, JobEnd,
+    JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Node, Owner, Phases, Stdin, Stdio, TerminalSize, TraceItem,
+    Update, Usage,
 };
 use termite_wire::frame::{CallerJob, Control, ToCaller, ToDaemon};
-use termite_wire::peer::{Listed, Opened};
+use termite_wire::peer::{self, Listed, Opened};
 
 fn string() -> impl Strategy<Value = OsString> {
     vec(1..=255_u8, 0..20).prop_map(OsString::from_vec)
@@ -92,7 +92,11 @@ pub fn listed() -> impl Strategy<Value = Listed> {
 }
 
 pub fn opened() -> impl Strategy<Value = Opened> {
-    let file = file_with((blob(), 0..1000_u64)).prop_map(|(attr, head)| Opened::File { attr, head });
+    let holder = ("[ -~]{0,20}", vec(any::<u8>(), peer::TICKET_LEN));
+    let holder = holder.prop_map(|(address, ticket)| Holder { address, ticket });
+    let holders = vec(holder, 0..=peer::MOST_HOLDERS);
+    let file = (file_with((blob(), 0..1000_u64)), holders);
+    let file = file.prop_map(|((attr, head), holders)| Opened::File { attr, head, holders });
     prop_oneof![(1..4096_u32).prop_map(Opened::Errno), Just(Opened::Denied), file]
 }
 
@@ -242,7 +246,7 @@ pub fn result() -> impl Strategy<Value = JobResult> {
     let item = (1..=5_u8, path(), option::of(hash()));
     let item = item.prop_map(|(access, path, hash)| TraceItem { access, path, hash });
     let lists = (vec(change(), 0..5), vec(item, 0..5), vec((1..=2_u8, blob()), 0..4));
-    (end(), lists, any::<[u64; 10]>(), time()).prop_map(|(end, (changes, trace, output), numbers, worker_now)| {
+    (end(), lists, any::<[u64; 11]>(), time()).prop_map(|(end, (changes, trace, output), numbers, worker_now)| {
         let [
             unread_input,
             wall_us,
@@ -254,6 +258,7 @@ pub fn result() -> impl Strategy<Value = JobResult> {
             start_us,
             run_us,
             harvest_us,
+            from_peers,
         ] = numbers;
         let usage = Usage {
             wall_us,
@@ -261,6 +266,7 @@ pub fn result() -> impl Strategy<Value = JobResult> {
             guard_faults,
             fetches,
             brought,
+            from_peers,
             phases: Phases {
                 bring_us,
                 start_us,

@@ -24,7 +24,7 @@ pub fn delay(bench: &Bench) -> Result<Vec<Row>> {
     for (at, delay) in [Duration::ZERO, Duration::from_millis(10)].into_iter().enumerate() {
         let near = bench.scene.base().join(format!("near{at}"));
         let shape = Shape { delay, bandwidth: None };
-        let proxy = Proxy::start(&near, fleet.worker(at).socket(), shape)?;
+        let proxy = Proxy::start(&near, fleet.worker(at).socket()?, shape)?;
         let client = Client::new(&bench.scene, &format!("delay{at}"), &proxy.address())?;
         builds.build(&client, Some(Way::Env), &[])?;
         sides.push((proxy, client));

@@ -2,15 +2,17 @@
 //! inode see it. One thread fills, the others wait. Knows nothing of who opens the file.
 
 use super::Mirror;
+use super::give::Arrival;
 use super::tables::{File, Fill};
 use crate::view::confine;
-use crate::view::files::{FilesError, OpenedFile};
+use crate::view::files::{FilesError, OpenedFile, Pieces};
 use crate::view::mapped::with_bytes;
 use crate::view::trouble::Trouble;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use termite_types::{Attr, BlobHash, Node};
 
 impl Mirror {
@@ -152,23 +154,18 @@ impl Mirror {
 
     /// Copies from another file of the mirror that holds the same content, if one does.
     pub(super) fn copy_local(&self, target: BorrowedFd<'_>, hash: &BlobHash, size: u64) -> Result<bool, Errno> {
-        let Some((ino, path)) = self.tables.lock().holder(hash) else {
+        let Some((source, _)) = self.open_holder(hash)? else {
             return Ok(false);
         };
-        let source = match confine::file(&self.root, &path) {
-            Ok(source) => source,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::INVAL) => return Ok(false),
-            Err(errno) => return Err(errno),
-        };
-        let stat = confine::stat(&source)?;
-        if stat.stx_ino != ino || stat.stx_size != size {
+        if confine::stat(&source)?.stx_size != size {
             return Ok(false);
         }
         rustix::fs::ftruncate(target, size)?;
         copy(source.as_fd(), target, size)
     }
 
-    /// Writes what the client sends. False: it is not what `open` named.
+    /// Writes what other workers hold or the client sends. False: it is not what `open`
+    /// named.
     fn receive(
         &self,
         target: BorrowedFd<'_>,
@@ -177,31 +174,30 @@ impl Mirror {
         size: u64,
         path: &Path,
     ) -> Result<bool, Trouble> {
-        let store = |errno| Trouble::from_store(errno, path);
-        rustix::fs::ftruncate(target, size).map_err(store)?;
-        let mut hasher = blake3::Hasher::new();
-        let mut at = 0;
-        let mut take = |piece: &[u8]| -> Result<bool, Trouble> {
-            if at + piece.len() as u64 > size {
-                return Ok(false);
-            }
-            hasher.update(piece);
-            write_all(target, piece, at).map_err(store)?;
-            at += piece.len() as u64;
-            Ok(true)
-        };
-        if !take(&opened.head)? {
-            return Ok(false);
-        }
-        if (opened.head.len() as u64) < size {
-            for piece in self.files.read(hash, opened.head.len() as u64, size) {
-                let piece = piece.map_err(|error| Trouble::from_client(error, path))?;
-                if !take(&piece)? {
-                    return Ok(false);
+        let _arrival = Arrival::of(self, *hash);
+        let head = opened.head.len() as u64;
+        let write = |pieces| write_whole(target, &opened.head, pieces, hash, size);
+        if head < size {
+            for holder in &opened.holders {
+                match write(self.files.read_from(holder, hash, head, size)) {
+                    Ok(true) => {
+                        self.from_peers.fetch_add(size - head, Ordering::Relaxed);
+                        return Ok(true);
+                    }
+                    Ok(false) => self.files.distrust(holder),
+                    Err(NotWritten::Store(errno)) => return Err(Trouble::from_store(errno, path)),
+                    Err(NotWritten::Source(error)) => tracing::debug!("{} has no {hash}: {error}", holder.address),
                 }
             }
         }
-        Ok(at == size && hasher.finalize().as_bytes() == &hash.0)
+        let pieces: Pieces<'_> = match head < size {
+            true => self.files.read(hash, head, size),
+            false => Box::new(std::iter::empty()),
+        };
+        write(pieces).map_err(|broken| match broken {
+            NotWritten::Store(errno) => Trouble::from_store(errno, path),
+            NotWritten::Source(error) => Trouble::from_client(error, path),
+        })
     }
 
     /// The name is no file of the client's any more: its directory is to be listed anew.
@@ -252,6 +248,36 @@ fn copy_bytes(source: BorrowedFd<'_>, target: BorrowedFd<'_>, size: u64) -> Resu
         None => Ok(false),
     });
     copied.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?
+}
+
+/// Why content was not written whole.
+enum NotWritten {
+    Store(Errno),
+    Source(FilesError),
+}
+
+/// Writes a head and what follows it. False: the whole is something else.
+fn write_whole(
+    target: BorrowedFd<'_>,
+    head: &[u8],
+    pieces: Pieces<'_>,
+    hash: &BlobHash,
+    size: u64,
+) -> Result<bool, NotWritten> {
+    rustix::fs::ftruncate(target, size).map_err(NotWritten::Store)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut at = 0;
+    let head = std::iter::once(Ok(head.to_vec()));
+    for piece in head.chain(pieces) {
+        let piece = piece.map_err(NotWritten::Source)?;
+        if at + piece.len() as u64 > size {
+            return Ok(false);
+        }
+        hasher.update(&piece);
+        write_all(target, &piece, at).map_err(NotWritten::Store)?;
+        at += piece.len() as u64;
+    }
+    Ok(at == size && hasher.finalize().as_bytes() == &hash.0)
 }
 
 fn write_all(target: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {

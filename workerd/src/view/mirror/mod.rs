@@ -11,6 +11,7 @@
 mod ahead;
 mod complete;
 mod fill;
+mod give;
 mod leads;
 mod merge;
 mod place;
@@ -70,6 +71,7 @@ pub struct Mirror {
     /// Changes of names come one at a time; reads and fills do not wait for them.
     naming: Mutex<()>,
     fetches: AtomicU64,
+    from_peers: AtomicU64,
     names: AtomicU64,
 }
 
@@ -123,6 +125,7 @@ impl Mirror {
             settled: Condvar::new(),
             naming: Mutex::new(()),
             fetches: AtomicU64::new(0),
+            from_peers: AtomicU64::new(0),
             names: AtomicU64::new(0),
         })
     }
@@ -175,6 +178,11 @@ impl Mirror {
     /// How many directories were listed and files fetched.
     pub fn fetches(&self) -> u64 {
         self.fetches.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of content that other workers gave since this was asked last.
+    pub fn take_from_peers(&self) -> u64 {
+        self.from_peers.swap(0, Ordering::Relaxed)
     }
 
     fn count_fetch(&self) {

@@ -81,6 +81,8 @@ pub(super) struct Tables {
     dir_of: HashMap<u64, Arc<Path>>,
     files: HashMap<u64, File>,
     filled: HashMap<BlobHash, u64>,
+    /// Contents that are being received, with how many files wait for each.
+    arriving: HashMap<BlobHash, u32>,
     /// Filled files that lost their name: a running job may have looked one up, and change
     /// it yet. tmpfs gives no inode number twice.
     former: HashMap<u64, File>,
@@ -120,6 +122,7 @@ impl Tables {
             dir_of: HashMap::new(),
             files: HashMap::new(),
             filled: HashMap::new(),
+            arriving: HashMap::new(),
             former: HashMap::new(),
             retired: VecDeque::new(),
             tenants: BTreeSet::new(),
@@ -315,6 +318,31 @@ impl Tables {
             self.set_fill(ino, Fill::Filling);
         }
         claimed
+    }
+
+    /// Content begins to be received.
+    pub fn arrives(&mut self, hash: BlobHash) {
+        *self.arriving.entry(hash).or_default() += 1;
+    }
+
+    /// It is not being received any more, for one of those that began.
+    pub fn arrived(&mut self, hash: &BlobHash) {
+        if let Some(waiting) = self.arriving.get_mut(hash) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                self.arriving.remove(hash);
+            }
+        }
+    }
+
+    /// Whether content is being received.
+    pub fn is_arriving(&self, hash: &BlobHash) -> bool {
+        self.arriving.contains_key(hash)
+    }
+
+    /// Whether any file is being filled. Looks at all.
+    pub fn is_filling(&self) -> bool {
+        self.files.values().any(|file| file.fill == Fill::Filling)
     }
 
     /// Whether a running job may hold a file that has content, or can get it.

@@ -3,6 +3,7 @@
 
 mod ahead;
 mod changes;
+mod peers;
 
 use super::mirror::{Fill, Mirror, Owners};
 use super::outputs::Outputs;
@@ -15,7 +16,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use termite_types::{Abandon, BlobHash, Listing, Node, Update};
+use termite_types::{Abandon, BlobHash, Holder, Listing, Node, Update};
 
 /// A client that can be made to misbehave.
 struct Client {
@@ -26,10 +27,16 @@ struct Client {
     lies: AtomicU32,
     listings: AtomicU32,
     opens: AtomicU32,
+    /// Contents that were asked for by hash.
+    reads: AtomicU32,
     /// Questions for several directories or files.
     batches: AtomicU32,
     /// So many answers are given to such a question.
     most: AtomicU32,
+    /// Who else has what is opened, and what that worker sends.
+    others: Mutex<Vec<(Holder, Vec<u8>)>>,
+    /// Who was found to lie.
+    liars: Mutex<Vec<Holder>>,
     /// Happens once, after the next such answer was made and before it arrives.
     meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -66,6 +73,10 @@ impl Files for Client {
         if lies.is_ok() {
             opened.head[0] ^= 1;
         }
+        opened.holders = self.others.lock().iter().map(|(holder, _)| holder.clone()).collect();
+        if !opened.holders.is_empty() {
+            opened.head.clear();
+        }
         Ok(opened)
     }
 
@@ -78,7 +89,20 @@ impl Files for Client {
     }
 
     fn read(&self, hash: &BlobHash, from: u64, until: u64) -> Pieces<'_> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         self.files.read(hash, from, until)
+    }
+
+    fn read_from(&self, holder: &Holder, _hash: &BlobHash, from: u64, _until: u64) -> Pieces<'_> {
+        let others = self.others.lock();
+        let (_, sent) = others.iter().find(|(other, _)| other == holder).expect("it was named");
+        let pieces: Vec<_> = sent[from as usize..].chunks(1000).map(<[u8]>::to_vec).collect();
+        let lost = sent.is_empty().then(|| Err(FilesError::Lost("it left".into())));
+        Box::new(pieces.into_iter().map(Ok).chain(lost))
+    }
+
+    fn distrust(&self, holder: &Holder) {
+        self.liars.lock().push(holder.clone());
     }
 }
 
@@ -100,8 +124,11 @@ impl Pair {
             lies: AtomicU32::new(0),
             listings: AtomicU32::new(0),
             opens: AtomicU32::new(0),
+            reads: AtomicU32::new(0),
             batches: AtomicU32::new(0),
             most: AtomicU32::new(u32::MAX),
+            others: Mutex::default(),
+            liars: Mutex::default(),
             meanwhile: Mutex::default(),
         });
         let owners = Owners::of(rustix::process::geteuid().is_root());

@@ -2,12 +2,19 @@
 //! thread that holds the connection, and the answers back. Knows one client's file
 //! server; knows nothing of mirrors.
 
+#[cfg(test)]
+mod tests;
+
+use crate::peers::Peers;
 use crate::view::{Files, FilesError, OpenedFile, Pieces};
 use futures::StreamExt;
+use parking_lot::Mutex;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::mpsc as answers;
-use termite_types::{BlobHash, Listing, Snapshot};
+use termite_types::{BlobHash, Holder, Listing, Snapshot};
 use termite_wire::peer::{Listed, Opened};
 use termite_wire::remote::RemoteFiles;
 use tokio::sync::{mpsc, watch};
@@ -19,16 +26,33 @@ enum Question {
     Open(PathBuf, Answer<OpenedFile>),
     ReadDirs(Vec<PathBuf>, Answer<Vec<Listed>>),
     OpenAll(Vec<PathBuf>, Answer<Vec<Opened>>),
-    Read(BlobHash, Range<u64>, mpsc::Sender<Result<Vec<u8>, FilesError>>),
+    /// `None`: from the client.
+    Read(
+        Option<Holder>,
+        BlobHash,
+        Range<u64>,
+        mpsc::Sender<Result<Vec<u8>, FilesError>>,
+    ),
+}
+
+/// Who answers: the client, and its other workers.
+#[derive(Clone)]
+struct Sources {
+    client: RemoteFiles,
+    peers: Rc<Peers>,
 }
 
 /// Bytes of a blob that are asked for at once.
-const PIECE: u64 = 1 << 20;
+pub const PIECE: u64 = 1 << 20;
 /// Pieces that are under way while one is written.
 const AHEAD: usize = 4;
 
 /// A client's file server, usable from any thread but that of the connection.
-pub struct ClientFiles(mpsc::UnboundedSender<Question>);
+pub struct ClientFiles {
+    questions: mpsc::UnboundedSender<Question>,
+    /// Workers who gave something else than they were asked for.
+    liars: Mutex<HashSet<Holder>>,
+}
 
 impl ClientFiles {
     /// Answers through `remote` from a task of this thread, at the newest snapshot, until
@@ -36,18 +60,33 @@ impl ClientFiles {
     pub fn new(remote: RemoteFiles, snapshot: watch::Receiver<Snapshot>) -> Self {
         let (ask, mut asked) = mpsc::unbounded_channel();
         tokio::task::spawn_local(async move {
+            let sources = Sources {
+                client: remote,
+                peers: Rc::default(),
+            };
             while let Some(question) = asked.recv().await {
-                tokio::task::spawn_local(answer(remote.clone(), *snapshot.borrow(), question));
+                tokio::task::spawn_local(answer(sources.clone(), *snapshot.borrow(), question));
             }
         });
-        Self(ask)
+        Self {
+            questions: ask,
+            liars: Mutex::default(),
+        }
     }
 
     fn ask<T>(&self, question: impl FnOnce(Answer<T>) -> Question) -> Result<T, FilesError> {
         let lost = || FilesError::Lost("the client is gone".to_string());
         let (answer, answered) = answers::channel();
-        self.0.send(question(answer)).map_err(|_| lost())?;
+        self.questions.send(question(answer)).map_err(|_| lost())?;
         answered.recv().map_err(|_| lost())?
+    }
+
+    fn pieces(&self, holder: Option<Holder>, hash: &BlobHash, from: u64, until: u64) -> Pieces<'_> {
+        let (answer, mut answered) = mpsc::channel(AHEAD);
+        match self.questions.send(Question::Read(holder, *hash, from..until, answer)) {
+            Ok(()) => Box::new(std::iter::from_fn(move || answered.blocking_recv())),
+            Err(_) => Box::new(std::iter::once(Err(FilesError::Lost("the client is gone".into())))),
+        }
     }
 }
 
@@ -75,10 +114,23 @@ impl Files for ClientFiles {
     }
 
     fn read(&self, hash: &BlobHash, from: u64, until: u64) -> Pieces<'_> {
-        let (answer, mut answered) = mpsc::channel(AHEAD);
-        match self.0.send(Question::Read(*hash, from..until, answer)) {
-            Ok(()) => Box::new(std::iter::from_fn(move || answered.blocking_recv())),
-            Err(_) => Box::new(std::iter::once(Err(FilesError::Lost("the client is gone".into())))),
+        self.pieces(None, hash, from, until)
+    }
+
+    fn read_from(&self, holder: &Holder, hash: &BlobHash, from: u64, until: u64) -> Pieces<'_> {
+        if self.liars.lock().contains(holder) {
+            let avoided = FilesError::Lost("it is avoided".into());
+            return Box::new(std::iter::once(Err(avoided)));
+        }
+        self.pieces(Some(holder.clone()), hash, from, until)
+    }
+
+    fn distrust(&self, holder: &Holder) {
+        if self.liars.lock().insert(holder.clone()) {
+            tracing::warn!(
+                "worker {} gave other content than its hash says: it is avoided",
+                holder.address
+            );
         }
     }
 }
@@ -92,15 +144,29 @@ fn listing(listed: Listed) -> Result<Listing, FilesError> {
 
 fn opened(opened: Opened) -> Result<OpenedFile, FilesError> {
     match opened {
-        Opened::File { attr, head } => Ok(OpenedFile { attr, head }),
+        Opened::File { attr, head, holders } => Ok(OpenedFile { attr, head, holders }),
         Opened::Errno(errno) => Err(FilesError::Errno(errno as i32)),
         Opened::Denied => Err(FilesError::Denied),
     }
 }
 
+impl Sources {
+    async fn read(&self, from: Option<&Holder>, hash: BlobHash, at: u64, length: u32) -> Result<Vec<u8>, FilesError> {
+        let piece = match from {
+            Some(holder) => self.peers.read(holder, hash, at, length).await,
+            None => {
+                let piece = self.client.read(hash, at, length).await;
+                piece.map_err(|error| error.to_string())
+            }
+        };
+        piece.map_err(FilesError::Lost)
+    }
+}
+
 /// Nobody may wait any more for an answer (its job was cancelled): that is no error.
-async fn answer(remote: RemoteFiles, snapshot: Snapshot, question: Question) {
+async fn answer(sources: Sources, snapshot: Snapshot, question: Question) {
     let lost = |error: termite_wire::rpc::RemoteError| FilesError::Lost(error.to_string());
+    let remote = &sources.client;
     match question {
         Question::ReadDir(path, answer) => {
             let listed = remote.read_dir(snapshot, &path).await.map_err(lost);
@@ -116,11 +182,12 @@ async fn answer(remote: RemoteFiles, snapshot: Snapshot, question: Question) {
         Question::OpenAll(paths, answer) => {
             let _ = answer.send(remote.open_all(snapshot, &paths).await.map_err(lost));
         }
-        Question::Read(hash, bytes, answer) => {
+        Question::Read(holder, hash, bytes, answer) => {
+            let sources = &sources;
+            let holder = holder.as_ref();
             let pieces = bytes.clone().step_by(PIECE as usize).map(|from| {
                 let length = PIECE.min(bytes.end - from) as u32;
-                let read = remote.read(hash, from, length);
-                async move { (length as usize, read.await.map_err(lost)) }
+                async move { (length as usize, sources.read(holder, hash, from, length).await) }
             });
             let mut pieces = std::pin::pin!(futures::stream::iter(pieces).buffered(AHEAD));
             while let Some((length, piece)) = pieces.next().await {

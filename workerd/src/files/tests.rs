@@ -1,0 +1,291 @@
+//! A client's files by way of another worker, over real connections: one that serves, one
+//! that lies, one that is not there.
+
+use super::ClientFiles;
+use crate::view::{Mirror, Owners};
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::slice;
+use std::sync::Arc;
+use termite_types::{
+    Attr, BlobHash, Entry, Expected, FileTime, Holder, JobId, JobResult, JobSpec, Listing, Node, Snapshot,
+    TerminalSize, Update,
+};
+use termite_wire::meet::{Greeting, Host, greet};
+use termite_wire::offer::{FileService, SessionService, WorkerService};
+use termite_wire::peer::{ClientInfo, Listed, Opened, TICKET_LEN};
+use termite_wire::remote::{RemoteFiles, RemoteSink};
+use termite_wire::rpc;
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio::task::{LocalSet, spawn_local};
+
+/// Files in the client's root.
+const NAMES: [&str; 2] = ["a", "b"];
+/// Of each; three pieces.
+const SIZE: u64 = 2_500_000;
+
+fn content(name: &str) -> Vec<u8> {
+    name.bytes().cycle().take(SIZE as usize).collect()
+}
+
+fn hash(name: &str) -> BlobHash {
+    BlobHash(*blake3::hash(&content(name)).as_bytes())
+}
+
+fn piece(hash_of: BlobHash, offset: u64, length: u32) -> Vec<u8> {
+    let name = NAMES.into_iter().find(|name| hash(name) == hash_of).unwrap();
+    let until = SIZE.min(offset + u64::from(length));
+    content(name)[offset as usize..until as usize].to_vec()
+}
+
+/// A client whose contents others hold.
+struct Client {
+    holders: Vec<Holder>,
+    /// Pieces that it was asked for itself.
+    reads: RefCell<Vec<u64>>,
+}
+
+impl Client {
+    fn attr(node: Node) -> Attr {
+        Attr {
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: FileTime::default(),
+            node,
+        }
+    }
+
+    fn opened(&self, path: &Path) -> Opened {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        Opened::File {
+            attr: Self::attr(Node::File {
+                size: SIZE,
+                hash: Some(hash(name)),
+            }),
+            head: Vec::new(),
+            holders: self.holders.clone(),
+        }
+    }
+}
+
+impl FileService for Client {
+    async fn read_dir(&self, _snapshot: Snapshot, _path: PathBuf) -> Listed {
+        let entry = |name: &str| Entry {
+            name: name.into(),
+            attr: Self::attr(Node::File { size: SIZE, hash: None }),
+        };
+        Listed::Listing(Listing {
+            attr: Self::attr(Node::Dir),
+            entries: NAMES.map(entry).to_vec(),
+        })
+    }
+
+    async fn open(&self, _snapshot: Snapshot, path: PathBuf) -> Opened {
+        self.opened(&path)
+    }
+
+    async fn read_dirs(&self, snapshot: Snapshot, paths: Vec<PathBuf>) -> Vec<Listed> {
+        vec![self.read_dir(snapshot, paths[0].clone()).await]
+    }
+
+    async fn open_all(&self, _snapshot: Snapshot, paths: Vec<PathBuf>) -> Vec<Opened> {
+        paths.iter().map(|path| self.opened(path)).collect()
+    }
+
+    async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
+        self.reads.borrow_mut().push(offset);
+        Ok(piece(hash, offset, length))
+    }
+}
+
+/// A worker that runs nothing. Hands the client's files to the test, and gives others what
+/// it likes.
+struct Other {
+    files: RefCell<Option<RemoteFiles>>,
+    session: Rc<OtherSession>,
+}
+
+struct OtherSession {
+    lies: bool,
+    given: RefCell<Vec<u64>>,
+}
+
+impl WorkerService for Other {
+    type Session = OtherSession;
+
+    async fn open(&self, _client: ClientInfo, files: RemoteFiles) -> Result<Rc<OtherSession>, String> {
+        *self.files.borrow_mut() = Some(files);
+        Ok(self.session.clone())
+    }
+
+    fn ticketed(&self, ticket: &[u8]) -> Option<Rc<OtherSession>> {
+        (ticket == self.session.ticket()).then(|| self.session.clone())
+    }
+}
+
+impl SessionService for OtherSession {
+    async fn run(
+        &self,
+        _job: JobSpec,
+        _snapshot: Snapshot,
+        _updates: Vec<Update>,
+        _expected: Expected,
+        _sink: RemoteSink,
+    ) -> Result<JobResult, String> {
+        Err("it runs nothing".into())
+    }
+
+    async fn committed(&self, _job: JobId, _snapshot: Snapshot, _updates: Vec<Update>) -> Result<(), String> {
+        Err("it ran nothing".into())
+    }
+
+    fn discard(&self, _job: JobId) {}
+
+    fn signal(&self, _job: JobId, _signal: u8) {}
+
+    async fn input(&self, _job: JobId, _bytes: Vec<u8>) {}
+
+    fn resize(&self, _job: JobId, _size: TerminalSize) {}
+
+    fn cancel(&self, _job: JobId) {}
+
+    async fn read(&self, _hash: BlobHash, _offset: u64, _length: u32) -> Result<Vec<u8>, String> {
+        Err("it has no outputs".into())
+    }
+
+    fn ticket(&self) -> &[u8] {
+        &[7; TICKET_LEN]
+    }
+
+    async fn held(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
+        self.given.borrow_mut().push(offset);
+        let mut piece = piece(hash, offset, length);
+        if self.lies && offset > 0 {
+            piece[0] ^= 1;
+        }
+        Ok(piece)
+    }
+}
+
+fn other(lies: bool) -> Rc<Other> {
+    Rc::new(Other {
+        files: RefCell::default(),
+        session: Rc::new(OtherSession {
+            lies,
+            given: RefCell::default(),
+        }),
+    })
+}
+
+fn host(worker: &Rc<Other>) -> Host<Other> {
+    Host {
+        greeting: Greeting::default(),
+        token: Vec::new(),
+        worker: worker.clone(),
+    }
+}
+
+fn serve(worker: &Rc<Other>, socket: &Path) {
+    let listener = UnixListener::bind(socket).unwrap();
+    let worker = worker.clone();
+    spawn_local(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            spawn_local(rpc::answer(stream, host(&worker).bootstrap()));
+        }
+    });
+}
+
+/// Brings the files of a client that names these as holders. Returns how often the client was
+/// asked for a piece.
+async fn bring(addresses: &[String], ticket: u8) -> usize {
+    let holders = addresses.iter().map(|address| Holder {
+        address: address.clone(),
+        ticket: vec![ticket; TICKET_LEN],
+    });
+    let client = Rc::new(Client {
+        holders: holders.collect(),
+        reads: RefCell::default(),
+    });
+    let (here, there) = tokio::io::duplex(1 << 16);
+    let me = other(false);
+    spawn_local(rpc::answer(there, host(&me).bootstrap()));
+    let (bootstrap, traffic) = rpc::dial(here);
+    spawn_local(traffic);
+    let (_, worker) = greet(bootstrap, &Greeting::default()).await.unwrap();
+    let info = ClientInfo {
+        id: vec![1],
+        uid: 0,
+        gid: 0,
+        shim: Vec::new(),
+    };
+    let _session = worker.open(&info, client.clone()).await.unwrap();
+    let remote = me.files.borrow_mut().take().unwrap();
+    let (_newest, snapshot) = watch::channel(Snapshot::default());
+    let files = Arc::new(ClientFiles::new(remote, snapshot));
+    let store = tempfile::tempdir().unwrap();
+    let owners = Owners::of(rustix::process::geteuid().is_root());
+    let mirror = Arc::new(Mirror::new(store.path(), files, owners).unwrap());
+    let expected = Expected {
+        dirs: vec!["/".into()],
+        files: NAMES.map(|name| Path::new("/").join(name)).to_vec(),
+    };
+    let filled = mirror.clone();
+    let brought = tokio::task::spawn_blocking(move || filled.bring(&expected))
+        .await
+        .unwrap();
+    assert_eq!(brought, 3);
+    for name in NAMES {
+        let there = std::fs::read(mirror.root().join(name)).unwrap();
+        assert!(there == content(name), "another content");
+    }
+    client.reads.borrow().len()
+}
+
+fn on_one_thread(test: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    LocalSet::new().block_on(&runtime.enable_all().build().unwrap(), test);
+}
+
+#[test]
+fn another_worker_gives_what_the_client_need_not() {
+    on_one_thread(async {
+        let dir = tempfile::tempdir().unwrap();
+        let address = format!("unix:{}", dir.path().join("sock").display());
+        let peer = other(false);
+        serve(&peer, &dir.path().join("sock"));
+        assert_eq!(bring(slice::from_ref(&address), 7).await, 0);
+        assert_eq!(*peer.session.given.borrow(), [0, 1 << 20, 2 << 20].repeat(2));
+        assert_eq!(bring(&[address], 8).await, 6, "a ticket of nobody");
+    });
+}
+
+#[test]
+fn a_liar_is_found_out_and_avoided() {
+    on_one_thread(async {
+        let dir = tempfile::tempdir().unwrap();
+        let address = |name: &str| format!("unix:{}", dir.path().join(name).display());
+        let (liar, honest) = (other(true), other(false));
+        serve(&liar, &dir.path().join("liar"));
+        serve(&honest, &dir.path().join("honest"));
+        assert_eq!(bring(&[address("liar")], 7).await, 6, "the client helps out");
+        assert_eq!(
+            liar.session.given.borrow().len(),
+            3,
+            "it is not asked for the second file"
+        );
+        assert_eq!(bring(&[address("liar"), address("honest")], 7).await, 0);
+        assert_eq!(honest.session.given.borrow().len(), 6);
+    });
+}
+
+#[test]
+fn whom_nobody_can_reach_costs_nothing_but_a_moment() {
+    on_one_thread(async {
+        let nowhere = "unix:/nonexistent/sock".to_string();
+        let not_loopback = "192.0.2.1:7000".to_string();
+        assert_eq!(bring(&[nowhere, not_loopback, "?".into()], 7).await, 6);
+    });
+}

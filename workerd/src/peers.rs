@@ -1,0 +1,123 @@
+//! Other workers of one client, asked for content that they hold. Knows addresses,
+//! tickets and who was of no use just now; knows nothing of files.
+
+use crate::link::Address;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use termite_types::{BlobHash, Holder};
+use termite_wire::meet::ask_holder;
+use termite_wire::remote::RemoteBlobs;
+use termite_wire::rpc::{self, RemoteError};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+/// How long it may take to reach a peer. The client has what it would give, too.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a peer may take over one piece, which it may be getting itself.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a peer is left alone that could not be reached, or was lost.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// All peers of a session.
+#[derive(Default)]
+pub struct Peers(RefCell<HashMap<Holder, Rc<Peer>>>);
+
+/// One peer, dialled once, by whoever asks first.
+struct Peer {
+    since: Instant,
+    dialled: OnceCell<Result<Connection, String>>,
+}
+
+struct Connection {
+    blobs: RemoteBlobs,
+    _traffic: AbortOnDropHandle<()>,
+}
+
+impl Peers {
+    /// A piece of content that a peer holds or is getting; shorter only at its end.
+    pub async fn read(&self, holder: &Holder, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
+        let peer = self.peer(holder);
+        let connection = peer.dialled.get_or_init(|| connect(holder)).await;
+        let blobs = &connection.as_ref().map_err(String::clone)?.blobs;
+        match timeout(PIECE_TIMEOUT, blobs.read(hash, offset, length)).await {
+            Ok(Err(RemoteError::Lost(why))) => {
+                let lost = Peer::lost(why.clone());
+                self.0.borrow_mut().insert(holder.clone(), Rc::new(lost));
+                Err(why)
+            }
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no answer within {PIECE_TIMEOUT:?}")),
+        }
+    }
+
+    fn peer(&self, holder: &Holder) -> Rc<Peer> {
+        let mut peers = self.0.borrow_mut();
+        if peers.get(holder).is_some_and(|peer| peer.is_rested()) {
+            peers.remove(holder);
+        }
+        peers.entry(holder.clone()).or_default().clone()
+    }
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            dialled: OnceCell::new(),
+        }
+    }
+}
+
+impl Peer {
+    fn lost(why: String) -> Self {
+        Self {
+            since: Instant::now(),
+            dialled: OnceCell::new_with(Some(Err(why))),
+        }
+    }
+
+    /// It was of no use, long enough ago to try again.
+    fn is_rested(&self) -> bool {
+        matches!(self.dialled.get(), Some(Err(_))) && self.since.elapsed() >= PAUSE
+    }
+}
+
+async fn connect(holder: &Holder) -> Result<Connection, String> {
+    match timeout(DIAL_TIMEOUT, dial(holder)).await {
+        Ok(dialled) => dialled,
+        Err(_) => Err(format!("no answer within {DIAL_TIMEOUT:?}")),
+    }
+}
+
+async fn dial(holder: &Holder) -> Result<Connection, String> {
+    let cannot = |error: std::io::Error| format!("cannot connect: {error}");
+    match holder.address.parse()? {
+        Address::Unix(path) => meet(UnixStream::connect(path).await.map_err(cannot)?, holder).await,
+        Address::Tcp(address) => {
+            let stream = TcpStream::connect(address).await.map_err(cannot)?;
+            stream.set_nodelay(true).map_err(cannot)?;
+            meet(stream, holder).await
+        }
+    }
+}
+
+async fn meet(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, holder: &Holder) -> Result<Connection, String> {
+    let (other, traffic) = rpc::dial(stream);
+    let address = holder.address.clone();
+    let traffic = tokio::task::spawn_local(async move {
+        if let Err(error) = traffic.await {
+            tracing::debug!("worker {address}: {error}");
+        }
+    });
+    let traffic = AbortOnDropHandle::new(traffic);
+    let blobs = ask_holder(other, &holder.ticket).await;
+    Ok(Connection {
+        blobs: blobs.map_err(|error| error.to_string())?,
+        _traffic: traffic,
+    })
+}
