@@ -1,5 +1,5 @@
-//! The release archives that the tests build, pinned by hash. Knows where they are
-//! cached; [`crate::sources`] knows where they come from.
+//! The release archives that the tests build, pinned by hash where Debian keeps them as
+//! they are. Knows where they are cached; [`crate::sources`] knows where they come from.
 
 use crate::sources;
 use anyhow::{Context, Result, bail};
@@ -33,7 +33,7 @@ pub const REDIS: Archive = Archive {
     hash: "e9b9e3afcc533c16dd19b6d5ce0aaa9fa02e5911111c43da79e18e39b6f7c0ed",
 };
 
-/// All of them.
+/// All of them that are pinned.
 pub const ALL: [&Archive; 2] = [&LUA, &REDIS];
 
 impl Archive {
@@ -56,19 +56,7 @@ impl Archive {
 
     /// Unpacks the archive into `dir`, which is made, without its top directory.
     pub fn unpack(&self, dir: &Path) -> Result<()> {
-        let archive = self.fetch()?;
-        fs::create_dir_all(dir)?;
-        let status = Command::new("tar")
-            .args(["--no-same-owner", "--strip-components=1", "-xf"])
-            .arg(&archive)
-            .arg("-C")
-            .arg(dir)
-            .status()
-            .context("starting tar")?;
-        if !status.success() {
-            bail!("unpacking {} into {}: {status}", archive.display(), dir.display());
-        }
-        Ok(())
+        unpack(&self.fetch()?, dir)
     }
 
     fn check(&self, path: &Path) -> Result<()> {
@@ -83,6 +71,54 @@ impl Archive {
         }
         Ok(())
     }
+}
+
+/// Unpacks Linux 6.1 as Debian has it now: it changes with each point release.
+pub fn unpack_linux(dir: &Path) -> Result<()> {
+    let cache = cache_dir()?;
+    let archive = match linux_in(&cache)? {
+        Some(archive) => archive,
+        None => {
+            fs::create_dir_all(&cache).with_context(|| format!("making {}", cache.display()))?;
+            eprintln!("fetching the source package linux ...");
+            let work = tempfile::tempdir_in(&cache)?;
+            sources::download("linux", work.path())?;
+            let fetched = linux_in(work.path())?.context("the source package linux is not of 6.1")?;
+            let kept = cache.join(fetched.file_name().context("a file")?);
+            fs::rename(&fetched, &kept).with_context(|| format!("keeping {}", kept.display()))?;
+            kept
+        }
+    };
+    unpack(&archive, dir)
+}
+
+fn linux_in(dir: &Path) -> Result<Option<PathBuf>> {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Ok(None);
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("linux_6.1.") && name.ends_with(".orig.tar.xz") {
+            return Ok(Some(entry.path()));
+        }
+    }
+    Ok(None)
+}
+
+fn unpack(archive: &Path, dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir)?;
+    let status = Command::new("tar")
+        .args(["--no-same-owner", "--strip-components=1", "-xf"])
+        .arg(archive)
+        .arg("-C")
+        .arg(dir)
+        .status()
+        .context("starting tar")?;
+    if !status.success() {
+        bail!("unpacking {} into {}: {status}", archive.display(), dir.display());
+    }
+    Ok(())
 }
 
 /// `$XDG_CACHE_HOME/termite-corpus`, so that fresh clones share it.

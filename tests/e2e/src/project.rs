@@ -1,7 +1,7 @@
 //! The projects that are built: two releases and some made up here, each at a fixed
 //! place on the stage. Knows sources and the command that builds them, not who builds.
 
-use crate::corpus::{LUA, REDIS};
+use crate::corpus::{LUA, REDIS, unpack_linux};
 use crate::scene::Scene;
 use crate::tree::Tree;
 use anyhow::Result;
@@ -25,6 +25,8 @@ pub enum Kind {
     Redis,
     /// Redis 7.0.15 whole: jemalloc is configured and built as well.
     RedisWhole,
+    /// Linux 6.1 in its smallest configuration, with fixed build stamps.
+    Linux,
     /// A library and a program, each in a directory with a makefile of its own.
     Nested,
     /// A library and a program, by ninja.
@@ -55,6 +57,7 @@ impl<'a> Project<'a> {
         match self.kind {
             Kind::Lua => LUA.unpack(&self.dir)?,
             Kind::Redis | Kind::RedisWhole => REDIS.unpack(&self.dir)?,
+            Kind::Linux => unpack_linux(&self.dir)?,
             Kind::Nested => write_all(&self.dir, &nested())?,
             Kind::Ninja => write_all(&self.dir, &ninja())?,
             Kind::Tiny(count) => write_all(&self.dir, &tiny(count))?,
@@ -95,6 +98,17 @@ impl<'a> Project<'a> {
             Kind::Lua => ("make", &["linux"]),
             Kind::Redis => ("make", &["MALLOC=libc", "BUILD_TLS=no"]),
             Kind::RedisWhole => ("make", &["BUILD_TLS=no"]),
+            Kind::Linux => (
+                "make",
+                &[
+                    "-s",
+                    "KBUILD_BUILD_TIMESTAMP=2024-01-01",
+                    "KBUILD_BUILD_USER=tester",
+                    "KBUILD_BUILD_HOST=here",
+                    "tinyconfig",
+                    "all",
+                ],
+            ),
             Kind::Ninja => ("ninja", &[]),
             Kind::Nested | Kind::Tiny(_) => ("make", &[]),
         }

@@ -1,5 +1,5 @@
-//! Lua and Redis, as released: built by two workers in bare roots they are the files
-//! that a local build makes, and the client's machine has run no compiler.
+//! Lua, Redis and Linux, as released: built by two workers in bare roots they are the
+//! files that a local build makes, and the client's machine has run no compiler.
 
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 use termite_e2e::project::Kind;
 use termite_e2e::reference::{local, long, same};
-use termite_e2e::{Client, Fleet, Project, Scene, User, Way};
+use termite_e2e::{Client, Fleet, Project, Scene, Tree, User, Way};
 
 const LIMIT: Duration = Duration::from_secs(1200);
 
@@ -49,6 +49,32 @@ fn redis_whole_in_the_long_form() -> Result<()> {
     }
 }
 
+#[test]
+fn linux_in_the_long_form() -> Result<()> {
+    if !long() {
+        return Ok(());
+    }
+    let scene = Scene::new(User::Me)?;
+    let fleet = Fleet::start(&scene, 2, 1)?;
+    let client = Client::new(&scene, "a", &fleet.addresses())?;
+    let project = Project::new(&scene, "release", Kind::Linux)?;
+    let expected = local(&client, &project)?;
+    by_termite_env(&client, &project, Kind::Linux, &expected)?;
+    client.stop()?;
+    fleet.stop()?;
+    scene.finish()
+}
+
+fn by_termite_env(client: &Client, project: &Project, kind: Kind, expected: &Tree) -> Result<()> {
+    let (driver, args) = project.command();
+    let make = client.drive(Way::Env, project.dir(), driver).arg("-j4").args(args);
+    let build = make.limit(LIMIT).run()?.success()?;
+    same(&project.tree()?, expected)?;
+    let last = client.all_remote(project.dir())?;
+    eprintln!("{kind:?} by termite-env: {:?} in {:.1?}", last.jobs, build.took);
+    Ok(())
+}
+
 /// Builds with termite-env, then with the library alone while strace looks on.
 fn both_ways(kind: Kind, user: User) -> Result<()> {
     let scene = Scene::new(user)?;
@@ -56,24 +82,14 @@ fn both_ways(kind: Kind, user: User) -> Result<()> {
     let client = Client::new(&scene, "a", &fleet.addresses())?;
     let project = Project::new(&scene, "release", kind)?;
     let expected = local(&client, &project)?;
-    let (driver, args) = project.command();
-
-    let build = client
-        .drive(Way::Env, project.dir(), driver)
-        .arg("-j4")
-        .args(args)
-        .limit(LIMIT)
-        .run()?
-        .success()?;
-    same(&project.tree()?, &expected)?;
-    let last = client.all_remote(project.dir())?;
-    eprintln!("{kind:?} by termite-env: {:?} in {:.1?}", last.jobs, build.took);
+    by_termite_env(&client, &project, kind, &expected)?;
     if kind == Kind::Lua {
         touch_and_break(&client, &project)?;
     }
 
     project.renew()?;
     let log = scene.dir("log")?.join("execve");
+    let (driver, args) = project.command();
     let preload = format!("LD_PRELOAD={}", scene.installed("lib/libtermite.so").display());
     let traced =
         client
