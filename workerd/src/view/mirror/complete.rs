@@ -162,7 +162,7 @@ impl Mirror {
             .collect();
         for entry in listing.entries.iter().rev().filter(|entry| !own(&entry.name)) {
             if stale.remove(&entry.name) {
-                self.settle(&dir, &entry.name, &entry.attr, Heard::Listed)?;
+                self.settle(&dir, &entry.name, &entry.attr)?;
             } else {
                 self.make(&dir, &entry.name, &entry.attr)?;
             }
@@ -185,13 +185,13 @@ impl Mirror {
 
     /// Makes a name that may be there already stand as told, keeping what it holds where
     /// that is still the client's.
-    pub(super) fn settle(&self, dir: &Workplace, name: &OsStr, attr: &Attr, heard: Heard) -> Result<(), Errno> {
+    pub(super) fn settle(&self, dir: &Workplace, name: &OsStr, attr: &Attr) -> Result<(), Errno> {
         let Some(known) = self.known_at_rest(dir, name)? else {
             self.remove(dir, name)?;
             return self.make(dir, name, attr);
         };
         match (&known.attr.node, &attr.node) {
-            (Node::File { .. }, Node::File { .. }) => self.settle_file(dir, name, &known, attr, heard),
+            (Node::File { .. }, Node::File { .. }) => self.settle_file(dir, name, &known, attr),
             (Node::Dir, Node::Dir) => {
                 if !self.same_looks(&known.attr, attr) {
                     self.dress(dir.fd.as_fd(), name, attr)?;
@@ -226,24 +226,17 @@ impl Mirror {
         }
     }
 
-    fn settle_file(
-        &self,
-        dir: &Workplace,
-        name: &OsStr,
-        known: &Known,
-        attr: &Attr,
-        heard: Heard,
-    ) -> Result<(), Errno> {
-        let same = same_content(&known.attr, attr, heard);
+    fn settle_file(&self, dir: &Workplace, name: &OsStr, known: &Known, attr: &Attr) -> Result<(), Errno> {
         if known.fill != Fill::Filled {
-            let unchanged = same && self.same_looks(&known.attr, attr) && known.attr.node == attr.node;
+            let waits = known.fill == Fill::Placeholder;
+            let unchanged = waits && self.same_looks(&known.attr, attr) && known.attr.node == attr.node;
             return if unchanged {
                 Ok(())
             } else {
                 self.remake_placeholder(dir, name, known.ino, attr)
             };
         }
-        if !same {
+        if !same_content(&known.attr, attr) {
             return self.make_over(dir, name, attr);
         }
         if !self.same_looks(&known.attr, attr) {
@@ -306,23 +299,13 @@ impl Mirror {
     }
 }
 
-/// How it is known that a name stands like this.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Heard {
-    /// It is in the listing of its directory.
-    Listed,
-    /// It was named as changed.
-    Named,
-}
-
-/// Whether two descriptions are of the same content: by hash where both know it, else by
-/// size and time, which do not tell two writes within one tick of a clock apart.
-fn same_content(a: &Attr, b: &Attr, heard: Heard) -> bool {
+/// Whether two descriptions are of the same content: by hash. Size and time do not tell:
+/// trees that were unpacked have files of one time, and another tree may have taken the
+/// place of one.
+fn same_content(a: &Attr, b: &Attr) -> bool {
     match (&a.node, &b.node) {
         (Node::File { hash: Some(a), .. }, Node::File { hash: Some(b), .. }) => a == b,
-        (Node::File { size: x, .. }, Node::File { size: y, .. }) => {
-            x == y && (*x == 0 || a.mtime == b.mtime && heard == Heard::Listed)
-        }
+        (Node::File { size: a, .. }, Node::File { size: b, .. }) => *a == 0 && *b == 0,
         _ => false,
     }
 }

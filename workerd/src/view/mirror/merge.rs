@@ -2,7 +2,6 @@
 //! the next job has them for nothing. Knows nothing of the commit itself.
 
 use super::Mirror;
-use super::complete::Heard;
 use super::fill::copy;
 use super::place::Workplace;
 use super::tables::{Fill, Names};
@@ -60,7 +59,7 @@ impl Mirror {
         if !is_new && self.known(dir, name)?.is_none() {
             return Ok(());
         }
-        self.settle(dir, name, attr, Heard::Named)?;
+        self.settle(dir, name, attr)?;
         let (path, mut tables) = (dir.child(name), self.tables.lock());
         if !is_new {
             // Another one may have taken its place that looks the same.

@@ -2,7 +2,6 @@
 //! client found out.
 
 use super::Mirror;
-use super::complete::Heard;
 use super::place::Workplace;
 use rustix::fd::AsFd;
 use rustix::io::Errno;
@@ -53,11 +52,11 @@ impl Mirror {
             return self.remove(&dir, name);
         };
         if self.known(&dir, name)?.is_some() {
-            return self.settle(&dir, name, attr, Heard::Named);
+            return self.settle(&dir, name, attr);
         }
         // Names of a directory that is not complete come with its listing.
         if self.is_complete(&dir.path) {
-            self.settle(&dir, name, attr, Heard::Named)
+            self.settle(&dir, name, attr)
         } else {
             Ok(())
         }

@@ -323,3 +323,28 @@ fn a_directory_moved_over_another_shows_its_own_names() {
     look_into(&pair.mirror, Path::new("c"));
     assert!(pair.there("c/a").exists() && !pair.there("b").exists());
 }
+
+/// Trees that were unpacked have files of one time.
+#[test]
+fn a_directory_that_took_the_place_of_another_shows_its_own_files() {
+    let pair = Pair::new();
+    for (dir, content) in [("one", "old"), ("two", "new")] {
+        fs::create_dir(pair.here(dir)).unwrap();
+        fs::write(pair.here(dir).join("file"), content).unwrap();
+        let file = fs::File::options()
+            .write(true)
+            .open(pair.here(dir).join("file"))
+            .unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    }
+    pair.mirror.complete(Path::new("/")).unwrap();
+    pair.mirror.complete(Path::new("/one")).unwrap();
+    pair.fill("one/file").unwrap();
+    fs::rename(pair.here("one"), pair.here("former")).unwrap();
+    fs::rename(pair.here("two"), pair.here("one")).unwrap();
+    let mut paths = ["one", "two", "former"].map(PathBuf::from).to_vec();
+    tell(&pair, &mut paths);
+    pair.mirror.complete(Path::new("/one")).unwrap();
+    pair.fill("one/file").unwrap();
+    assert_eq!(fs::read(pair.there("one/file")).unwrap(), b"new");
+}

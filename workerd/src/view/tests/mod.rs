@@ -10,6 +10,7 @@ use super::outputs::Outputs;
 use super::trouble::Trouble;
 use super::{Files, FilesError, LocalFiles, OpenedFile, Pieces};
 use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -23,6 +24,8 @@ struct Client {
     files: LocalFiles,
     open_error: Mutex<Option<FilesError>>,
     list_error: Mutex<Option<FilesError>>,
+    /// Contents that its listings name.
+    hashes: Mutex<HashMap<PathBuf, BlobHash>>,
     /// So many answers to `read` or `open` carry wrong bytes.
     lies: AtomicU32,
     listings: AtomicU32,
@@ -57,8 +60,17 @@ impl Client {
 impl Files for Client {
     fn read_dir(&self, path: &Path) -> Result<Listing, FilesError> {
         self.listings.fetch_add(1, Ordering::Relaxed);
-        let error = self.list_error.lock().clone();
-        error.map_or_else(|| self.files.read_dir(path), Err)
+        if let Some(error) = self.list_error.lock().clone() {
+            return Err(error);
+        }
+        let mut listing = self.files.read_dir(path)?;
+        let hashes = self.hashes.lock();
+        for entry in &mut listing.entries {
+            if let Node::File { hash, .. } = &mut entry.attr.node {
+                *hash = hashes.get(&path.join(&entry.name)).copied();
+            }
+        }
+        Ok(listing)
     }
 
     fn open(&self, path: &Path) -> Result<OpenedFile, FilesError> {
@@ -121,6 +133,7 @@ impl Pair {
             files: LocalFiles::new(client.path()),
             open_error: Mutex::default(),
             list_error: Mutex::default(),
+            hashes: Mutex::default(),
             lies: AtomicU32::new(0),
             listings: AtomicU32::new(0),
             opens: AtomicU32::new(0),
