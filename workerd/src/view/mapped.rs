@@ -1,7 +1,8 @@
-//! The one place that maps memory: a slot's shared memory, and outputs to be hashed.
+//! The one place that maps memory: a slot's shared memory, outputs to be hashed, and files
+//! that get their content while others may look at them.
 //! Knows nothing of what is in them.
 
-use memmap2::{Mmap, MmapOptions, MmapRaw};
+use memmap2::{Advice, Mmap, MmapOptions, MmapRaw};
 use std::io;
 use std::ops::Deref;
 use std::os::fd::BorrowedFd;
@@ -28,6 +29,39 @@ impl Deref for SharedMap {
         // `self`, and every bit pattern is a valid `Shared`, whose fields are atomics or
         // guarded by its own contract. The file is workerd's and is never shortened.
         unsafe { &*self.0.as_ptr().cast::<Shared>() }
+    }
+}
+
+/// A file of the mirror that is getting its content. Unlike a write, that does not touch
+/// its time, which jobs may look at meanwhile.
+pub(super) struct Inlay(Option<MmapRaw>);
+
+impl Inlay {
+    /// Maps a file that is open for reading and writing and has this size. Its memory is
+    /// taken here, by reading: on tmpfs a page that was read can be stored to without
+    /// another fault, and only a fault sets the time (`fault_dirty_shared_page` in Linux).
+    pub fn new(file: BorrowedFd<'_>, size: u64) -> io::Result<Self> {
+        // A file of no bytes cannot be mapped.
+        if size == 0 {
+            return Ok(Self(None));
+        }
+        let map = MmapOptions::new().len(size as usize).map_raw(&file)?;
+        map.advise(Advice::PopulateRead)?;
+        Ok(Self(Some(map)))
+    }
+
+    /// Puts a piece where it belongs. False: the file has no such place.
+    pub fn put(&mut self, piece: &[u8], at: u64) -> bool {
+        let size = self.0.as_ref().map_or(0, MmapRaw::len) as u64;
+        let fits = at.checked_add(piece.len() as u64).is_some_and(|end| end <= size);
+        if let Some(map) = self.0.as_ref().filter(|_| fits) {
+            // SAFETY: the piece ends within the mapping, and is memory of its own. Only this
+            // thread stores here, since it has claimed the file, and nobody reads content
+            // before the claim is given back. The store is reachable by workerd alone, which
+            // never shortens a file that is claimed.
+            unsafe { std::ptr::copy_nonoverlapping(piece.as_ptr(), map.as_mut_ptr().add(at as usize), piece.len()) }
+        }
+        fits
     }
 }
 

@@ -6,7 +6,7 @@ use super::give::Arrival;
 use super::tables::{File, Fill};
 use crate::view::confine;
 use crate::view::files::{FilesError, OpenedFile, Pieces};
-use crate::view::mapped::with_bytes;
+use crate::view::mapped::{Inlay, with_bytes};
 use crate::view::trouble::Trouble;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
@@ -93,11 +93,11 @@ impl Mirror {
     /// Fills a claimed file with what another file here holds. `None`: none does.
     pub(super) fn fill_locally(&self, ino: u64, file: &File, path: &Path) -> Result<Option<Attr>, Trouble> {
         let store = |errno| Trouble::from_store(errno, path);
-        let Node::File { hash: Some(hash), size } = file.attr.node else {
+        let Node::File { hash: Some(hash), .. } = file.attr.node else {
             return Ok(None);
         };
         let target = self.open_target(ino, file).map_err(store)?;
-        if self.copy_local(target.as_fd(), &hash, size).map_err(store)? {
+        if self.copy_local(target.as_fd(), &file.attr, &hash).map_err(store)? {
             self.finish(target.as_fd(), &file.attr).map_err(store).map(Some)
         } else {
             Ok(None)
@@ -113,14 +113,14 @@ impl Mirror {
         path: &Path,
     ) -> Result<Option<Attr>, Trouble> {
         let store = |errno| Trouble::from_store(errno, path);
-        let Node::File { hash: Some(hash), size } = opened.attr.node else {
+        let Node::File { hash: Some(hash), .. } = opened.attr.node else {
             let error = FilesError::Lost("opened without a hash".into());
             return Err(Trouble::from_client(error, path));
         };
         let target = self.open_target(ino, file).map_err(store)?;
         let target = target.as_fd();
-        let whole =
-            self.copy_local(target, &hash, size).map_err(store)? || self.receive(target, opened, &hash, size, path)?;
+        let whole = self.copy_local(target, &opened.attr, &hash).map_err(store)?
+            || self.receive(target, opened, &hash, path)?;
         if whole {
             self.finish(target, &opened.attr).map_err(store).map(Some)
         } else {
@@ -136,7 +136,7 @@ impl Mirror {
 
     /// Opens the file with this inode number for writing, where it is now.
     fn open_target(&self, ino: u64, file: &File) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let kept_as = || self.tables.lock().file(ino).and_then(|file| file.kept_as.clone());
         if kept_as().is_none()
             && let Some(dir) = self.open_dir(&file.dir)?
@@ -153,51 +153,61 @@ impl Mirror {
     }
 
     /// Copies from another file of the mirror that holds the same content, if one does.
-    pub(super) fn copy_local(&self, target: BorrowedFd<'_>, hash: &BlobHash, size: u64) -> Result<bool, Errno> {
+    fn copy_local(&self, target: BorrowedFd<'_>, attr: &Attr, hash: &BlobHash) -> Result<bool, Errno> {
         let Some((source, _)) = self.open_holder(hash)? else {
             return Ok(false);
         };
-        if confine::stat(&source)?.stx_size != size {
+        if confine::stat(&source)?.stx_size != size_of(attr) {
             return Ok(false);
         }
-        rustix::fs::ftruncate(target, size)?;
-        copy(source.as_fd(), target, size)
+        let mut inlay = self.inlay(target, attr)?;
+        let put = with_bytes(source.as_fd(), |bytes| inlay.put(bytes, 0));
+        put.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
     }
 
-    /// Writes what other workers hold or the client sends. False: it is not what `open`
+    /// Makes room for the content of a file that looks like this.
+    fn inlay(&self, target: BorrowedFd<'_>, attr: &Attr) -> Result<Inlay, Errno> {
+        if confine::stat(target)?.stx_size != size_of(attr) {
+            rustix::fs::ftruncate(target, size_of(attr))?;
+            self.dress_file(target, attr, Fill::Placeholder)?;
+        }
+        // What madvise(2) calls a bad address is a store that is full.
+        Inlay::new(target, size_of(attr)).map_err(|error| match Errno::from_io_error(&error) {
+            Some(Errno::FAULT) => Errno::NOSPC,
+            errno => errno.unwrap_or(Errno::IO),
+        })
+    }
+
+    /// Puts in what other workers hold or the client sends. False: it is not what `open`
     /// named.
     fn receive(
         &self,
         target: BorrowedFd<'_>,
         opened: &OpenedFile,
         hash: &BlobHash,
-        size: u64,
         path: &Path,
     ) -> Result<bool, Trouble> {
         let _arrival = Arrival::of(self, *hash);
-        let head = opened.head.len() as u64;
-        let write = |pieces| write_whole(target, &opened.head, pieces, hash, size);
-        if head < size {
-            for holder in &opened.holders {
-                match write(self.files.read_from(holder, hash, head, size)) {
-                    Ok(true) => {
-                        self.from_peers.fetch_add(size - head, Ordering::Relaxed);
-                        return Ok(true);
-                    }
-                    Ok(false) => self.files.distrust(holder),
-                    Err(NotWritten::Store(errno)) => return Err(Trouble::from_store(errno, path)),
-                    Err(NotWritten::Source(error)) => tracing::debug!("{} has no {hash}: {error}", holder.address),
+        let (head, size) = (opened.head.len() as u64, size_of(&opened.attr));
+        let inlay = self.inlay(target, &opened.attr);
+        let mut inlay = inlay.map_err(|errno| Trouble::from_store(errno, path))?;
+        let mut put = |pieces: Pieces<'_>| put_whole(&mut inlay, &opened.head, pieces, size, hash);
+        let holders = if head < size { &opened.holders[..] } else { &[] };
+        for holder in holders {
+            match put(self.files.read_from(holder, hash, head, size)) {
+                Ok(true) => {
+                    self.from_peers.fetch_add(size - head, Ordering::Relaxed);
+                    return Ok(true);
                 }
+                Ok(false) => self.files.distrust(holder),
+                Err(error) => tracing::debug!("{} does not give {hash}: {error}", holder.address),
             }
         }
-        let pieces: Pieces<'_> = match head < size {
+        let rest = match head < size {
             true => self.files.read(hash, head, size),
             false => Box::new(std::iter::empty()),
         };
-        write(pieces).map_err(|broken| match broken {
-            NotWritten::Store(errno) => Trouble::from_store(errno, path),
-            NotWritten::Source(error) => Trouble::from_client(error, path),
-        })
+        put(rest).map_err(|error| Trouble::from_client(error, path))
     }
 
     /// The name is no file of the client's any more: its directory is to be listed anew.
@@ -215,6 +225,40 @@ impl Mirror {
         };
         forget().map_err(|errno| Trouble::from_store(errno, path))
     }
+}
+
+fn size_of(attr: &Attr) -> u64 {
+    match attr.node {
+        Node::File { size, .. } => size,
+        Node::Dir | Node::Symlink { .. } => 0,
+    }
+}
+
+/// Puts in a head and what follows it. False: the whole is something else.
+fn put_whole(
+    inlay: &mut Inlay,
+    head: &[u8],
+    pieces: Pieces<'_>,
+    size: u64,
+    hash: &BlobHash,
+) -> Result<bool, FilesError> {
+    let mut hasher = blake3::Hasher::new();
+    let mut at = 0;
+    let mut put = |piece: &[u8]| {
+        let fits = inlay.put(piece, at);
+        hasher.update(piece);
+        at += piece.len() as u64;
+        fits
+    };
+    if !put(head) {
+        return Ok(false);
+    }
+    for piece in pieces {
+        if !put(&piece?) {
+            return Ok(false);
+        }
+    }
+    Ok(at == size && hasher.finalize().as_bytes() == &hash.0)
 }
 
 /// Whether the client says that there is no such file.
@@ -248,36 +292,6 @@ fn copy_bytes(source: BorrowedFd<'_>, target: BorrowedFd<'_>, size: u64) -> Resu
         None => Ok(false),
     });
     copied.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?
-}
-
-/// Why content was not written whole.
-enum NotWritten {
-    Store(Errno),
-    Source(FilesError),
-}
-
-/// Writes a head and what follows it. False: the whole is something else.
-fn write_whole(
-    target: BorrowedFd<'_>,
-    head: &[u8],
-    pieces: Pieces<'_>,
-    hash: &BlobHash,
-    size: u64,
-) -> Result<bool, NotWritten> {
-    rustix::fs::ftruncate(target, size).map_err(NotWritten::Store)?;
-    let mut hasher = blake3::Hasher::new();
-    let mut at = 0;
-    let head = std::iter::once(Ok(head.to_vec()));
-    for piece in head.chain(pieces) {
-        let piece = piece.map_err(NotWritten::Source)?;
-        if at + piece.len() as u64 > size {
-            return Ok(false);
-        }
-        hasher.update(&piece);
-        write_all(target, &piece, at).map_err(NotWritten::Store)?;
-        at += piece.len() as u64;
-    }
-    Ok(at == size && hasher.finalize().as_bytes() == &hash.0)
 }
 
 fn write_all(target: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {

@@ -128,7 +128,9 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let (client, store) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let client = tempfile::tempdir().unwrap();
+        // A store is a tmpfs.
+        let store = tempfile::tempdir_in("/dev/shm").unwrap();
         let files = Arc::new(Client {
             files: LocalFiles::new(client.path()),
             open_error: Mutex::default(),
@@ -212,6 +214,29 @@ fn a_placeholder_has_looks_and_no_content_until_it_is_filled_in_place() {
     assert!(!marked() && pair.ino("large") == ino);
     assert!(fs::read(pair.there("large")).unwrap() == content);
     assert_eq!(looks(pair.there("large")), looks(pair.here("large")));
+}
+
+/// Another job may look at a file, and take its time along, while it is filled for this one.
+#[test]
+fn a_file_keeps_its_time_while_it_is_filled() {
+    let pair = Pair::new();
+    let content = vec![7; 10 << 20];
+    for name in ["file", "copy"] {
+        fs::write(pair.here(name), &content).unwrap();
+    }
+    pair.mirror.complete(Path::new("/")).unwrap();
+    let time = |path: PathBuf| fs::metadata(path).unwrap().modified().unwrap();
+    for name in ["file", "copy"] {
+        let expected = time(pair.here(name));
+        std::thread::scope(|scope| {
+            let filling = scope.spawn(|| pair.fill(name).unwrap());
+            while !filling.is_finished() {
+                assert_eq!(time(pair.there(name)), expected);
+            }
+        });
+        assert_eq!(time(pair.there(name)), expected);
+        assert!(fs::read(pair.there(name)).unwrap() == content);
+    }
 }
 
 #[test]
