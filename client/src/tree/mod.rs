@@ -32,6 +32,7 @@ use serve::Blobs;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use termite_types::Snapshot;
 use watch::Watcher;
 
@@ -74,6 +75,8 @@ pub struct Tree {
     blobs: Mutex<Blobs>,
     records: Mutex<Records>,
     watcher: Watcher,
+    /// A directory could not be watched, which was said.
+    unwatched: AtomicBool,
     /// Workers that run on this machine.
     here: Mutex<HashSet<WorkerKey>>,
     options: Behaviour,
@@ -95,6 +98,7 @@ impl Tree {
             blobs: Mutex::default(),
             records: Mutex::default(),
             watcher: Watcher::new()?,
+            unwatched: AtomicBool::new(false),
             here: Mutex::default(),
             options: Behaviour::default(),
         })

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use termite_types::{Attr, BlobHash, Entry, Listing};
 
 /// Bytes of a file that are sent with the answer to an open.
@@ -114,7 +115,16 @@ impl Tree {
         match self.watcher.add(dir) {
             Ok(watch) => Some(watch),
             Err(error) => {
-                tracing::debug!("{} is checked by stat, it cannot be watched: {error}", path.display());
+                let said = self.unwatched.swap(true, Ordering::Relaxed);
+                let dir = path.display();
+                if said {
+                    tracing::debug!("{dir} is looked at before each job, it cannot be watched: {error}");
+                } else {
+                    tracing::warn!(
+                        "{dir} and maybe more are looked at before each job, which takes time, because they cannot \
+                         be watched: {error}; is fs.inotify.max_user_watches used up?"
+                    );
+                }
                 None
             }
         }
