@@ -2,7 +2,9 @@
 
 use super::Bench;
 use super::table::{Goal, Row};
-use anyhow::Result;
+use anyhow::{Context, Result};
+use rustix::process::Pid;
+use std::fs;
 use std::time::Duration;
 use termite_e2e::project::Kind;
 use termite_e2e::reference::same;
@@ -86,6 +88,47 @@ pub fn lua_warm(bench: &Bench) -> Result<Vec<Row>> {
 
 pub fn redis_warm(bench: &Bench) -> Result<Vec<Row>> {
     warm(bench, "Redis", Kind::Redis, bench.few_pairs())
+}
+
+/// The same with Linux, and what the daemons hold in memory then.
+pub fn linux_warm(bench: &Bench) -> Result<Vec<Row>> {
+    let fleet = Fleet::start(&bench.scene, 1, 2)?;
+    let client = Client::new(&bench.scene, "linux", &fleet.addresses())?;
+    let project = Project::new(&bench.scene, "linux", Kind::Linux)?;
+    let builds = Builds::new(&project, 2)?;
+    builds.build(&client, None, &[])?;
+    let expected = builds.tree()?;
+    let with = || builds.build(&client, Some(Way::Env), &[]);
+    with()?;
+    let ratios = builds.pairs(bench.fewest_pairs(), &client, &expected, with)?;
+    with()?;
+    let last = client.all_remote(project.dir())?;
+    let resident = |part: &str| -> Result<Vec<f64>> {
+        let sizes = bench.scene.find(part).into_iter().map(resident_mib);
+        Ok(vec![sizes.sum::<Result<f64>>()?])
+    };
+    let (daemon, worker) = (resident("termite daemon")?, resident("workerd")?);
+    client.stop()?;
+    fleet.stop()?;
+    let name = "Linux 6.1 tinyconfig whole, two slots, warm, against `make -j2`";
+    let note = format!("{} jobs, all on the worker; {}", last.jobs.total, phases(&last));
+    let memory = |daemon: &str, mib| {
+        let name = format!("resident memory of {daemon} (store apart), after that");
+        Row::new(name, "MiB", mib, Goal::AtMost(100.0))
+    };
+    Ok(vec![
+        Row::new(name, "", ratios, Goal::AtMost(1.08)).note(note),
+        memory("the client daemon", daemon),
+        memory("workerd", worker).note("its processes together"),
+    ])
+}
+
+fn resident_mib(process: Pid) -> Result<f64> {
+    let path = format!("/proc/{}/status", process.as_raw_nonzero());
+    let status = fs::read_to_string(&path).with_context(|| path.clone())?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context(path)?;
+    Ok(kib.parse::<f64>()? / 1024.0)
 }
 
 /// One worker of two slots on this machine whose mirror is filled; every command is executed.

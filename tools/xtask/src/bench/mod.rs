@@ -7,6 +7,7 @@ mod clients;
 mod links;
 mod many;
 pub mod modes;
+mod spread;
 mod start_cost;
 mod table;
 
@@ -37,7 +38,7 @@ struct Bench {
 type Measure = fn(&Bench) -> Result<Vec<Row>>;
 
 /// The measurements, in the order of the table.
-const MEASUREMENTS: [(&str, Measure); 8] = [
+const MEASUREMENTS: [(&str, Measure); 11] = [
     ("lua-warm", builds::lua_warm),
     ("redis-warm", builds::redis_warm),
     ("redis-cold", builds::redis_cold),
@@ -45,6 +46,9 @@ const MEASUREMENTS: [(&str, Measure); 8] = [
     ("empty-jobs", many::empty_jobs),
     ("replay", many::replayed),
     ("delay", links::delay),
+    ("four-workers", spread::four_workers),
+    ("slow-link", spread::slow_link),
+    ("linux", builds::linux_warm),
     ("start-cost", start_cost::measure),
 ];
 
@@ -52,6 +56,11 @@ impl Bench {
     /// Pairs of builds that take minutes.
     fn few_pairs(&self) -> usize {
         (self.pairs / 3).max(3)
+    }
+
+    /// Pairs of builds that take many minutes.
+    fn fewest_pairs(&self) -> usize {
+        (self.pairs / 9).max(1)
     }
 }
 
