@@ -4,6 +4,7 @@
 use crate::front::Front;
 use crate::fuse::{self, Fuse};
 use crate::guard::{self, Events, Guard, GuardSpec};
+use crate::memory::Hold;
 use crate::session::blocking;
 use crate::slot::{Network, Slot, SlotEnd, SlotPlan, SlotStatus, Spawner, Started};
 use crate::stdio::{self, Input, OurEnds, Terminal};
@@ -29,6 +30,8 @@ const HELD: usize = 1 << 20;
 pub(crate) struct JobEnv {
     /// A directory of its own in the store.
     pub dir: PathBuf,
+    /// Keeps the client's tree as it is filled, until the outputs are taken.
+    pub hold: Hold,
     /// The client's tree.
     pub mirror: Arc<Mirror>,
     /// The client's network here.
@@ -109,12 +112,15 @@ impl Steering {
     }
 }
 
-/// Removes a job's directory when the last user of it is gone.
-struct JobDir(PathBuf);
+/// Removes a job's directory when the last user of it is gone, and lets go of the mirror.
+struct JobDir {
+    path: PathBuf,
+    _hold: Hold,
+}
 
 impl Drop for JobDir {
     fn drop(&mut self) {
-        remove_tree(&self.0);
+        remove_tree(&self.path);
     }
 }
 
@@ -327,10 +333,13 @@ fn refused(error: impl Display) -> Abandon {
 
 /// Makes the slot and its view, and lets its files be served.
 fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
-    let dir = JobDir(env.dir);
+    let dir = JobDir {
+        path: env.dir,
+        _hold: env.hold,
+    };
     let stdio = spec.stdio.clone();
     let drivers = spec.drivers.clone();
-    let shared_path = dir.0.join("shared");
+    let shared_path = dir.path.join("shared");
     let (shared, cookie) = shared_memory(&shared_path).map_err(refused)?;
     let (job_fds, mut ours) = stdio::open(&stdio).map_err(refused)?;
     let (library, preload) = env.shim.unzip();
@@ -348,7 +357,7 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
     let plan = SlotPlan {
         lower: env.mirror.root().to_path_buf(),
         network: env.network,
-        dir: dir.0.clone(),
+        dir: dir.path.clone(),
         shared: shared_path,
         shim: library,
         jobserver: spec.jobserver.map(|_| jobserver()).transpose().map_err(refused)?,

@@ -8,6 +8,7 @@ pub mod fuse;
 pub mod guard;
 mod job;
 pub mod link;
+pub mod memory;
 mod peers;
 mod session;
 pub mod slot;

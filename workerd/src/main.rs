@@ -8,6 +8,7 @@ use std::rc::Rc;
 use termite_workerd::doctor;
 use termite_workerd::front::{self, Choice, Wish};
 use termite_workerd::link::{Address, Listener};
+use termite_workerd::memory::LOG_OF_STORE;
 use termite_workerd::start::{self, Entered, StoreOptions};
 use termite_workerd::worker::{Options, Worker};
 use tokio::signal::unix::{SignalKind, signal};
@@ -103,7 +104,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let entered = start::enter(store)?;
     let filter = tracing_subscriber::EnvFilter::try_from_env("TERMITE_LOG");
     tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| format!("warn,{LOG_OF_CHOICE}=info").into()))
+        .with_env_filter(filter.unwrap_or_else(|_| format!("warn,{LOG_OF_CHOICE}=info,{LOG_OF_STORE}=info").into()))
         .with_writer(std::io::stderr)
         .init();
     let Choice { front, why } = front::choose(cli.fault.wish(), &entered)?;
@@ -120,7 +121,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         .context("cannot start the event loop")?;
     let worker = Worker::new(options, store, spawner);
     let local = tokio::task::LocalSet::new();
-    let served = local.block_on(&runtime, serve(worker, &cli.listen));
+    let served = local.block_on(&runtime, serve(worker.clone(), &cli.listen));
+    if let Some(summary) = worker.eviction_summary() {
+        tracing::info!(target: LOG_OF_STORE, "{summary}");
+    }
     if let Err(error) = &served {
         eprintln!("workerd: {error:#}");
     }

@@ -4,6 +4,7 @@
 
 use crate::files::PIECE;
 use crate::job::{self, Clock, Finished, JobEnv, Steering};
+use crate::memory::{Hold, Tenant};
 use crate::slot::Network;
 use crate::view::Mirror;
 use crate::worker::{Shim, Worker};
@@ -29,6 +30,7 @@ pub struct Session {
     worker: Rc<Worker>,
     dir: PathBuf,
     mirror: Arc<Mirror>,
+    tenant: Rc<Tenant>,
     network: Network,
     shim: Option<Shim>,
     newest: watch::Sender<Snapshot>,
@@ -58,12 +60,14 @@ impl Session {
         newest: watch::Sender<Snapshot>,
         ticket: [u8; TICKET_LEN],
     ) -> Rc<Self> {
+        let tenant = worker.memory.enter(mirror.clone());
         Rc::new(Self {
             ticket,
             gifts: Semaphore::new(GIFTS),
             worker,
             dir,
             mirror,
+            tenant,
             network,
             shim,
             newest,
@@ -78,9 +82,10 @@ impl Session {
         let _turn = self.order.lock().await;
         if !updates.is_empty() {
             let mirror = self.mirror.clone();
-            blocking(move || mirror.apply(&updates))
-                .await
-                .map_err(|e| Abandon::Files(e.to_string()))?;
+            blocking(move || mirror.apply(&updates)).await.map_err(|error| {
+                self.tenant.doubt();
+                Abandon::Files(error.to_string())
+            })?;
         }
         self.newest.send_replace(snapshot);
         Ok(())
@@ -98,12 +103,9 @@ impl Session {
         let _entry = Entry::new(&self.running, spec.id, steering.clone());
         let mut clock = Clock::start();
         self.advance(snapshot, updates).await?;
-        let brought = if expected.is_empty() {
-            0
-        } else {
-            let mirror = self.mirror.clone();
-            blocking(move || mirror.bring(&expected)).await
-        };
+        let hold = self.worker.memory.admit(&self.tenant).await?;
+        let room_us = clock.lap();
+        let brought = self.bring(expected, hold.clone()).await;
         let bring_us = clock.lap();
         // The store outlives its users only if somebody asks for a slot after the worker ended.
         let _slot = self.worker.slots.acquire().await.map_err(|_| Abandon::Cancelled)?;
@@ -111,6 +113,7 @@ impl Session {
         let dir = self.worker.job_directory().map_err(|e| Abandon::Full(e.to_string()))?;
         let env = JobEnv {
             dir,
+            hold,
             mirror: self.mirror.clone(),
             network: self.network.clone(),
             spawner: self.worker.spawner.clone(),
@@ -122,8 +125,8 @@ impl Session {
                 .map(|shim| (shim.library.clone(), shim.preload.clone())),
         };
         let id = spec.id;
-        let waited_us = clock.lap();
-        let (mut result, finished) = job::run(env, spec, sink, &steering).await?;
+        let waited_us = room_us + clock.lap();
+        let (mut result, finished) = self.run_in_room(env, spec, sink, &steering).await?;
         result.usage.brought = brought;
         result.usage.from_peers = self.mirror.take_from_peers();
         result.usage.phases.bring_us = bring_us;
@@ -135,6 +138,52 @@ impl Session {
         };
         self.finished.borrow_mut().insert(id, ended);
         Ok(result)
+    }
+
+    /// Brings what is expected to be used; tells how much was brought.
+    async fn bring(&self, expected: Expected, hold: Hold) -> u64 {
+        if expected.is_empty() {
+            return 0;
+        }
+        let mirror = self.mirror.clone();
+        let work = move || {
+            let brought = mirror.bring(&expected);
+            drop(hold);
+            brought
+        };
+        blocking(work).await
+    }
+
+    /// Runs a job unless the store fills up meanwhile.
+    async fn run_in_room(
+        &self,
+        env: JobEnv,
+        spec: JobSpec,
+        sink: RemoteSink,
+        steering: &Steering,
+    ) -> Result<(JobResult, Finished), Abandon> {
+        let memory = &self.worker.memory;
+        let place = memory.begin();
+        let watch = async {
+            let full = memory.is_exhausted_by(&place).await;
+            steering.abandon(full);
+            std::future::pending::<()>().await
+        };
+        let ended = tokio::select! {
+            ended = job::run(env, spec, sink, steering) => ended,
+            () = watch => unreachable!("never resolves"),
+        };
+        let ended = match (ended, memory.doubts()) {
+            (Ok((_, finished)), Some(full)) => {
+                blocking(move || drop(finished)).await;
+                Err(full)
+            }
+            (ended, _) => ended,
+        };
+        if let Ok((result, _)) = &ended {
+            self.mirror.note_uses(&result.trace);
+        }
+        ended
     }
 }
 
@@ -149,7 +198,12 @@ impl SessionService for Session {
     ) -> Result<JobResult, String> {
         match self.run_job(job, snapshot, updates, expected, sink).await {
             Ok(result) => Ok(result),
-            Err(why) => Ok(abandoned(why)),
+            Err(why) => {
+                if matches!(why, Abandon::Full(_)) {
+                    self.worker.memory.press();
+                }
+                Ok(abandoned(why))
+            }
         }
     }
 
@@ -164,7 +218,10 @@ impl SessionService for Session {
             drop(finished);
             merged
         });
-        merged.await.map_err(|e| format!("outputs of job {job}: {e}"))?;
+        merged.await.map_err(|error| {
+            self.tenant.doubt();
+            format!("outputs of job {job}: {error}")
+        })?;
         self.newest.send_replace(snapshot);
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 use crate::files::ClientFiles;
 use crate::front::Front;
+use crate::memory::Memory;
 use crate::session::Session;
 use crate::slot::{Network, Spawner};
 use crate::start::Store;
@@ -42,6 +43,7 @@ pub struct Worker {
     /// Boot id of this machine; empty where it cannot be read.
     pub machine: Vec<u8>,
     pub(crate) store: Store,
+    pub(crate) memory: Memory,
     pub(crate) spawner: Arc<Spawner>,
     pub(crate) slots: Rc<Semaphore>,
     /// Jobs whose client has not said yet that it has all it wants of them.
@@ -62,6 +64,7 @@ impl Worker {
             numbers: Cell::new(0),
             sessions: RefCell::default(),
             spawner: Arc::new(spawner),
+            memory: Memory::new(&store),
             options,
             store,
         })
@@ -74,6 +77,11 @@ impl Worker {
         let _all = self.slots.acquire_many(self.options.slots.into()).await;
         self.owed.close();
         self.owed.wait().await;
+    }
+
+    /// One line about what was taken from the store to stay within its limit, if anything.
+    pub fn eviction_summary(&self) -> Option<String> {
+        self.memory.summary()
     }
 
     fn client_directory(&self) -> io::Result<PathBuf> {

@@ -56,6 +56,9 @@ impl Mirror {
             tables.set_attr(ino, attr);
         }
         tables.set_fill(ino, fill);
+        if fill == Fill::Filled {
+            self.uses.lock().begin(ino);
+        }
         self.settled.notify_all();
     }
 
@@ -135,7 +138,7 @@ impl Mirror {
     }
 
     /// Opens the file with this inode number for writing, where it is now.
-    fn open_target(&self, ino: u64, file: &File) -> Result<OwnedFd, Errno> {
+    pub(super) fn open_target(&self, ino: u64, file: &File) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let kept_as = || self.tables.lock().file(ino).and_then(|file| file.kept_as.clone());
         if kept_as().is_none()

@@ -104,6 +104,7 @@ impl Mirror {
             hash: Some(*hash),
         };
         self.note_file(dir, name, ino, &Attr { node, ..attr.clone() }, Fill::Filled);
+        self.uses.lock().begin(ino);
         self.place_over(&beside, dir, name)?;
         Ok(true)
     }

@@ -10,6 +10,7 @@
 
 mod ahead;
 mod complete;
+mod evict;
 mod fill;
 mod give;
 mod leads;
@@ -20,6 +21,7 @@ mod update;
 
 use super::confine;
 use super::files::Files;
+use evict::Uses;
 use parking_lot::{Condvar, Mutex};
 use rustix::fd::OwnedFd;
 use rustix::fs::AtFlags;
@@ -32,6 +34,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tables::Tables;
 use termite_types::{Attr, FileTime, Node};
 
+pub use evict::Evicted;
 pub(super) use leads::Lead;
 pub(super) use merge::COPY_UP_NOTES;
 pub(super) use place::{is_placeholder, names_in, seen};
@@ -73,6 +76,7 @@ pub struct Mirror {
     fetches: AtomicU64,
     from_peers: AtomicU64,
     names: AtomicU64,
+    uses: Mutex<Uses>,
 }
 
 /// A job that sees the mirror. While it runs, files that lose their name stay as they were.
@@ -89,6 +93,7 @@ impl Drop for Tenancy {
                 tracing::warn!("a former file stays in the store: {errno}");
             }
         }
+        self.mirror.settled.notify_all();
     }
 }
 
@@ -127,6 +132,7 @@ impl Mirror {
             fetches: AtomicU64::new(0),
             from_peers: AtomicU64::new(0),
             names: AtomicU64::new(0),
+            uses: Mutex::default(),
         })
     }
 

@@ -220,7 +220,7 @@ impl Mirror {
     }
 
     /// An empty file has all of its content at once.
-    fn dress_placeholder(&self, file: BorrowedFd<'_>, attr: &Attr) -> Result<Fill, Errno> {
+    pub(super) fn dress_placeholder(&self, file: BorrowedFd<'_>, attr: &Attr) -> Result<Fill, Errno> {
         let Node::File { size, .. } = attr.node else {
             return Err(Errno::INVAL);
         };

@@ -35,8 +35,8 @@ struct Awaited {
 }
 
 /// How far a file of the mirror holds its content. A file moves `Placeholder` ->
-/// `Filling` -> `Filled`, back to `Placeholder` where filling failed, and to `Gone` where
-/// the client has it no more. [`Tables::set_fill`] makes every such step.
+/// `Filling` -> `Filled`, back to `Placeholder` where filling failed or its content was
+/// evicted, and to `Gone` where the client has it no more. [`Tables::set_fill`] makes every such step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::view) enum Fill {
     /// Right attributes, no content; marked by its access time.
@@ -282,6 +282,19 @@ impl Tables {
         (file.fill == Fill::Filled && file.kept_as.is_none()).then_some(file)
     }
 
+    pub fn count_files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// All files that stand at their places with their content.
+    pub fn ready_files(&self) -> impl Iterator<Item = (u64, &File)> {
+        let ready = |file: &File| file.fill == Fill::Filled && file.kept_as.is_none();
+        self.files
+            .iter()
+            .filter(move |(_, file)| ready(file))
+            .map(|(ino, file)| (*ino, file))
+    }
+
     /// Takes note of changed attributes of a file.
     pub fn set_attr(&mut self, ino: u64, attr: Attr) {
         if let Some(file) = self.files.get_mut(&ino) {
@@ -377,6 +390,11 @@ impl Tables {
         self.clock
     }
 
+    /// Whether no job sees the mirror.
+    pub fn is_at_rest(&self) -> bool {
+        self.tenants.is_empty()
+    }
+
     /// A job has ended. Returns what nobody holds any more in the nursery.
     pub fn leave(&mut self, tenant: u64) -> Vec<OsString> {
         self.tenants.remove(&tenant);
@@ -388,6 +406,11 @@ impl Tables {
             names.extend(file.and_then(|file| file.kept_as));
         }
         names
+    }
+
+    /// The inode number of a filled file with this content.
+    pub fn holder_ino(&self, hash: &BlobHash) -> Option<u64> {
+        self.filled.get(hash).copied()
     }
 
     /// Where a filled file with this content is.

@@ -30,6 +30,10 @@ enum Act {
     Fill(PathBuf),
     /// The mirror brings a file, and all directories down to it, ahead.
     Bring(PathBuf),
+    /// So many bytes of content are taken from the mirror.
+    Evict(u64),
+    /// The mirror starts anew.
+    Forget,
     /// The mirror is told everything so far.
     Tell,
 }
@@ -49,6 +53,8 @@ fn act() -> impl Strategy<Value = Act> {
         4 => path().prop_map(Act::Complete),
         4 => path().prop_map(Act::Fill),
         3 => path().prop_map(Act::Bring),
+        2 => (0..3 * 4096u64).prop_map(Act::Evict),
+        1 => Just(Act::Forget),
         2 => Just(Act::Tell),
     ]
 }
@@ -69,7 +75,7 @@ fn perform(pair: &Pair, act: &Act) -> Vec<PathBuf> {
             vec![before(path)]
         }
         Act::Rename(from, to) => vec![before(from), before(to)],
-        Act::Complete(_) | Act::Fill(_) | Act::Bring(_) | Act::Tell => Vec::new(),
+        Act::Complete(_) | Act::Fill(_) | Act::Bring(_) | Act::Evict(_) | Act::Forget | Act::Tell => Vec::new(),
     };
     let done = match act {
         Act::Write(path, byte) => fs::write(here(path), vec![*byte; usize::from(*byte % 7)]).is_ok(),
@@ -99,6 +105,14 @@ fn perform(pair: &Pair, act: &Act) -> Vec<PathBuf> {
         }
         Act::Bring(path) => {
             pair.mirror.bring(&expected(path));
+            false
+        }
+        Act::Evict(bytes) => {
+            pair.mirror.evict(*bytes);
+            false
+        }
+        Act::Forget => {
+            assert_eq!(pair.mirror.forget(), Ok(true));
             false
         }
         Act::Tell => false,
@@ -281,8 +295,14 @@ proptest! {
         let pair = Arc::new(Pair::new());
         let changed = Arc::new(Mutex::new(Vec::new()));
         let play = |acts: &[Act], pair: &Pair, changed: &Mutex<Vec<PathBuf>>| {
-            // Whoever asks now waits for the answer that is under way.
-            for act in acts.iter().filter(|act| !matches!(act, Act::Complete(_) | Act::Fill(_) | Act::Bring(_))) {
+            // Whoever asks now waits for the answer that is under way, and nothing is evicted.
+            let is_mirrors = |act: &&Act| {
+                matches!(
+                    act,
+                    Act::Complete(_) | Act::Fill(_) | Act::Bring(_) | Act::Evict(_) | Act::Forget
+                )
+            };
+            for act in acts.iter().filter(|act| !is_mirrors(act)) {
                 changed.lock().extend(perform(pair, act));
             }
             tell(pair, &mut changed.lock());

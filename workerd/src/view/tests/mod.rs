@@ -3,6 +3,7 @@
 
 mod ahead;
 mod changes;
+mod evict;
 mod peers;
 
 use super::mirror::{Fill, Mirror, Owners};

@@ -1,0 +1,347 @@
+//! Keeps the store within its limit. Before a job begins in a store that is filled beyond a
+//! mark, content is taken from mirrors whose clients rest; where that is not enough, the
+//! job waits until those of its own client have ended and their outputs are taken. A job
+//! under which the store fills up all the same is given up, and runs elsewhere.
+//!
+//! Knows how much is used and which client rests; what is taken from a mirror, and what a
+//! job is, is not its matter.
+
+use crate::session::blocking;
+use crate::start::Store;
+use crate::view::{Evicted, Mirror};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use termite_types::Abandon;
+use tokio::sync::{Mutex, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+
+/// Log target of what was taken from the store.
+pub const LOG_OF_STORE: &str = "workerd::store";
+
+/// Memory of an inode and its name (measured, tmpfs), which the kernel does not count.
+const INODE_BYTES: u64 = 1 << 10;
+/// Room is made when more than this part of the store is used, numerator and denominator.
+const HIGH: (u64, u64) = (3, 4);
+/// It is made until so much is used.
+const LOW: (u64, u64) = (1, 2);
+/// Part of the limit that names may take before they are all forgotten.
+const NAMES: (u64, u64) = (1, 4);
+/// Time for a client's running jobs to end. Then a job begins in what room there is.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// After waiting in vain nobody does so again for this time.
+const IN_VAIN: Duration = Duration::from_secs(60);
+/// A job is given up when less than a sixteenth of the store is left, or than this.
+const RESERVE: u64 = 64 << 20;
+/// Time that jobs are taken to need at least to use up a MiB, and an inode.
+const QUICKEST: (Duration, Duration) = (Duration::from_micros(250), Duration::from_micros(10));
+/// Least and longest time between two looks at what is left.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
+
+/// The store's memory.
+pub(crate) struct Memory {
+    places: [PathBuf; 2],
+    limit: u64,
+    inodes: u64,
+    clients: RefCell<Vec<Weak<Tenant>>>,
+    /// Counts what happens to jobs.
+    clock: Cell<u64>,
+    /// When those began that run.
+    running: RefCell<BTreeSet<u64>>,
+    /// A job found no room.
+    pressed: Cell<bool>,
+    taken: Cell<Taken>,
+}
+
+/// A client's mirror, as a place to take from.
+pub(crate) struct Tenant {
+    mirror: Arc<Mirror>,
+    /// Shared by jobs, from before the first file is brought for one until its outputs are
+    /// taken; held alone by who takes from the mirror.
+    gate: Arc<RwLock<()>>,
+    /// One job at a time is let in.
+    door: Mutex<()>,
+    /// When its last job was let in.
+    last: Cell<u64>,
+    /// When a job waited in vain for the others.
+    vain: Cell<Option<Instant>>,
+    /// The mirror missed news: it is to be forgotten.
+    doubtful: Cell<bool>,
+}
+
+/// While this lives nothing is taken from the mirror.
+pub(crate) type Hold = Arc<OwnedRwLockReadGuard<()>>;
+
+/// What was taken since the start.
+#[derive(Clone, Copy, Default)]
+struct Taken {
+    times: u64,
+    files: u64,
+    bytes: u64,
+    /// Times that a client's whole tree was forgotten.
+    trees: u64,
+}
+
+/// What of the store is used.
+#[derive(Clone, Copy)]
+struct Used {
+    /// With those of inodes.
+    bytes: u64,
+    inodes: u64,
+    /// Bytes and inodes that jobs can have until they are given up.
+    left: (u64, u64),
+}
+
+/// A running job's place, given back when its future ends or is dropped.
+pub(crate) struct Running<'a> {
+    memory: &'a Memory,
+    number: u64,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.memory.running.borrow_mut().remove(&self.number);
+    }
+}
+
+impl Tenant {
+    /// Of a client whose jobs have not begun.
+    fn new(mirror: Arc<Mirror>) -> Rc<Self> {
+        Rc::new(Self {
+            mirror,
+            gate: Arc::default(),
+            door: Mutex::default(),
+            last: Cell::new(0),
+            vain: Cell::new(None),
+            doubtful: Cell::new(false),
+        })
+    }
+
+    /// What changed could not be taken in: no job may see the mirror as it is.
+    pub fn doubt(&self) {
+        self.doubtful.set(true);
+    }
+}
+
+impl Memory {
+    /// Of a store without clients.
+    pub fn new(store: &Store) -> Self {
+        Self {
+            places: [store.root.clone(), store.apart.clone()],
+            limit: store.bytes,
+            inodes: store.inodes,
+            clients: RefCell::default(),
+            clock: Cell::new(0),
+            running: RefCell::default(),
+            pressed: Cell::new(false),
+            taken: Cell::default(),
+        }
+    }
+
+    /// A client comes.
+    pub fn enter(&self, mirror: Arc<Mirror>) -> Rc<Tenant> {
+        let tenant = Tenant::new(mirror);
+        let mut clients = self.clients.borrow_mut();
+        clients.retain(|client| client.strong_count() > 0);
+        clients.push(Rc::downgrade(&tenant));
+        tenant
+    }
+
+    /// Lets a job in once there is room.
+    pub async fn admit(&self, own: &Tenant) -> Result<Hold, Abandon> {
+        let _turn = own.door.lock().await;
+        own.last.set(self.tick());
+        if self.excess().is_some() {
+            self.take_from_others(own).await;
+        }
+        if own.doubtful.get() {
+            let alone = own.gate.clone().write_owned().await;
+            return self.take(own, alone).await;
+        }
+        if self.excess().is_some() {
+            match self.alone_with(own).await {
+                Some(alone) => return self.take(own, alone).await,
+                None if self.is_brimful() => return Err(Abandon::Full("running jobs use all of the store".into())),
+                None => {}
+            }
+        }
+        Ok(Arc::new(own.gate.clone().read_owned().await))
+    }
+
+    /// Waits until a client's jobs have ended. `None`: that takes too long.
+    async fn alone_with(&self, own: &Tenant) -> Option<OwnedRwLockWriteGuard<()>> {
+        if own.vain.get().is_some_and(|then| then.elapsed() < IN_VAIN) {
+            return own.gate.clone().try_write_owned().ok();
+        }
+        let alone = tokio::time::timeout(PATIENCE, own.gate.clone().write_owned())
+            .await
+            .ok();
+        own.vain.set(alone.is_none().then(Instant::now));
+        alone
+    }
+
+    /// A job that was let in begins.
+    pub fn begin(&self) -> Running<'_> {
+        let number = self.tick();
+        self.running.borrow_mut().insert(number);
+        Running { memory: self, number }
+    }
+
+    fn tick(&self) -> u64 {
+        self.clock.set(self.clock.get() + 1);
+        self.clock.get()
+    }
+
+    /// Resolves when there is so little room that this job, the youngest, must make some.
+    pub async fn is_exhausted_by(&self, job: &Running<'_>) -> Abandon {
+        loop {
+            let (bytes, inodes) = self.used().left;
+            let is_youngest = || self.running.borrow().last() == Some(&job.number);
+            if (bytes == 0 || inodes == 0) && is_youngest() {
+                return self.full();
+            }
+            let times = |unit: Duration, count: u64| unit.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+            let soon = times(QUICKEST.0, bytes >> 20).min(times(QUICKEST.1, inodes));
+            tokio::time::sleep(soon.clamp(LOOKS.0, LOOKS.1)).await;
+        }
+    }
+
+    /// The reason why a job that has just ended does not count: it may have been refused
+    /// room without anybody seeing it.
+    pub fn doubts(&self) -> Option<Abandon> {
+        self.is_brimful().then(|| self.full())
+    }
+
+    /// A job was given up for want of room, so that the next one needs more than it found.
+    pub fn press(&self) {
+        self.pressed.set(true);
+    }
+
+    /// One line about all that was taken. `None`: there was no need.
+    pub fn summary(&self) -> Option<String> {
+        let Taken {
+            times,
+            files,
+            bytes,
+            trees,
+        } = self.taken.get();
+        let mib = bytes >> 20;
+        (times > 0).then(|| format!("made room {times} times: {files} files, {mib} MiB, {trees} whole trees"))
+    }
+
+    fn full(&self) -> Abandon {
+        let Used { bytes, inodes, .. } = self.used();
+        let (bytes, limit) = (bytes >> 20, self.limit >> 20);
+        Abandon::Full(format!(
+            "{bytes} of {limit} MiB and {inodes} files are in use; give it a larger --store"
+        ))
+    }
+
+    fn used(&self) -> Used {
+        let reserve = (self.limit / 16).min(RESERVE);
+        let mut used = Used {
+            bytes: 0,
+            inodes: 0,
+            left: (u64::MAX, u64::MAX),
+        };
+        for place in &self.places {
+            // Fails for no mount that is there, and theirs are workerd's own.
+            let Ok(fs) = rustix::fs::statvfs(place) else { continue };
+            let inodes = fs.f_files.saturating_sub(fs.f_ffree);
+            used.inodes += inodes;
+            used.bytes += fs.f_blocks.saturating_sub(fs.f_bfree) * fs.f_frsize + inodes * INODE_BYTES;
+            let bytes = (fs.f_bfree * fs.f_frsize).saturating_sub(reserve);
+            used.left.0 = used.left.0.min(bytes);
+            used.left.1 = used.left.1.min(fs.f_ffree.saturating_sub(fs.f_files / 16));
+        }
+        used
+    }
+
+    fn is_brimful(&self) -> bool {
+        let (bytes, inodes) = self.used().left;
+        bytes == 0 || inodes == 0
+    }
+
+    /// Whether names are what takes the room.
+    fn has_many_names(&self) -> bool {
+        let Used { inodes, .. } = self.used();
+        inodes > part(self.inodes, HIGH) || inodes * INODE_BYTES > part(self.limit, NAMES)
+    }
+
+    /// So much is used beyond the lower mark, if room is to be made.
+    fn excess(&self) -> Option<u64> {
+        let used = self.used().bytes;
+        let is_short = used > part(self.limit, HIGH) || self.pressed.get() || self.has_many_names();
+        let excess = used.saturating_sub(part(self.limit, LOW));
+        (is_short && excess > 0 || self.has_many_names()).then_some(excess)
+    }
+
+    /// Takes from the mirrors of clients that rest, the longest at rest first.
+    async fn take_from_others(&self, own: &Tenant) {
+        let mut others: Vec<_> = self.clients.borrow().iter().filter_map(Weak::upgrade).collect();
+        others.retain(|other| !std::ptr::eq(&**other, own));
+        others.sort_by_key(|other| other.last.get());
+        for other in others {
+            if self.excess().is_none() {
+                return;
+            }
+            if let Ok(alone) = other.gate.clone().try_write_owned() {
+                // What it cannot give, others do.
+                let _ = self.take(&other, alone).await;
+            }
+        }
+    }
+
+    /// Takes from one mirror what is to be taken. The hold goes along to the thread that does
+    /// it, which ends by itself where nobody waits for it any more.
+    async fn take(&self, from: &Tenant, alone: OwnedRwLockWriteGuard<()>) -> Result<Hold, Abandon> {
+        let (mirror, excess) = (from.mirror.clone(), self.excess().unwrap_or_default());
+        let is_doubtful = from.doubtful.get();
+        let owns_much = || mirror.size() > self.used().inodes / 8;
+        let whole = is_doubtful || self.has_many_names() && owns_much();
+        let work = move || {
+            let taken = if whole {
+                mirror.forget().map(|done| (Evicted::default(), done))
+            } else {
+                Ok((mirror.evict(excess), true))
+            };
+            (taken, alone.downgrade())
+        };
+        let (taken, shared) = blocking(work).await;
+        let (evicted, done) = taken.map_err(|errno| Abandon::Slot(format!("forgetting the client's tree: {errno}")))?;
+        if is_doubtful && !done {
+            return Err(Abandon::Slot("the client's tree is in use and has missed news".into()));
+        }
+        from.doubtful.set(false);
+        self.pressed.set(false);
+        self.count(evicted, whole);
+        Ok(Arc::new(shared))
+    }
+
+    fn count(&self, evicted: Evicted, whole: bool) {
+        let mut taken = self.taken.get();
+        taken.times += 1;
+        taken.files += evicted.files;
+        taken.bytes += evicted.bytes;
+        taken.trees += u64::from(whole);
+        self.taken.set(taken);
+        let (used, limit) = (self.used().bytes >> 20, self.limit >> 20);
+        let told = format!(
+            "{} files made room, {} MiB; {used} of {limit} MiB are in use",
+            evicted.files,
+            evicted.bytes >> 20
+        );
+        // A store that is always too small would fill the log as well.
+        if taken.times.is_power_of_two() {
+            tracing::info!(target: LOG_OF_STORE, "{told}, for the {}. time", taken.times);
+        } else {
+            tracing::debug!(target: LOG_OF_STORE, "{told}");
+        }
+    }
+}
+
+fn part(of: u64, (numerator, denominator): (u64, u64)) -> u64 {
+    of / denominator * numerator
+}

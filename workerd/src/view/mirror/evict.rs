@@ -1,0 +1,172 @@
+//! Giving memory back while no job sees the mirror: files become placeholders again, those
+//! first that were used longest ago; where names take too much, the whole tree is
+//! forgotten. Knows nothing of limits and of when it is time.
+//!
+//! Nothing is taken under a running job: it may have a file open or mapped, and its shim and
+//! its view remember what was ready. What earlier jobs learnt of directories stays true, and
+//! where their spellings lead to a file, the file is asked for its content at each use.
+
+use super::Mirror;
+use super::place::{Workplace, names_in};
+use super::tables::{File, Fill};
+use crate::view::confine;
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use termite_types::{Node, TraceItem};
+
+/// Time for what is left of ended jobs to let go of the mirror.
+const REST: Duration = Duration::from_secs(5);
+/// tmpfs holds contents in pieces of this size at least.
+const PAGE: u64 = 4096;
+
+/// When files were used, counted in jobs.
+#[derive(Default)]
+pub(super) struct Uses {
+    /// Jobs that have ended.
+    jobs: u64,
+    /// By inode number. May know of files that are gone, until the next eviction.
+    last: HashMap<u64, u64>,
+}
+
+impl Uses {
+    /// A file came, or was filled.
+    pub fn begin(&mut self, ino: u64) {
+        self.last.insert(ino, self.jobs);
+    }
+}
+
+/// What was taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Evicted {
+    /// Files that are placeholders again.
+    pub files: u64,
+    /// Bytes of their contents, in whole pages.
+    pub bytes: u64,
+}
+
+impl Mirror {
+    /// Takes note of what an ended job read. Files of one content count as one, so that of
+    /// copies only the one that others are made from is spared.
+    pub fn note_uses(&self, trace: &[TraceItem]) {
+        let tables = self.tables.lock();
+        let mut uses = self.uses.lock();
+        uses.jobs += 1;
+        let job = uses.jobs;
+        let read = trace.iter().filter_map(|item| item.hash.as_ref());
+        for ino in read.filter_map(|hash| tables.holder_ino(hash)) {
+            uses.last.insert(ino, job);
+        }
+    }
+
+    /// How many directories and files it knows.
+    pub fn size(&self) -> u64 {
+        let tables = self.tables.lock();
+        (tables.dirs.len() + tables.count_files()) as u64
+    }
+
+    /// Takes this many bytes of content, or all there is. Takes nothing while a job sees the
+    /// mirror. Nobody may list or fill meanwhile. Blocks.
+    pub fn evict(&self, bytes: u64) -> Evicted {
+        let mut evicted = Evicted::default();
+        if !self.comes_to_rest() {
+            return evicted;
+        }
+        let _turn = self.naming.lock();
+        for (ino, file) in self.by_last_use() {
+            if evicted.bytes >= bytes {
+                break;
+            }
+            match self.evict_file(ino, &file) {
+                Ok(0) => {}
+                Ok(freed) => {
+                    evicted.files += 1;
+                    evicted.bytes += freed;
+                }
+                Err(errno) => tracing::warn!("{} stays in the store: {errno}", file.path().display()),
+            }
+        }
+        evicted
+    }
+
+    /// Forgets every name, as if no job had ever looked at the tree. False: one sees it.
+    /// Nobody may list or fill meanwhile. Blocks.
+    pub fn forget(&self) -> Result<bool, Errno> {
+        if !self.comes_to_rest() {
+            return Ok(false);
+        }
+        let _turn = self.naming.lock();
+        let top = Path::new("/");
+        // Whatever stops the removal, the next job lists anew what there is.
+        self.tables.lock().doubt_dir(top);
+        if let Some(dir) = self.workplace(top)? {
+            self.forget_below(&dir)?;
+        }
+        Ok(true)
+    }
+
+    fn forget_below(&self, top: &Workplace) -> Result<(), Errno> {
+        for name in names_in(top.fd.as_fd())? {
+            if !super::OWN_NAMES.iter().any(|own| name == *own) {
+                self.remove(top, &name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the last job to let go.
+    fn comes_to_rest(&self) -> bool {
+        let until = Instant::now() + REST;
+        let mut tables = self.tables.lock();
+        while !tables.is_at_rest() {
+            if self.settled.wait_until(&mut tables, until).timed_out() {
+                return tables.is_at_rest();
+            }
+        }
+        true
+    }
+
+    /// All files with content, the longest unused first.
+    fn by_last_use(&self) -> Vec<(u64, File)> {
+        let tables = self.tables.lock();
+        let mut uses = self.uses.lock();
+        uses.last.retain(|ino, _| tables.file(*ino).is_some());
+        let last = |ino| uses.last.get(&ino).copied().unwrap_or_default();
+        let mut files: Vec<_> = tables
+            .ready_files()
+            .filter(|(_, file)| size_of(file) > 0)
+            .map(|(ino, file)| (ino, file.clone()))
+            .collect();
+        files.sort_by_cached_key(|(ino, _)| (last(*ino), *ino));
+        files
+    }
+
+    /// Makes one file a placeholder; tells what that frees.
+    fn evict_file(&self, ino: u64, file: &File) -> Result<u64, Errno> {
+        let target = match self.open_target(ino, file) {
+            Ok(target) => target,
+            // Its name is gone, and its content with it.
+            Err(Errno::NOENT) => return Ok(0),
+            Err(errno) => return Err(errno),
+        };
+        // What the tables do not tell of has another name for it.
+        if confine::stat(&target)?.stx_nlink != 1 {
+            return Ok(0);
+        }
+        // The mark first: with it nobody takes for content what is not there.
+        self.dress_file(target.as_fd(), &file.attr, Fill::Placeholder)?;
+        self.end_fill(ino, Fill::Placeholder, None);
+        rustix::fs::ftruncate(&target, 0)?;
+        self.dress_placeholder(target.as_fd(), &file.attr)?;
+        Ok(size_of(file).next_multiple_of(PAGE))
+    }
+}
+
+fn size_of(file: &File) -> u64 {
+    match file.attr.node {
+        Node::File { size, .. } => size,
+        Node::Dir | Node::Symlink { .. } => 0,
+    }
+}
