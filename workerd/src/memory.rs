@@ -24,9 +24,11 @@ pub const LOG_OF_STORE: &str = "workerd::store";
 /// Memory of an inode and its name (measured, tmpfs), which the kernel does not count.
 const INODE_BYTES: u64 = 1 << 10;
 /// Room is made when more than this part of the store is used, numerator and denominator.
-const HIGH: (u64, u64) = (3, 4);
+const HIGH: (u64, u64) = (7, 8);
 /// It is made until so much is used.
-const LOW: (u64, u64) = (1, 2);
+const LOW: (u64, u64) = (3, 4);
+/// The same after a job did not fit.
+const LOWEST: (u64, u64) = (1, 2);
 /// Part of the limit that names may take before they are all forgotten.
 const NAMES: (u64, u64) = (1, 4);
 /// Time for a client's running jobs to end. Then a job begins in what room there is.
@@ -274,7 +276,8 @@ impl Memory {
     fn excess(&self) -> Option<u64> {
         let used = self.used().bytes;
         let is_short = used > part(self.limit, HIGH) || self.pressed.get() || self.has_many_names();
-        let excess = used.saturating_sub(part(self.limit, LOW));
+        let until = if self.pressed.get() { LOWEST } else { LOW };
+        let excess = used.saturating_sub(part(self.limit, until));
         (is_short && excess > 0 || self.has_many_names()).then_some(excess)
     }
 

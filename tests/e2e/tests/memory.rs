@@ -40,8 +40,10 @@ fn a_build_finishes_in_a_store_that_is_too_small() -> Result<()> {
         build.took, last.jobs, last.local_reasons, last.fetches
     );
     ensure!(log.contains(SAYS), "nothing was evicted: {log}");
+    // Where the linker has LLVM for a plugin, what loads that does not fit, and says so.
+    let is_full = |why: &String| why.contains("the worker is full");
     ensure!(
-        last.jobs.remote * 10 >= last.jobs.total * 9,
+        last.jobs.remote * 4 >= last.jobs.total * 3 && last.local_reasons.keys().all(is_full),
         "{:?}, because of {:?}",
         last.jobs,
         last.local_reasons
