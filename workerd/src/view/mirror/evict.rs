@@ -12,15 +12,15 @@ use super::tables::{File, Fill};
 use crate::view::confine;
 use rustix::fd::AsFd;
 use rustix::io::Errno;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use termite_types::{Node, TraceItem};
 
 /// Time for what is left of ended jobs to let go of the mirror.
 const REST: Duration = Duration::from_secs(5);
-/// tmpfs holds contents in pieces of this size at least.
-const PAGE: u64 = 4096;
+/// Unit of `stx_blocks` (statx(2)).
+const BLOCK: u64 = 512;
 
 /// When files were used, counted in jobs.
 #[derive(Default)]
@@ -29,12 +29,19 @@ pub(super) struct Uses {
     jobs: u64,
     /// By inode number. May know of files that are gone, until the next eviction.
     last: HashMap<u64, u64>,
+    /// Placeholders that may hold a part of their content, because filling them failed.
+    halves: HashSet<u64>,
 }
 
 impl Uses {
     /// A file came, or was filled.
     pub fn begin(&mut self, ino: u64) {
         self.last.insert(ino, self.jobs);
+    }
+
+    /// Filling a file failed.
+    pub fn fail(&mut self, ino: u64) {
+        self.halves.insert(ino);
     }
 }
 
@@ -43,7 +50,7 @@ impl Uses {
 pub struct Evicted {
     /// Files that are placeholders again.
     pub files: u64,
-    /// Bytes of their contents, in whole pages.
+    /// Bytes that they held, in whole pages.
     pub bytes: u64,
 }
 
@@ -75,20 +82,27 @@ impl Mirror {
             return evicted;
         }
         let _turn = self.naming.lock();
+        for (ino, file) in self.halves() {
+            self.take_content(ino, &file, &mut evicted);
+        }
         for (ino, file) in self.by_last_use() {
             if evicted.bytes >= bytes {
                 break;
             }
-            match self.evict_file(ino, &file) {
-                Ok(0) => {}
-                Ok(freed) => {
-                    evicted.files += 1;
-                    evicted.bytes += freed;
-                }
-                Err(errno) => tracing::warn!("{} stays in the store: {errno}", file.path().display()),
-            }
+            self.take_content(ino, &file, &mut evicted);
         }
         evicted
+    }
+
+    fn take_content(&self, ino: u64, file: &File, evicted: &mut Evicted) {
+        match self.evict_file(ino, file) {
+            Ok(0) => {}
+            Ok(freed) => {
+                evicted.files += 1;
+                evicted.bytes += freed;
+            }
+            Err(errno) => tracing::warn!("{} stays in the store: {errno}", file.path().display()),
+        }
     }
 
     /// Forgets every name, as if no job had ever looked at the tree. False: one sees it.
@@ -128,6 +142,16 @@ impl Mirror {
         true
     }
 
+    /// Placeholders that may hold something all the same. They are told once, so that all of
+    /// them are to be emptied.
+    fn halves(&self) -> Vec<(u64, File)> {
+        let tables = self.tables.lock();
+        let halves = std::mem::take(&mut self.uses.lock().halves);
+        let file = |ino| Some((ino, tables.file(ino)?.clone()));
+        let files = halves.into_iter().filter_map(file);
+        files.filter(|(_, file)| file.fill == Fill::Placeholder).collect()
+    }
+
     /// All files with content, the longest unused first.
     fn by_last_use(&self) -> Vec<(u64, File)> {
         let tables = self.tables.lock();
@@ -151,16 +175,17 @@ impl Mirror {
             Err(Errno::NOENT) => return Ok(0),
             Err(errno) => return Err(errno),
         };
+        let stat = confine::stat(&target)?;
         // What the tables do not tell of has another name for it.
-        if confine::stat(&target)?.stx_nlink != 1 {
+        if stat.stx_nlink != 1 {
             return Ok(0);
         }
         // The mark first: with it nobody takes for content what is not there.
         self.dress_file(target.as_fd(), &file.attr, Fill::Placeholder)?;
-        self.end_fill(ino, Fill::Placeholder, None);
+        self.tables.lock().set_fill(ino, Fill::Placeholder);
         rustix::fs::ftruncate(&target, 0)?;
         self.dress_placeholder(target.as_fd(), &file.attr)?;
-        Ok(size_of(file).next_multiple_of(PAGE))
+        Ok(stat.stx_blocks * BLOCK)
     }
 }
 

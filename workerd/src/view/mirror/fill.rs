@@ -56,8 +56,10 @@ impl Mirror {
             tables.set_attr(ino, attr);
         }
         tables.set_fill(ino, fill);
-        if fill == Fill::Filled {
-            self.uses.lock().begin(ino);
+        match fill {
+            Fill::Filled => self.uses.lock().begin(ino),
+            Fill::Placeholder => self.uses.lock().fail(ino),
+            Fill::Filling | Fill::Gone => {}
         }
         self.settled.notify_all();
     }

@@ -149,6 +149,24 @@ fn a_file_with_several_names_stays() {
 }
 
 #[test]
+fn what_a_failed_fill_left_is_taken_first() {
+    let pair = three();
+    fs::write(pair.here("large"), vec![1; 3 << 20]).unwrap();
+    let root = Update::new("/", Some(pair.files.files.read_dir(Path::new("/")).unwrap().attr));
+    pair.mirror.apply(&[root]).unwrap();
+    pair.mirror.complete(Path::new("/")).unwrap();
+    pair.files.lies.store(2, Ordering::Relaxed);
+    assert!(pair.fill("large").is_err());
+    assert!(fs::metadata(pair.there("large")).unwrap().blocks() > 0);
+    let evicted = pair.mirror.evict(1);
+    assert!(evicted.files == 1 && evicted.bytes >= 3 << 20, "{evicted:?}");
+    assert_eq!(states(&pair), [true; 3]);
+    assert_eq!(fs::metadata(pair.there("large")).unwrap().blocks(), 0);
+    pair.fill("large").unwrap();
+    assert!(fs::read(pair.there("large")).unwrap() == fs::read(pair.here("large")).unwrap());
+}
+
+#[test]
 fn a_spelling_leads_to_an_evicted_file_no_more() {
     let pair = three();
     let turn = pair.mirror.recall(|_, _| {});
