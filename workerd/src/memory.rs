@@ -319,7 +319,10 @@ impl Memory {
         }
         from.doubtful.set(false);
         self.pressed.set(false);
-        self.count(evicted, whole);
+        // The jobs that ended meanwhile may have left room enough.
+        if whole || evicted.files > 0 {
+            self.count(evicted, whole);
+        }
         Ok(Arc::new(shared))
     }
 

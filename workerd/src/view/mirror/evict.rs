@@ -74,7 +74,7 @@ impl Mirror {
         (tables.dirs.len() + tables.count_files()) as u64
     }
 
-    /// Takes this many bytes of content, or all there is. Takes nothing while a job sees the
+    /// Takes at least this many bytes of content, or all there is. Takes nothing while a job sees the
     /// mirror. Nobody may list or fill meanwhile. Blocks.
     pub fn evict(&self, bytes: u64) -> Evicted {
         let mut evicted = Evicted::default();
