@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 /// Bytes that are read at once: a link sends what it has, and not all of a large message
 /// before the first byte of it arrives.
 const PIECE: usize = 16 << 10;
-/// Pieces that a direction holds at most.
+/// Pieces that a direction without a limit holds at most, for the sake of its delay.
 const HELD: usize = 4096;
+/// The same with a limit: who sends is to feel it, as with the buffers of a socket.
+const HELD_BACK: usize = 32;
 
 /// What a link is like, in each direction.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +105,8 @@ fn carry(client: UnixStream, worker: UnixStream, shape: Shape, counts: &Arc<Coun
 }
 
 fn one_way(mut from: UnixStream, to: UnixStream, shape: Shape, count: impl Fn(u64) + Send + 'static) {
-    let (send, arriving) = sync_channel::<(Instant, Vec<u8>)>(HELD);
+    let held = shape.bandwidth.map_or(HELD, |_| HELD_BACK);
+    let (send, arriving) = sync_channel::<(Instant, Vec<u8>)>(held);
     thread::spawn(move || {
         let mut free = Instant::now();
         let mut piece = vec![0; PIECE];

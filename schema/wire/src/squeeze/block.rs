@@ -89,9 +89,16 @@ impl Packer {
 #[derive(Default)]
 pub struct Unpacker {
     decoder: Option<Decoder<'static>>,
+    /// Blocks that were not compressed, since the last one that was; `None`: none was.
+    plain_blocks: Option<u32>,
 }
 
 impl Unpacker {
+    /// Whether who sends the blocks compresses what can be compressed.
+    pub fn finds_squeezed(&self) -> bool {
+        self.plain_blocks.is_some_and(|blocks| blocks <= 2 * REST)
+    }
+
     /// Takes the first block of what was received, if all of it is there, and appends its
     /// bytes to `plain`.
     pub fn unpack(&mut self, received: &mut Vec<u8>, plain: &mut Vec<u8>) -> io::Result<bool> {
@@ -107,8 +114,10 @@ impl Unpacker {
             return Ok(false);
         };
         if header & COMPRESSED == 0 {
+            self.plain_blocks = self.plain_blocks.map(|blocks| blocks.saturating_add(1));
             plain.extend_from_slice(block);
         } else {
+            self.plain_blocks = Some(0);
             let room = plain.len();
             self.decompress(block, plain)?;
             if plain.len() == room {

@@ -57,15 +57,17 @@ impl<S> Squeezed<S> {
 }
 
 impl Writer {
-    /// Makes a block of what is waiting.
-    fn pack(&mut self) -> io::Result<()> {
+    /// Makes a block of what is waiting. Who has not seen enough of the link does as the
+    /// other side does.
+    fn pack(&mut self, other_squeezes: bool) -> io::Result<()> {
         if self.plain.is_empty() {
             return Ok(());
         }
         if self.packed.is_empty() {
             self.pace.begins();
         }
-        let squeezes = self.pace.link_is_slower_than(self.packer.speed());
+        let own = self.pace.link_is_slower_than(self.packer.speed());
+        let squeezes = own.unwrap_or(other_squeezes);
         self.packer.pack(&self.plain, squeezes, &mut self.packed)?;
         self.plain.clear();
         Ok(())
@@ -91,10 +93,10 @@ impl Writer {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Squeezed<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Self { stream, writer, .. } = &mut *self;
+        let Self { stream, writer, reader } = &mut *self;
         if writer.plain.len() >= BLOCK {
             ready!(writer.poll_send(stream, cx))?;
-            writer.pack()?;
+            writer.pack(reader.unpacker.finds_squeezed())?;
         }
         let taken = bytes.len().min(BLOCK - writer.plain.len());
         writer.plain.extend_from_slice(&bytes[..taken]);
@@ -102,9 +104,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Squeezed<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, writer, .. } = &mut *self;
+        let Self { stream, writer, reader } = &mut *self;
         ready!(writer.poll_send(stream, cx))?;
-        writer.pack()?;
+        writer.pack(reader.unpacker.finds_squeezed())?;
         ready!(writer.poll_send(stream, cx))?;
         Pin::new(stream).poll_flush(cx)
     }

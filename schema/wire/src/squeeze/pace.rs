@@ -8,11 +8,18 @@ const SAMPLE: usize = 256 << 10;
 /// Looks that count. The fastest of them tells: a peer that has no processor at hand for a
 /// moment makes any link look slow.
 const SAMPLES: usize = 6;
+/// After a pause like this the buffers on the way are empty.
+const PAUSE: Duration = Duration::from_millis(5);
+/// Bytes that such buffers may take at once, as fast on any link: no look is taken at them.
+const BUFFERED: usize = 1 << 20;
 
 /// Looks at a link while bytes wait for it.
 #[derive(Default)]
 pub struct Pace {
     waiting_since: Option<Instant>,
+    idle_since: Option<Instant>,
+    /// Bytes since the last pause.
+    flow: usize,
     bytes: usize,
     busy: Duration,
     /// Bytes a second, the newest last.
@@ -22,16 +29,25 @@ pub struct Pace {
 impl Pace {
     /// Bytes begin to wait for the link.
     pub fn begins(&mut self) {
+        if self.idle_since.is_none_or(|since| since.elapsed() >= PAUSE) {
+            self.flow = 0;
+        }
         self.waiting_since = Some(Instant::now());
     }
 
     /// All that waited have left: so many.
     pub fn ends(&mut self, bytes: usize) {
-        let waited = self.waiting_since.take().map(|since| since.elapsed());
+        let now = Instant::now();
+        let waited = self.waiting_since.take().map(|since| now - since);
         self.passed(bytes, waited.unwrap_or_default());
+        self.idle_since = Some(now);
     }
 
     fn passed(&mut self, bytes: usize, took: Duration) {
+        self.flow += bytes;
+        if self.flow <= BUFFERED {
+            return;
+        }
         self.bytes += bytes;
         self.busy += took;
         if self.bytes < SAMPLE {
@@ -45,10 +61,11 @@ impl Pace {
         (self.bytes, self.busy) = (0, Duration::ZERO);
     }
 
-    /// Whether every look found the link slower than `speed`, in bytes a second. No before
-    /// there were enough.
-    pub fn link_is_slower_than(&self, speed: f64) -> bool {
-        self.samples.len() == SAMPLES && self.samples.iter().all(|sample| *sample < speed)
+    /// Whether every look found the link slower than `speed`, in bytes a second. `None`:
+    /// there were not enough yet.
+    pub fn link_is_slower_than(&self, speed: f64) -> Option<bool> {
+        let enough = self.samples.len() == SAMPLES;
+        enough.then(|| self.samples.iter().all(|sample| *sample < speed))
     }
 }
 
@@ -60,17 +77,30 @@ mod tests {
     fn a_link_is_slow_if_it_never_was_fast() {
         let mut pace = Pace::default();
         let slow = Duration::from_millis(20);
+        pace.passed(BUFFERED, Duration::ZERO);
         for _ in 0..SAMPLES {
-            assert!(!pace.link_is_slower_than(1e8), "too early to tell");
+            assert_eq!(pace.link_is_slower_than(1e8), None, "too early to tell");
             pace.passed(SAMPLE / 2, slow / 2);
             pace.passed(SAMPLE / 2, slow / 2);
         }
-        assert!(pace.link_is_slower_than(1e8) && !pace.link_is_slower_than(1e7));
+        assert_eq!(pace.link_is_slower_than(1e8), Some(true));
+        assert_eq!(pace.link_is_slower_than(1e7), Some(false));
         pace.passed(SAMPLE, Duration::from_micros(50));
-        assert!(!pace.link_is_slower_than(1e8));
+        assert_eq!(pace.link_is_slower_than(1e8), Some(false));
         (1..SAMPLES).for_each(|_| pace.passed(SAMPLE, slow));
-        assert!(!pace.link_is_slower_than(1e8));
+        assert_eq!(pace.link_is_slower_than(1e8), Some(false));
         pace.passed(SAMPLE, slow);
-        assert!(pace.link_is_slower_than(1e8));
+        assert_eq!(pace.link_is_slower_than(1e8), Some(true));
+    }
+
+    #[test]
+    fn what_buffers_take_after_a_pause_tells_nothing() {
+        let mut pace = Pace::default();
+        for _ in 0..3 * SAMPLES {
+            pace.begins();
+            pace.ends(BUFFERED);
+            pace.idle_since = Instant::now().checked_sub(PAUSE);
+        }
+        assert_eq!(pace.link_is_slower_than(1e8), None);
     }
 }
