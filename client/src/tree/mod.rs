@@ -97,7 +97,7 @@ impl Tree {
             hashes: Hashes::open(&options.cache_dir),
             blobs: Mutex::default(),
             records: Mutex::default(),
-            watcher: Watcher::new()?,
+            watcher: Watcher::new(),
             unwatched: AtomicBool::new(false),
             here: Mutex::default(),
             options: Behaviour::default(),

@@ -122,7 +122,7 @@ impl Tree {
                 } else {
                     tracing::warn!(
                         "{dir} and maybe more are looked at before each job, which takes time, because they cannot \
-                         be watched: {error}; is fs.inotify.max_user_watches used up?"
+                         be watched: {error}; is fs.inotify.max_user_watches or max_user_instances used up?"
                     );
                 }
                 None

@@ -39,9 +39,9 @@ pub enum Event {
     Overflow,
 }
 
-/// An inotify queue.
+/// An inotify queue, or why there is none: then nothing can be watched.
 pub struct Watcher {
-    queue: OwnedFd,
+    queue: Result<OwnedFd, Errno>,
 }
 
 const BUFFER: usize = 16 << 10;
@@ -61,20 +61,24 @@ fn interest() -> WatchFlags {
 
 impl Watcher {
     /// An empty queue.
-    pub fn new() -> Result<Self, Errno> {
-        let queue = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        Ok(Self { queue })
+    pub fn new() -> Self {
+        Self {
+            queue: inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC),
+        }
     }
 
     /// Watches an open directory: the inode, wherever its path leads by then.
     pub fn add(&self, dir: &impl AsFd) -> Result<i32, Errno> {
+        let queue = self.queue.as_ref().map_err(|errno| *errno)?;
         let path = format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd());
-        inotify::add_watch(&self.queue, path, interest())
+        inotify::add_watch(queue, path, interest())
     }
 
     /// Ends a watch. One that the kernel has ended already is no error.
     pub fn remove(&self, watch: i32) {
-        if let Err(error) = inotify::remove_watch(&self.queue, watch) {
+        if let Ok(queue) = &self.queue
+            && let Err(error) = inotify::remove_watch(queue, watch)
+        {
             tracing::trace!("watch {watch} was gone: {error}");
         }
     }
@@ -82,9 +86,12 @@ impl Watcher {
     /// All events that were queued at the time of the call; empty when nothing happened.
     /// Whoever goes on writing meanwhile keeps nobody here.
     pub fn read(&self) -> Result<Vec<Event>, Errno> {
-        let queued = rustix::io::ioctl_fionread(&self.queue)?;
+        let Ok(queue) = &self.queue else {
+            return Ok(Vec::new());
+        };
+        let queued = rustix::io::ioctl_fionread(queue)?;
         let mut buffer = [const { MaybeUninit::<u8>::uninit() }; BUFFER];
-        let mut reader = Reader::new(&self.queue, &mut buffer);
+        let mut reader = Reader::new(queue, &mut buffer);
         let (mut events, mut seen) = (Vec::new(), 0);
         // What is in the buffer is no longer in the queue.
         while seen < queued || !reader.is_buffer_empty() {
@@ -164,15 +171,16 @@ mod tests {
     #[test]
     fn the_size_of_an_event_is_what_it_takes_in_the_queue() {
         let dir = tempfile::tempdir().unwrap();
-        let watcher = Watcher::new().unwrap();
+        let watcher = Watcher::new();
         watcher.add(&fs::File::open(dir.path()).unwrap()).unwrap();
         for len in [1, 14, 15, 16, 17, 31, 32, 255] {
             fs::write(dir.path().join("n".repeat(len)), "x").unwrap();
         }
         fs::set_permissions(dir.path(), fs::metadata(dir.path()).unwrap().permissions()).unwrap();
-        let queued = rustix::io::ioctl_fionread(&watcher.queue).unwrap();
+        let queue = watcher.queue.as_ref().unwrap();
+        let queued = rustix::io::ioctl_fionread(queue).unwrap();
         let mut buffer = [const { MaybeUninit::<u8>::uninit() }; BUFFER];
-        let mut reader = Reader::new(&watcher.queue, &mut buffer);
+        let mut reader = Reader::new(queue, &mut buffer);
         let sizes = std::iter::from_fn(|| reader.next().ok().map(|event| size(&event)));
         assert_eq!(sizes.sum::<u64>(), queued);
     }

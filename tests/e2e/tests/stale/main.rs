@@ -31,9 +31,9 @@ use tricks::{Step, Tools, Trick, step};
 const LIMIT: Duration = Duration::from_secs(60);
 /// Of the short form.
 const SEED: u64 = 1;
-/// Starts `$@` where no more than `$0` directories can be watched, as the user `$1`.
-const FEW_WATCHES: &str = "echo \"$0\" > /proc/sys/user/max_inotify_watches && id=$1 && shift && \
-                           exec unshare --user --map-user=\"$id\" --map-group=\"$id\" -- \"$@\"";
+/// Starts `$@` where the limit `$0` is `$1`, as the user `$2`.
+const LIMITED: &str = "echo \"$1\" > \"/proc/sys/user/$0\" && id=$2 && shift 2 && \
+                       exec unshare --user --map-user=\"$id\" --map-group=\"$id\" -- \"$@\"";
 
 /// What every case needs.
 struct Bench<'a> {
@@ -212,8 +212,8 @@ struct Manner {
     user: User,
     /// Of the one worker and of the other.
     faults: [&'static str; 2],
-    /// Directories that the daemon can watch, if not all.
-    watches: Option<usize>,
+    /// What the daemon can have less of than it wants, and how many (namespaces(7)).
+    limit: Option<(&'static str, u32)>,
 }
 
 /// Starts two workers, hands over the bench, and sees that everything ends well.
@@ -242,8 +242,8 @@ fn with_bench(manner: Manner, work: impl FnOnce(&Bench<'_>) -> Result<()>) -> Re
         queue: queue.trim().parse()?,
         workers: Mutex::default(),
     };
-    if let Some(watches) = manner.watches {
-        start_daemon(&bench, watches)?;
+    if let Some(limit) = manner.limit {
+        start_daemon(&bench, limit)?;
     }
     let begun = Instant::now();
     work(&bench)?;
@@ -251,7 +251,7 @@ fn with_bench(manner: Manner, work: impl FnOnce(&Bench<'_>) -> Result<()>) -> Re
     let log = fs::read_to_string(bench.client.home().join("state/termite/daemon.log"))?;
     let said = log.lines().filter(|line| line.contains("cannot be watched")).count();
     ensure!(
-        said == usize::from(manner.watches.is_some()),
+        said == usize::from(manner.limit.is_some()),
         "said {said} times that it cannot watch\n{log}"
     );
     let workers = bench.workers.into_inner()?;
@@ -262,10 +262,12 @@ fn with_bench(manner: Manner, work: impl FnOnce(&Bench<'_>) -> Result<()>) -> Re
 }
 
 /// Starts the daemon, by a job, in a user namespace of its own with a limit.
-fn start_daemon(bench: &Bench<'_>, watches: usize) -> Result<()> {
+fn start_daemon(bench: &Bench<'_>, (limit, count): (&str, u32)) -> Result<()> {
     let program = bench.client.bare(&bench.desks[0], "unshare");
-    let program = program.args(["--user", "--map-root-user", "sh", "-c", FEW_WATCHES]);
-    let program = program.arg(watches.to_string()).arg(bench.scene.uid().to_string());
+    let program = program.args(["--user", "--map-root-user", "sh", "-c", LIMITED]);
+    let program = program
+        .args([limit, &count.to_string()])
+        .arg(bench.scene.uid().to_string());
     let program = program
         .arg(bench.scene.installed("bin/termite"))
         .args(["run", "--", "true"]);
@@ -324,7 +326,7 @@ fn torture(manner: Manner, short: u32, all: u32) -> Result<()> {
 const GUARDED: Manner = Manner {
     user: User::Me,
     faults: ["shim,guard", "guard"],
-    watches: None,
+    limit: None,
 };
 
 #[test]
@@ -349,8 +351,11 @@ fn an_ordinary_user_sees_every_change() -> Result<()> {
 
 #[test]
 fn what_cannot_be_watched_is_looked_at() -> Result<()> {
-    let watches = Some(10);
-    torture(Manner { watches, ..GUARDED }, 4, 100)
+    for limit in [("max_inotify_watches", 10), ("max_inotify_instances", 0)] {
+        let limit = Some(limit);
+        torture(Manner { limit, ..GUARDED }, 3, 100)?;
+    }
+    Ok(())
 }
 
 #[test]
