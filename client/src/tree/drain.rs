@@ -43,13 +43,13 @@ impl Tree {
             if no_dir.as_ref().is_some_and(|top| path != *top && path.starts_with(top)) {
                 continue;
             }
-            let update = self.update(is_here, path);
+            let update = self.update(&mut records, is_here, path);
             if !update.attr.as_ref().is_some_and(Attr::is_dir) {
                 no_dir = Some(update.path.clone());
             }
             updates.push(update);
         }
-        updates.extend(self.parents(is_here, updates.iter().map(|update| &*update.path)));
+        updates.extend(self.parents(&mut records, is_here, &updates));
         (snapshot, updates)
     }
 
@@ -81,21 +81,22 @@ impl Tree {
             if present.is_none() {
                 records.log.claim(before, &committed.path, worker);
             }
-            updates.push(self.update(is_here, committed.path.clone()));
+            updates.push(self.update(&mut records, is_here, committed.path.clone()));
         }
-        updates.extend(self.parents(is_here, updates.iter().map(|update| &*update.path)));
-        self.unwatch_unused(&mut records);
+        updates.extend(self.parents(&mut records, is_here, &updates));
         (self.snapshot(&mut records, worker), updates)
     }
 
     /// The directories that some paths are in and that are not among them. Names that come
     /// and go give those another time, of which there is no event.
-    fn parents<'a>(&self, is_here: bool, told: impl Iterator<Item = &'a Path> + Clone) -> Vec<Update> {
-        let mut parents: BTreeSet<_> = told.clone().filter_map(Path::parent).collect();
-        for path in told {
-            parents.remove(path);
+    fn parents(&self, records: &mut Records, is_here: bool, told: &[Update]) -> Vec<Update> {
+        let mut parents: BTreeSet<_> = told.iter().filter_map(|update| update.path.parent()).collect();
+        for update in told {
+            parents.remove(&*update.path);
         }
-        let dirs = parents.into_iter().map(|dir| self.update(is_here, dir.to_owned()));
+        let dirs = parents
+            .into_iter()
+            .map(|dir| self.update(records, is_here, dir.to_owned()));
         // What is no directory any more is told with its own event.
         dirs.filter(|update| update.attr.as_ref().is_some_and(Attr::is_dir))
             .map(|update| Update {
@@ -105,24 +106,29 @@ impl Tree {
             .collect()
     }
 
-    /// How a path stands.
-    fn update(&self, is_here: bool, path: PathBuf) -> Update {
+    /// How a path stands, which goes on record.
+    fn update(&self, records: &mut Records, is_here: bool, path: PathBuf) -> Update {
         let found = match (path.parent(), path.file_name()) {
             (Some(parent), Some(name)) => open_dir_path(parent).and_then(|dir| look(&dir, name)),
             _ => open_dir_path(&path)
                 .and_then(Stamp::of_fd)
                 .map(|stamp| (stamp, PathBuf::new())),
         };
-        let attr = found
-            .ok()
-            .filter(|(stamp, _)| stamp.kind != Kind::Other)
-            .map(|(stamp, target)| {
-                let is_served = stamp.kind == Kind::File && self.is_served(is_here, &path, &stamp);
-                let hash = if is_served { self.hashes.get(&stamp) } else { None };
-                self.remember(hash.map(|hash| (hash, path.clone(), stamp)));
-                stamp.attr(hash, target)
-            });
+        let found = found.ok().filter(|(stamp, _)| stamp.kind != Kind::Other);
+        self.tell(records, &path, found.as_ref().map(|(stamp, _)| *stamp));
+        let attr = found.map(|(stamp, target)| {
+            let is_served = stamp.kind == Kind::File && self.is_served(is_here, &path, &stamp);
+            let hash = if is_served { self.hashes.get(&stamp) } else { None };
+            self.remember(hash.map(|hash| (hash, path.clone(), stamp)));
+            stamp.attr(hash, target)
+        });
         Update::new(path, attr)
+    }
+
+    /// Puts on record how a path stands of which a worker is told.
+    pub(super) fn tell(&self, records: &mut Records, path: &Path, present: Option<Stamp>) {
+        records.tell(path, present);
+        self.unwatch_unused(records);
     }
 
     /// `lost`: events are missing.

@@ -31,6 +31,15 @@ enum Step {
     Lose,
     /// The worker is told, and looks into nothing.
     Tell,
+    /// The tree takes note of what changed, and tells nobody.
+    Drain,
+    /// The worker is told what was taken note of, as it stands by now.
+    TellLate,
+    /// The worker looks into everything it may, and is told nothing else.
+    Look,
+    /// A file that comes and goes: whether it is there when the tree takes note, when the
+    /// worker is told, and after that.
+    Blink(PathBuf, [bool; 3]),
 }
 
 fn path() -> impl Strategy<Value = PathBuf> {
@@ -51,6 +60,10 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Sync),
         1 => Just(Step::Lose),
         2 => Just(Step::Tell),
+        2 => Just(Step::Drain),
+        2 => Just(Step::TellLate),
+        1 => Just(Step::Look),
+        2 => (path(), any::<[bool; 3]>()).prop_map(|(path, there)| Step::Blink(path, there)),
     ]
 }
 
@@ -84,8 +97,21 @@ fn change(top: &Path, step: &Step) -> std::io::Result<()> {
         Step::Chmod(path, tight) => {
             fs::set_permissions(at(path), fs::Permissions::from_mode(if *tight { 0o700 } else { 0o755 }))
         }
-        Step::Sync | Step::Lose | Step::Tell => Ok(()),
+        Step::Sync | Step::Lose | Step::Tell | Step::Drain | Step::TellLate | Step::Look | Step::Blink(..) => Ok(()),
     }
+}
+
+/// The smaller steps that a step consists of.
+fn parts(step: &Step) -> Vec<Step> {
+    let Step::Blink(path, there) = step else {
+        return vec![step.clone()];
+    };
+    let at = |there: bool| match there {
+        true => Step::Write(path.clone(), 0),
+        false => Step::Remove(path.clone()),
+    };
+    let [noted, told, after] = there.map(at);
+    vec![noted, Step::Drain, told, Step::TellLate, after]
 }
 
 type Names = BTreeMap<OsString, Attr>;
@@ -181,7 +207,7 @@ proptest! {
         let mut tree = open_tree(dirs[1].path());
         tree.options.silent = silent;
         let mut mirror = Mirror::default();
-        for step in steps.iter().chain([&Step::Sync]) {
+        for step in &steps.iter().flat_map(parts).chain([Step::Sync]).collect::<Vec<_>>() {
             if let Err(error) = change(&top, step) {
                 tracing::trace!("{step:?}: {error}");
             }
@@ -189,9 +215,14 @@ proptest! {
                 tree.watcher.read().expect("events");
                 tree.drain_into(&mut tree.records.lock(), true);
             }
-            if let Step::Sync | Step::Lose | Step::Tell = step {
+            if let Step::Sync | Step::Lose | Step::Tell | Step::Drain = step {
                 tree.drain();
+            }
+            if let Step::Sync | Step::Lose | Step::Tell | Step::TellLate = step {
                 mirror.told(&tree, ME);
+            }
+            if let Step::Look = step {
+                mirror.look(&tree, ME, &top, &mut BTreeMap::new());
             }
             if let Step::Sync | Step::Lose = step {
                 agrees(&tree, &mut mirror, &top, dirs[2].path())?;

@@ -255,6 +255,19 @@ impl Records {
         news
     }
 
+    /// A worker is told how a path stands, of which the events may be yet to come: what
+    /// undoes it again is news all the same.
+    pub fn tell(&mut self, path: &Path, present: Option<Stamp>) {
+        if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+            self.observe(parent, name, present, None, false);
+        }
+        match (self.dirs.get(path), present) {
+            (None, _) => {}
+            (Some(dir), Some(present)) if dir.stamp.same_inode(&present) => self.observe_dir(path, present),
+            _ => self.drop_below(path, None),
+        }
+    }
+
     /// A file with several names has appeared: its other names had one before.
     fn link_others(&mut self, present: Option<&Stamp>) {
         let Some(present) = present else { return };

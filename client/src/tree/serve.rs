@@ -66,9 +66,11 @@ impl Tree {
     pub fn read_dir(&self, worker: WorkerKey, path: &Path) -> Result<Listing, ServeError> {
         self.allow(path)?;
         for _ in 0..TRIES {
-            let (dir, stamp, id) = self.begin(worker, path)?;
-            let found = match list(&dir) {
-                Ok(found) => found,
+            let (dir, id) = self.begin(worker, path)?;
+            // Its time is to be no older than its names.
+            let listed = list(&dir).and_then(|found| Ok((found, Stamp::of_fd(&dir)?)));
+            let (found, stamp) = match listed {
+                Ok(listed) => listed,
                 Err(errno) => {
                     let mut records = self.records.lock();
                     records.abort_listing(path, id);
@@ -76,7 +78,7 @@ impl Tree {
                     return Err(errno.into());
                 }
             };
-            if self.end(worker, path, id, &found) {
+            if self.end(worker, path, id, &found, stamp) {
                 return Ok(Listing {
                     attr: stamp.attr(None, PathBuf::new()),
                     entries: self.entries(worker, path, found),
@@ -87,7 +89,7 @@ impl Tree {
     }
 
     /// Watches a directory and announces that it is going to be listed.
-    fn begin(&self, worker: WorkerKey, path: &Path) -> Result<(OwnedFd, Stamp, ListingId), ServeError> {
+    fn begin(&self, worker: WorkerKey, path: &Path) -> Result<(OwnedFd, ListingId), ServeError> {
         let dir = open_canonical(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK)?;
         let stamp = Stamp::of_fd(&dir)?;
         let silent = self.options.silent || is_silent(&dir);
@@ -96,16 +98,19 @@ impl Tree {
         let watch = if silent { None } else { self.watch(&dir, path) };
         let id = records.begin_listing(path, stamp, watch);
         self.unwatch_unused(&mut records);
-        Ok((dir, stamp, id))
+        Ok((dir, id))
     }
 
-    fn end(&self, worker: WorkerKey, path: &Path, id: ListingId, found: &[Found]) -> bool {
+    fn end(&self, worker: WorkerKey, path: &Path, id: ListingId, found: &[Found], stamp: Stamp) -> bool {
         let listed = found
             .iter()
             .map(|found| (found.name.as_os_str(), found.stamp))
             .collect();
         let mut records = self.records.lock();
         let is_current = records.end_listing(path, id, &listed, worker, |name| Stamp::at_path(&path.join(name)));
+        if is_current {
+            records.observe_dir(path, stamp);
+        }
         self.unwatch_unused(&mut records);
         is_current
     }
@@ -193,6 +198,7 @@ impl Tree {
                         ..after
                     }
                 };
+                self.tell(&mut self.records.lock(), path, Some(stamp));
                 self.remember([(hash, path.to_owned(), stamp)]);
                 return Ok(Opened {
                     attr: stamp.attr(Some(hash), PathBuf::new()),

@@ -180,6 +180,53 @@ fn attributes_of_a_directory_count() {
 }
 
 #[test]
+fn a_name_that_was_told_ahead_of_its_event_is_news_when_it_goes() {
+    let mut bench = Bench::new();
+    bench.write("a", "");
+    bench.serve(&[]);
+    fs::remove_file(bench.path("a")).unwrap();
+    bench.tree.drain();
+    bench.write("a", "");
+    assert_eq!(bench.late_news(), ["a"]);
+    fs::remove_file(bench.path("a")).unwrap();
+    assert_eq!(bench.news(), ["-a"]);
+    assert!(bench.news().is_empty());
+}
+
+#[test]
+fn attributes_of_a_directory_that_were_told_ahead_of_their_event_are_news_when_they_go() {
+    let mut bench = Bench::new();
+    let dir = bench.path("d");
+    fs::create_dir(&dir).unwrap();
+    let chmod = |mode| fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).unwrap();
+    chmod(0o755);
+    bench.serve(&["d"]);
+    // With a name in it.
+    bench.write("d/x", "");
+    bench.tree.drain();
+    chmod(0o711);
+    assert_eq!(bench.late_news(), ["d/x"]);
+    chmod(0o755);
+    assert_eq!(bench.news(), ["d"]);
+    // With a listing.
+    chmod(0o711);
+    bench.tree.read_dir(ME, &dir).unwrap();
+    chmod(0o755);
+    assert_eq!(bench.news(), ["d"]);
+    assert!(bench.news().is_empty());
+}
+
+#[test]
+fn how_a_file_was_when_it_was_opened_is_on_record() {
+    let mut bench = Bench::new();
+    bench.write("a", "");
+    bench.serve(&[]);
+    bench.write("a", "more");
+    bench.tree.open_file(ME, &bench.path("a")).unwrap();
+    assert_eq!(bench.late_news(), ["a"]);
+}
+
+#[test]
 fn unserved_directories_are_nobodys_news() {
     let mut bench = Bench::new();
     fs::create_dir_all(bench.path("d/e")).unwrap();

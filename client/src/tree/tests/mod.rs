@@ -71,6 +71,11 @@ impl Bench {
     /// What the worker is told.
     pub fn updates(&mut self) -> Vec<Update> {
         self.tree.drain();
+        self.late_updates()
+    }
+
+    /// What the worker is told of what the tree took note of before.
+    pub fn late_updates(&mut self) -> Vec<Update> {
         let (seen, updates) = self.tree.updates_for(ME, self.seen);
         self.seen = seen;
         updates
@@ -79,8 +84,18 @@ impl Bench {
     /// Names, below the top, of what the worker is told; `-` is before those that are gone.
     pub fn news(&mut self) -> Vec<String> {
         let updates = self.updates();
+        self.names(&updates)
+    }
+
+    /// The same of what the tree took note of before.
+    pub fn late_news(&mut self) -> Vec<String> {
+        let updates = self.late_updates();
+        self.names(&updates)
+    }
+
+    fn names(&self, updates: &[Update]) -> Vec<String> {
         let name = |update: &Update| format!("{}{}", if update.attr.is_some() { "" } else { "-" }, self.name(update));
-        told(&updates).map(name).collect()
+        told(updates).map(name).collect()
     }
 
     /// The name, below the top, of what an update is about.

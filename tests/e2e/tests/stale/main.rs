@@ -361,12 +361,17 @@ fn what_cannot_be_watched_is_looked_at() -> Result<()> {
 #[test]
 fn what_changes_under_a_job_is_one_whole_version() -> Result<()> {
     let count = number("TERMITE_CASES").map_or(if long() { 1000 } else { 25 }, |count| count as usize);
-    with_bench(GUARDED, |bench| {
-        let versions = race::run(bench, count)?;
-        bench.compare_all()?;
-        println!("{} jobs, {versions} versions", 4 * count);
-        Ok(())
-    })
+    for faults in [["shim,guard", "guard"], ["fuse", "shim,guard"]] {
+        if faults[0] == "fuse" && !has_fuse()? {
+            continue;
+        }
+        with_bench(Manner { faults, ..GUARDED }, |bench| {
+            let versions = race::run(bench, count)?;
+            println!("{} jobs, {versions} versions", 4 * count);
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 #[test]

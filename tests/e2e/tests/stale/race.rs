@@ -1,13 +1,14 @@
 //! Jobs that run while files change: what a job sees of a file is one whole version, not
-//! older than when the job was asked for, and never an older one after a newer one. Knows
-//! one writer, and files that it replaces in a known order.
+//! older than when the job was asked for, and never an older one after a newer one. Once
+//! nothing changes any more, jobs see what is there. Knows one writer, and files that it
+//! replaces in a known order.
 
 use crate::ground::content;
 use crate::{Bench, tricks};
 use anyhow::{Context, Result, ensure};
 use std::collections::HashMap;
 use std::fs;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -18,6 +19,8 @@ use termite_e2e::Outcome;
 const FILES: [&str; 6] = ["a/f", "a/g", "b/f", "c/d/f", "c/d/g", "f"];
 /// Jobs at the same time: two for each worker.
 const JOBS: usize = 4;
+/// So many of them at each of their places, then everything is at rest and compared.
+const BOUT: usize = 2;
 /// So often a job looks at each file.
 const LOOKS: usize = 5;
 /// Between two versions; without it the writer would leave the jobs no processor.
@@ -51,9 +54,9 @@ impl Versions {
             .collect()
     }
 
-    /// Version after version, until it is told to stop.
+    /// Version after version, until it is told to stop; ends with all files at the same.
     fn write(&self, stop: &AtomicBool) -> Result<()> {
-        for version in 1.. {
+        for version in 1 + self.newest()[0].. {
             for (path, newest) in self.paths.iter().zip(&self.newest) {
                 put(path, version)?;
                 newest.store(version, Ordering::SeqCst);
@@ -84,22 +87,34 @@ fn size(version: u64) -> usize {
 pub fn run(bench: &Bench<'_>, count: usize) -> Result<u64> {
     let versions = Versions::lay(&bench.ground.tree)?;
     bench.ground.settle()?;
+    for first in (0..count).step_by(BOUT) {
+        let numbers = first..count.min(first + BOUT);
+        bout(bench, &versions, &numbers)?;
+        bench.compare_all().with_context(|| format!("after jobs {numbers:?}"))?;
+    }
+    Ok(versions.newest()[0])
+}
+
+fn bout(bench: &Bench<'_>, versions: &Versions, numbers: &Range<usize>) -> Result<()> {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let writer = scope.spawn(|| versions.write(&stop));
         let jobs: Vec<_> = (0..JOBS)
             .map(|place| {
-                let versions = &versions;
-                scope.spawn(move || (0..count).try_for_each(|number| job(bench, versions, place, number)))
+                scope.spawn(move || {
+                    numbers
+                        .clone()
+                        .try_for_each(|number| job(bench, versions, place, number))
+                })
             })
             .collect();
         let ended: Vec<_> = jobs.into_iter().map(thread::ScopedJoinHandle::join).collect();
         stop.store(true, Ordering::SeqCst);
         let written = writer.join();
-        for end in ended.into_iter().chain([written]) {
-            end.map_err(|_| anyhow::anyhow!("a thread has panicked"))??;
-        }
-        Ok(versions.newest()[0])
+        ended
+            .into_iter()
+            .chain([written])
+            .try_for_each(|end| end.map_err(|_| anyhow::anyhow!("a thread has panicked"))?)
     })
 }
 
