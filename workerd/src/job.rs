@@ -304,14 +304,13 @@ async fn want_input(sink: &RemoteSink) {
 
 /// Resolves when the slot has ended.
 async fn wait(slot: &RefCell<Slot>) -> Result<SlotEnd, Abandon> {
-    let name = rustix::io::fcntl_dupfd_cloexec(&*slot.borrow(), 3).map_err(refused)?;
-    let ready = watched(name).map_err(refused)?;
     loop {
-        let mut readable = ready.readable().await.map_err(refused)?;
+        let name = rustix::io::fcntl_dupfd_cloexec(&*slot.borrow(), 3).map_err(refused)?;
+        let ready = watched(name).map_err(refused)?;
+        drop(ready.readable().await.map_err(refused)?);
         if let Some(end) = slot.borrow_mut().try_wait().map_err(refused)? {
             return Ok(end);
         }
-        readable.clear_ready();
     }
 }
 

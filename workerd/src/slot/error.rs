@@ -49,10 +49,8 @@ macro_rules! steps {
 steps! {
     /// Reading the plan.
     Plan "read its plan"
-    /// `fork`.
-    Fork "fork"
-    /// `unshare(CLONE_NEWPID)`.
-    PidNamespace "make a pid namespace"
+    /// `fork`, into a pid namespace of its own.
+    Fork "fork into a pid namespace"
     /// The other namespaces.
     Namespaces "make mount, ipc and uts namespaces"
     /// Directories in the store.

@@ -4,14 +4,15 @@
 //! Knows nothing of what the job runs, and has no open file of workerd's but its
 //! channel. Its end kills whatever is left of the slot.
 
+use super::brief::{self, Brief};
 use super::error::{During, Refusal};
-use super::outer::{Brief, MAP_ME, fail};
-use super::post::{self, Report};
+use super::post::{self, Report, fail};
+use super::spawner::Grounds;
 use super::{SlotStatus, Step, job, layers, network, sys};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Gid, Pid, PidfdFlags, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
@@ -26,34 +27,43 @@ pub(super) struct Exhibits {
     pub terminal: Option<(OwnedFd, OwnedFd)>,
 }
 
-/// Runs init; `outer` is its channel to the process that forked it.
-pub(super) fn run(brief: Brief, outer: OwnedFd) -> ! {
-    let (control, job) = match set_up(brief, &outer) {
-        Ok(it) => it,
-        Err((control, refusal)) => fail(control.as_fd(), refusal),
+/// Runs init from the letter's descriptors.
+pub(super) fn run(fds: Vec<OwnedFd>, grounds: &Grounds) -> ! {
+    sys::default_child_signal();
+    rustix::process::umask(Mode::empty());
+    let mut fds = fds.into_iter();
+    let mut next = || fds.next();
+    let (Some(memory), Some(control), Some(gate), Some(network)) = (next(), next(), next(), next()) else {
+        sys::exit(2)
     };
+    // The job is forked last: whatever init itself fails at is told here.
+    let brief = match brief::read(&memory, [gate, network], fds, grounds) {
+        Ok(brief) => brief,
+        Err(refusal) => fail(control.as_fd(), refusal),
+    };
+    let exhibits = match prepare(&brief, control.as_fd()) {
+        Ok(exhibits) => exhibits,
+        Err(refusal) => fail(control.as_fd(), refusal),
+    };
+    let job = match sys::fork().during(Step::Fork) {
+        Ok(Some(job)) => job,
+        Ok(None) => job::run(brief, control, exhibits),
+        Err(refusal) => fail(control.as_fd(), refusal),
+    };
+    drop((memory, brief, exhibits));
     let status = reap_until_empty(job, control.as_fd());
+    // Whoever hears the last letter may rely on that nothing writes any more.
+    sys::reap_killed();
     let report = Report::Ended {
         status,
         cpu_us: sys::cpu_of_children(),
     };
-    // An outer process that is gone takes this one with it.
-    let _ = post::send(outer.as_fd(), &report.encode(), &[]);
+    // A workerd that is gone needs no report.
+    let _ = post::send(control.as_fd(), &report.encode(), &[]);
     sys::exit(0)
 }
 
-fn set_up(brief: Brief, outer: &OwnedFd) -> Result<(OwnedFd, Pid), (OwnedFd, Refusal)> {
-    match prepare(&brief, outer) {
-        Ok(exhibits) => match sys::fork().during(Step::Fork) {
-            Ok(None) => job::run(brief, exhibits),
-            Ok(Some(pid)) => Ok((brief.control, pid)),
-            Err(refusal) => Err((brief.control, refusal)),
-        },
-        Err(refusal) => Err((brief.control, refusal)),
-    }
-}
-
-fn prepare(brief: &Brief, outer: &OwnedFd) -> Result<Exhibits, Refusal> {
+fn prepare(brief: &Brief, control: BorrowedFd<'_>) -> Result<Exhibits, Refusal> {
     let errand = &brief.errand;
     sys::new_namespaces(UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS).during(Step::Namespaces)?;
     network::enter(brief.network.as_fd()).during(Step::Network)?;
@@ -68,11 +78,11 @@ fn prepare(brief: &Brief, outer: &OwnedFd) -> Result<Exhibits, Refusal> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open("/", flags, Mode::empty()).during(Step::Pivot)?;
     let init = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).during(Step::Announce)?;
-    become_owner(brief, outer)?;
-    // Gaining an identity clears this, so it comes last; the channel tells whether the
-    // outer process was gone before.
+    become_owner(brief, control)?;
+    // Gaining an identity clears this, so it comes last; the channel tells whether
+    // workerd was gone before.
     sys::die_with_parent().during(Step::Identity)?;
-    sys::still_there(outer.as_fd()).during(Step::Identity)?;
+    sys::still_there(control).during(Step::Identity)?;
     sys::hide_from_job().during(Step::Identity)?;
     sys::hold_child_signals().during(Step::Fork)?;
     Ok(Exhibits { root, init, terminal })
@@ -80,11 +90,11 @@ fn prepare(brief: &Brief, outer: &OwnedFd) -> Result<Exhibits, Refusal> {
 
 /// Enters a user namespace of the slot's own as the job's owner, with no capability;
 /// a root owner keeps those over files and ids.
-fn become_owner(brief: &Brief, outer: &OwnedFd) -> Result<(), Refusal> {
+fn become_owner(brief: &Brief, control: BorrowedFd<'_>) -> Result<(), Refusal> {
     let owner = &brief.errand.owner;
     sys::new_namespaces(UnshareFlags::NEWUSER).during(Step::UserNamespace)?;
-    post::send(outer.as_fd(), MAP_ME, &[]).during(Step::UserNamespace)?;
-    let answer = post::receive(outer.as_fd(), true).during(Step::UserNamespace)?;
+    post::send(control, &Report::MapMe.encode(), &[]).during(Step::UserNamespace)?;
+    let answer = post::receive(control, true).during(Step::UserNamespace)?;
     match answer
         .and_then(|letter| letter.bytes.try_into().ok())
         .map(i32::from_le_bytes)
@@ -139,7 +149,7 @@ fn become_owner(brief: &Brief, outer: &OwnedFd) -> Result<(), Refusal> {
 /// Reaps everything, passes signals on to the job's process group, and ends when the
 /// job and all others have ended, or the grace after the job's end is over, or workerd
 /// has let go of the slot.
-fn reap_until_empty(job: Pid, control: std::os::fd::BorrowedFd<'_>) -> SlotStatus {
+fn reap_until_empty(job: Pid, control: BorrowedFd<'_>) -> SlotStatus {
     let mut status = SlotStatus::InitDied;
     let mut deadline = None;
     loop {

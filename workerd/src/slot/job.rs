@@ -4,12 +4,12 @@
 //!
 //! Knows nothing of how its file system came about.
 
+use super::brief::Brief;
 use super::error::{During, Refusal};
 use super::filter::{self, FilterOptions};
 use super::init::Exhibits;
-use super::outer::{Brief, fail};
 use super::plan::{Errand, FdKind};
-use super::post::{self, Report};
+use super::post::{self, Report, fail};
 use super::{Step, sys};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,13 +21,13 @@ const NOT_EXECUTED: i32 = 127;
 const LEAST_PROCESSES: u64 = 64;
 
 /// Becomes the job.
-pub(super) fn run(mut brief: Brief, mut exhibits: Exhibits) -> ! {
+pub(super) fn run(brief: Brief, control: OwnedFd, mut exhibits: Exhibits) -> ! {
     let terminal = exhibits.terminal.take();
     let (mut master, slave) = terminal.unzip();
     let on_show = [Some(&mut exhibits.root), Some(&mut exhibits.init), master.as_mut()];
-    let (control, gate) = match arrange(&mut brief, on_show, slave.as_ref()) {
+    let (control, gate) = match arrange(&brief, &control, on_show, slave.as_ref()) {
         Ok(kept) => kept,
-        Err(refusal) => fail(brief.control.as_fd(), refusal),
+        Err(refusal) => fail(control.as_fd(), refusal),
     };
     drop(slave);
     if let Err(refusal) = under_guard(&brief.errand, &control, &exhibits, master) {
@@ -52,7 +52,8 @@ pub(super) fn run(mut brief: Brief, mut exhibits: Exhibits) -> ! {
 /// Session, descriptors, mask and limits. Returns the channels that stay open until
 /// `execve`; they and what is yet to be handed over get out of the way of the job's numbers.
 fn arrange(
-    brief: &mut Brief,
+    brief: &Brief,
+    control: &OwnedFd,
     on_show: [Option<&mut OwnedFd>; 3],
     slave: Option<&OwnedFd>,
 ) -> Result<(OwnedFd, OwnedFd), Refusal> {
@@ -69,7 +70,7 @@ fn arrange(
     })? + 1;
     let lift = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, above).during(Step::Stdio);
 
-    let kept = (lift(&brief.control)?, lift(&brief.gate)?);
+    let kept = (lift(control)?, lift(&brief.gate)?);
     for fd in on_show.into_iter().flatten() {
         *fd = lift(fd)?;
     }

@@ -2,9 +2,10 @@
 //! for a slot, letting its job go, signalling it, learning how it ended.
 //!
 //! Knows nothing of views: who answers the guard's listener, and what the job's files
-//! are, is not its concern. The processes behind it: the [`spawner`] forks an `outer`
-//! process per slot, that forks the slot's `init` (pid 1), that forks the `job`.
+//! are, is not its concern. The processes behind it: the [`spawner`] forks the slot's
+//! `init` (pid 1), that forks the `job`.
 
+mod brief;
 pub mod calls;
 mod error;
 pub mod filter;
@@ -12,7 +13,6 @@ mod init;
 mod job;
 mod layers;
 mod network;
-mod outer;
 mod plan;
 mod post;
 mod probe;
@@ -101,6 +101,8 @@ pub struct Slot {
     control: OwnedFd,
     gate: Option<OwnedFd>,
     init: OwnedFd,
+    /// Init has ended, or is about to, without a last letter.
+    is_silent: bool,
     pid: u32,
     end: SlotEnd,
 }
@@ -157,7 +159,8 @@ impl Slot {
         }
     }
 
-    /// Waits for the end. Then no process of the slot is left.
+    /// Waits for the end. Then no process of the slot is left but its init, which has
+    /// nothing more to do than to end.
     pub fn wait(&mut self) -> Result<SlotEnd, SlotError> {
         loop {
             if let Some(end) = self.hear(true)? {
@@ -167,7 +170,7 @@ impl Slot {
     }
 
     /// The end, if it has come; to be asked whenever the slot's descriptor
-    /// ([`AsFd`]) is readable.
+    /// ([`AsFd`]), which may be another after each call, is readable.
     pub fn try_wait(&mut self) -> Result<Option<SlotEnd>, SlotError> {
         loop {
             match self.hear(false) {
@@ -180,18 +183,23 @@ impl Slot {
     }
 
     fn hear(&mut self, wait: bool) -> Result<Option<SlotEnd>, SlotError> {
+        if self.is_silent {
+            // The kernel has ended everything else in its pid namespace before.
+            sys::await_exit(&self.init, wait).map_err(SlotError::Talk)?;
+            return Ok(Some(self.end));
+        }
         let letter = post::receive(self.control.as_fd(), wait).map_err(SlotError::Talk)?;
         match letter.map(|letter| Report::decode(&letter.bytes)) {
-            // Everything that could still write has ended.
-            None => return Ok(Some(self.end)),
+            None => self.is_silent = true,
             Some(Some(Report::ExecFailed(errno))) => self.end.exec_errno = Some(errno),
             Some(Some(Report::CwdFailed(errno))) => self.end.cwd_errno = Some(errno),
             Some(Some(Report::Ended { status, cpu_us })) => {
                 self.end.status = status;
                 self.end.cpu_us = cpu_us;
+                return Ok(Some(self.end));
             }
             Some(Some(Report::Failed(step, errno))) => return Err(SlotError::Setup { step, errno }),
-            Some(Some(Report::Ready) | None) => return Err(SlotError::Nonsense),
+            Some(Some(Report::Ready | Report::MapMe) | None) => return Err(SlotError::Nonsense),
         }
         Ok(None)
     }
@@ -199,6 +207,9 @@ impl Slot {
 
 impl AsFd for Slot {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.control.as_fd()
+        match self.is_silent {
+            true => self.init.as_fd(),
+            false => self.control.as_fd(),
+        }
     }
 }

@@ -5,7 +5,7 @@
 use super::error::{During, Refusal};
 use super::post::{self, Report};
 use super::spawner::{NETWORK, PROC, Spawner};
-use super::{SlotError, Step, outer, sys};
+use super::{SlotError, Step, sys};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
@@ -45,7 +45,7 @@ pub(super) fn run(fds: Vec<OwnedFd>) -> ! {
             let _ = post::send(control.as_fd(), &Report::Ready.encode(), &[namespace.as_fd()]);
             sys::exit(0)
         }
-        Err(refusal) => outer::fail(control.as_fd(), refusal),
+        Err(refusal) => post::fail(control.as_fd(), refusal),
     }
 }
 

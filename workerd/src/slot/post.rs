@@ -1,7 +1,8 @@
 //! Letters between workerd, its spawner and a slot's processes: bytes and descriptors
 //! over `SOCK_SEQPACKET` pairs, and what a slot reports. Knows nothing of who reads them.
 
-use super::{SlotStatus, Step};
+use super::error::Refusal;
+use super::{SlotStatus, Step, sys};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -32,6 +33,8 @@ pub(super) enum Report {
     Ready,
     /// There will be no slot.
     Failed(Step, i32),
+    /// Init waits for the map of its user namespace; what is answered is an errno or 0.
+    MapMe,
     /// The working directory could not be entered.
     CwdFailed(i32),
     /// The program could not be executed.
@@ -82,6 +85,13 @@ pub(super) fn receive(from: BorrowedFd<'_>, wait: bool) -> Result<Option<Letter>
     }))
 }
 
+/// Tells workerd that there will be no slot, and ends.
+pub(super) fn fail(control: BorrowedFd<'_>, refusal: Refusal) -> ! {
+    // A workerd that is gone needs no report.
+    let _ = send(control, &Report::Failed(refusal.step, refusal.errno).encode(), &[]);
+    sys::exit(1)
+}
+
 /// Lets whoever waits in [`pass_gate`] go on.
 pub(super) fn open_gate(gate: &OwnedFd) -> Result<(), Errno> {
     send(std::os::fd::AsFd::as_fd(gate), b"g", &[])
@@ -118,6 +128,7 @@ impl Report {
                 });
                 bytes.extend(cpu_us.to_le_bytes());
             }
+            Self::MapMe => bytes.push(5),
         }
         bytes
     }
@@ -140,6 +151,7 @@ impl Report {
                 },
                 cpu_us: u64::from_le_bytes(cpu.try_into().ok()?),
             },
+            (5, []) => Self::MapMe,
             _ => return None,
         })
     }
@@ -153,6 +165,7 @@ mod tests {
     fn every_report_survives_its_encoding() {
         let reports = [
             Report::Ready,
+            Report::MapMe,
             Report::Failed(Step::Overlay, libc::EINVAL),
             Report::CwdFailed(libc::ENOENT),
             Report::ExecFailed(libc::EACCES),

@@ -7,7 +7,7 @@
 use super::error::Refusal;
 use super::post;
 use super::spawner::{Grounds, SELF_TEST, Spawner, channel};
-use super::{SlotError, layers, outer, spawner, sys};
+use super::{SlotError, layers, spawner, sys};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use rustix::thread::UnshareFlags;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -121,7 +121,7 @@ pub(super) fn run(fds: Vec<OwnedFd>, grounds: &Grounds) -> ! {
             let _ = post::send(control.as_fd(), &answer, &[]);
             sys::exit(0)
         }
-        Err(refusal) => outer::fail(control.as_fd(), refusal),
+        Err(refusal) => post::fail(control.as_fd(), refusal),
     }
 }
 

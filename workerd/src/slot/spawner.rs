@@ -7,12 +7,14 @@
 
 use super::plan::{Errand, FdKind, Places};
 use super::post::{self, Letter, Report};
-use super::{JobFd, Slot, SlotEnd, SlotError, SlotPlan, SlotStatus, Started, Step, outer, sys};
+use super::{JobFd, Slot, SlotEnd, SlotError, SlotPlan, SlotStatus, Started, Step, init, sys};
+use crate::start::Store;
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use termite_types::Owner;
 
 /// What the spawner is asked for: the first byte of a letter.
 const SLOT: u8 = b's';
@@ -25,6 +27,9 @@ pub(super) const NETWORK: u8 = b'n';
 pub struct Spawner {
     socket: OwnedFd,
     store: PathBuf,
+    /// workerd's `/proc`.
+    proc: PathBuf,
+    root_user: bool,
 }
 
 /// What the spawner's process knows about the store. Copied into each slot.
@@ -47,9 +52,14 @@ pub(crate) fn channel() -> Result<(OwnedFd, OwnedFd), Errno> {
 }
 
 impl Spawner {
-    /// `store` is where workerd sees what the spawner sees at [`STORE`].
-    pub(crate) fn new(socket: OwnedFd, store: PathBuf) -> Self {
-        Self { socket, store }
+    /// `store` is how workerd sees what the spawner sees at [`STORE`].
+    pub(crate) fn new(socket: OwnedFd, store: &Store) -> Self {
+        Self {
+            socket,
+            store: store.root.clone(),
+            proc: store.proc.clone(),
+            root_user: store.root_user,
+        }
     }
 
     /// Makes a slot, until its job stands right before its first path call. Blocks for
@@ -78,7 +88,9 @@ impl Spawner {
         self.ask(SLOT, &fds)?;
         let upper_path = plan.dir.join("upper");
         let is_guarded = plan.served.is_none();
+        let owner = plan.spec.owner.clone();
         drop((their_control, their_gate, plan));
+        self.map_user(&control, &owner)?;
         self.await_ready(control, gate, &upper_path, is_guarded)
     }
 
@@ -134,6 +146,25 @@ impl Spawner {
             .map_err(|_| SlotError::Plan("a string of the job holds a NUL"))
     }
 
+    /// Writes the map of init's user namespace once there is one: everything onto itself
+    /// for real root, else the client's one user and group onto workerd's.
+    fn map_user(&self, control: &OwnedFd, owner: &Owner) -> Result<(), SlotError> {
+        let init = hear(control, Report::MapMe)?.sender.ok_or(SlotError::Nonsense)?;
+        let line = |id: u32| match self.root_user {
+            true => "0 0 4294967295\n".to_owned(),
+            false => format!("{id} 0 1\n"),
+        };
+        let place = self.proc.join(init.to_string());
+        let mapped = std::fs::write(place.join("uid_map"), line(owner.uid))
+            .and_then(|()| std::fs::write(place.join("gid_map"), line(owner.gid)));
+        let errno = mapped
+            .err()
+            .map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
+        // What became of an init that is gone is heard next.
+        let _ = post::send(control.as_fd(), &errno.to_le_bytes(), &[]);
+        Ok(())
+    }
+
     fn await_ready(
         &self,
         control: OwnedFd,
@@ -141,15 +172,7 @@ impl Spawner {
         upper: &Path,
         is_guarded: bool,
     ) -> Result<Started, SlotError> {
-        let letter = post::receive(control.as_fd(), true)
-            .map_err(SlotError::Talk)?
-            .ok_or(SlotError::Died)?;
-        match Report::decode(&letter.bytes) {
-            Some(Report::Ready) => {}
-            Some(Report::Failed(step, errno)) => return Err(SlotError::Setup { step, errno }),
-            Some(Report::Ended { .. }) => return Err(SlotError::Died),
-            _ => return Err(SlotError::Nonsense),
-        }
+        let letter = hear(&control, Report::Ready)?;
         let mut fds = letter.fds.into_iter();
         let (Some(root), Some(init)) = (fds.next(), fds.next()) else {
             return Err(SlotError::Nonsense);
@@ -175,6 +198,7 @@ impl Spawner {
             control,
             gate: Some(gate),
             init,
+            is_silent: false,
             pid: letter.sender.ok_or(SlotError::Nonsense)?,
             end,
         };
@@ -185,6 +209,19 @@ impl Spawner {
             upper,
             terminal,
         })
+    }
+}
+
+/// The next letter, if it is what it has to be.
+fn hear(control: &OwnedFd, awaited: Report) -> Result<Letter, SlotError> {
+    let letter = post::receive(control.as_fd(), true)
+        .map_err(SlotError::Talk)?
+        .ok_or(SlotError::Died)?;
+    match Report::decode(&letter.bytes) {
+        Some(report) if report == awaited => Ok(letter),
+        Some(Report::Failed(step, errno)) => Err(SlotError::Setup { step, errno }),
+        Some(Report::Ended { .. }) => Err(SlotError::Died),
+        _ => Err(SlotError::Nonsense),
     }
 }
 
@@ -209,12 +246,18 @@ pub(crate) fn serve(socket: OwnedFd, grounds: &Grounds) -> ! {
         };
         // Without a process there is nobody to take the letter's descriptors: they are
         // closed here, and who asked sees the end of its channel.
-        match sys::fork() {
+        let is_slot = letter.bytes.first() == Some(&SLOT);
+        let fork = if is_slot {
+            sys::fork_into_pid_namespace
+        } else {
+            sys::fork
+        };
+        match fork() {
             Ok(Some(_)) => {}
             Ok(None) => {
                 drop(socket);
                 match letter.bytes.first() {
-                    Some(&SLOT) => outer::run(letter.fds, grounds),
+                    Some(&SLOT) => init::run(letter.fds, grounds),
                     Some(&SELF_TEST) => super::selftest::run(letter.fds, grounds),
                     Some(&GUARD_PROBE) => super::probe::run(letter.fds),
                     Some(&NETWORK) => super::network::run(letter.fds),

@@ -26,6 +26,16 @@ pub(crate) fn fork() -> Result<Option<Pid>, Errno> {
     Ok(Pid::from_raw(pid as i32))
 }
 
+/// Forks; the child is pid 1 of a new pid namespace.
+pub(super) fn fork_into_pid_namespace() -> Result<Option<Pid>, Errno> {
+    let flags = libc::CLONE_NEWPID | libc::SIGCHLD;
+    // SAFETY: without a stack and CLONE_VM this is `fork`, and the caller has one thread.
+    // Of what the C library's own `fork` does beside it, only the thread's cached number
+    // is missed, which nothing here asks for.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })?;
+    Ok(Pid::from_raw(pid as i32))
+}
+
 /// Ends the process at once, with no exit handlers: those belong to the process that
 /// was forked.
 pub(crate) fn exit(status: i32) -> ! {
@@ -51,7 +61,7 @@ pub(super) fn default_child_signal() {
 /// The kernel reaps this process's children, and those that their parents left to it.
 pub(super) fn reap_children_unseen() {
     set_disposition(libc::SIGCHLD, libc::SIG_IGN);
-    // Without it, what outlives its outer process goes to workerd: only zombies more.
+    // Without it, what outlives its parent goes to workerd: only zombies more.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
 }
 
@@ -88,11 +98,6 @@ pub(crate) fn set_mask(mask: &libc::sigset_t) {
     // SAFETY: `mask` is a valid set and the old one is not asked for. With a valid
     // `how` this cannot fail.
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
-}
-
-/// `unshare(CLONE_NEWPID)`: children are born into a new pid namespace.
-pub(crate) fn new_pid_namespace_for_children() -> Result<(), Errno> {
-    new_namespaces(UnshareFlags::NEWPID)
 }
 
 /// `unshare` of namespaces.
@@ -160,6 +165,18 @@ pub(crate) fn still_there(channel: BorrowedFd<'_>) -> Result<(), Errno> {
     }
 }
 
+/// Waits for the end of a process. Without `wait`, `EAGAIN` says that it has not come.
+pub(super) fn await_exit(process: &OwnedFd, wait: bool) -> Result<(), Errno> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut fds = [PollFd::new(process, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let time = (!wait).then_some(&at_once);
+    match rustix::io::retry_on_intr(|| poll(&mut fds, time))? {
+        0 => Err(Errno::AGAIN),
+        _ => Ok(()),
+    }
+}
+
 /// Processes of the same user cannot trace this one nor look into its `/proc`.
 pub(super) fn hide_from_job() -> Result<(), Errno> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
@@ -213,10 +230,11 @@ pub(super) fn reap_any() -> Result<Option<(Pid, SlotStatus)>, Errno> {
     }))
 }
 
-/// Waits for a child's end; the processor time of it and its children, microseconds.
-pub(super) fn reap(child: Pid) -> Result<u64, Errno> {
-    rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(child), WaitOptions::empty()))?;
-    Ok(cpu_of_children())
+/// Kills and reaps everything that is left in this process' pid namespace, whose pid 1 it is.
+pub(super) fn reap_killed() {
+    // SAFETY: takes no pointers. Failing means that nothing is left.
+    unsafe { libc::kill(-1, libc::SIGKILL) };
+    while rustix::io::retry_on_intr(|| rustix::process::wait(WaitOptions::empty())).is_ok() {}
 }
 
 /// Processor time of all reaped children and theirs, microseconds.

@@ -92,7 +92,7 @@ pub fn enter(options: StoreOptions) -> Result<Entered, StartError> {
     let (ours, theirs) = channel().map_err(spawning())?;
     if crate::slot::sys::fork().map_err(spawning())?.is_some() {
         return Ok(Entered {
-            spawner: Spawner::new(ours, store.root.clone()),
+            spawner: Spawner::new(ours, &store),
             store,
         });
     }
