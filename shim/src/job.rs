@@ -217,6 +217,13 @@ impl Lookup<'_> {
         self.is_followed(self.spelling.whole())
     }
 
+    /// Whether the path is known to be a directory and no symlink. Compilers ask that of
+    /// each directory above each header.
+    fn is_plain(&self) -> bool {
+        let key = || self.shared.plain_key(&self.spelling.whole(), self.epoch);
+        self.entered.is_none() && self.shared.is_complete(key())
+    }
+
     fn is_followed(&self, path: Pieces) -> bool {
         self.shared.is_complete(self.shared.link_key(&path, self.epoch))
     }
@@ -423,10 +430,24 @@ pub unsafe fn readlink(dir: c_int, path: Text, buf: *mut c_char, len: usize) -> 
     // SAFETY: by the contract above.
     unsafe {
         known(dir, path, |lookup| {
-            let result = lookup.pass().readlinkat(dir, path, buf, len);
+            let result = match lookup.is_plain() {
+                true => -libc::EINVAL as isize,
+                false => lookup.pass().readlinkat(dir, path, buf, len),
+            };
             lookup.settle(result, Access::Stat)
         })
     }
+}
+
+/// `fchmod`, which the guard does not hear of: whoever could search a directory, and was
+/// told so, may be shut out now. The call itself is always the caller's to make.
+pub fn fchmod(fd: c_int) -> Option<isize> {
+    // SAFETY: null, or mapped by `enter` for the life of the process.
+    let shared = unsafe { SHARED.load(Ordering::Acquire).as_ref() }?;
+    if sys::fstat(fd)?.st_mode & libc::S_IFMT == libc::S_IFDIR {
+        shared.next_epoch();
+    }
+    None
 }
 
 /// Looks at what a path leads to, following a symlink at its end if `follow` says so, by

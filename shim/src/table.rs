@@ -133,6 +133,7 @@ hooks! {
     chmod => through;
     lchmod => through;
     fchmodat => through;
+    fchmod(fd: c_int, mode: mode_t) -> c_int => answer(int(job::fchmod(fd)));
     chown => through;
     lchown => through;
     fchownat => through;

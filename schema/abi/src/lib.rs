@@ -67,6 +67,11 @@ pub struct Shared {
     trace: core::cell::UnsafeCell<[u8; TRACE_LEN]>,
 }
 
+impl Shared {
+    /// Bytes at the front that most jobs use: all but the trace log.
+    pub const TABLES_END: usize = core::mem::offset_of!(Shared, trace);
+}
+
 // SAFETY: the trace is written only in ranges handed out once by `trace_head`
 // and read only after the job's last process has ended.
 unsafe impl Sync for Shared {}
@@ -136,6 +141,12 @@ impl Shared {
     /// `epoch`: recorded once all that following it looks at is complete.
     pub fn link_key(&self, pieces: &[&[u8]], epoch: u64) -> DirKey {
         DirKey(self.hash(pieces, !epoch))
+    }
+
+    /// Key of an absolute spelling, in pieces as above, at `epoch`: recorded where it is a
+    /// directory and no symlink, and everybody may search all that it lies in.
+    pub fn plain_key(&self, pieces: &[&[u8]], epoch: u64) -> DirKey {
+        DirKey(self.hash(pieces, epoch ^ 1 << 63))
     }
 
     /// Whether the directory is known to be complete.

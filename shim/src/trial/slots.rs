@@ -94,6 +94,15 @@ impl Slot {
         }
     }
 
+    /// Records directories that are none of them symlinks.
+    fn plain(&self, dirs: &[&str]) {
+        for dir in dirs {
+            let spelled = format!("{}/{dir}", self.tree());
+            let key = self.shared.plain_key(&[spelled.as_bytes()], self.shared.epoch());
+            self.shared.set_complete(key);
+        }
+    }
+
     /// A command where the shared memory is at its place, in a mount namespace of its own.
     fn enter(&self, words: &[&str]) -> Command {
         const SET_UP: &str = "d=$1; s=$2; shift 2; mkdir -p $d && mount -t tmpfs none $d && mkdir $d/.termite && \
@@ -224,9 +233,36 @@ fn a_job_that_knows_directories_gets_the_same_answers() {
 }
 
 #[test]
+fn a_directory_known_to_be_no_symlink_is_not_asked() {
+    let slot = Slot::new();
+    slot.complete(&KNOWN);
+    slot.agree();
+    let trace = slot.trace();
+    slot.plain(&["a", "a/dir"]);
+    slot.agree();
+    assert_eq!(slot.trace(), trace);
+
+    // Told an untruth, it believes it, and for that epoch alone.
+    slot.plain(&["a/dirlink"]);
+    let program = slot.rig.path("bin/lookups");
+    let (tree, cookie) = (slot.tree(), format!("{COOKIE:x}"));
+    let said = || {
+        let ending = end(slot.enter(&[program.to_str().unwrap(), &tree, &cookie, "a/dirlink"]));
+        let readlink = |line: &&str| line.starts_with("readlink(");
+        ending.stdout.lines().find(readlink).unwrap().to_owned()
+    };
+    let refused = format!("errno {}", libc::EINVAL);
+    assert!(said().contains(&refused), "{}", said());
+    slot.shared.next_epoch();
+    slot.complete(&KNOWN);
+    assert!(!said().contains(&refused), "{}", said());
+}
+
+#[test]
 fn an_old_epoch_counts_for_nothing() {
     let slot = Slot::new();
     slot.complete(&KNOWN);
+    slot.plain(&["a/dirlink"]);
     slot.shared.next_epoch();
     slot.agree();
     assert_eq!(slot.trace(), BTreeSet::new());

@@ -171,6 +171,8 @@ fn ends_epoch(request: &Request, [first, second]: [Standing; 2]) -> bool {
     match request.call.effect {
         Effect::Rename(_) => leads(first) || leads(second),
         Effect::Remove(_) | Effect::Link => leads(first),
+        // Who may search it may change.
+        Effect::Metadata => matches!(first, Standing::Dir { .. }),
         // A new symlink may stand where a directory was looked for in vain.
         Effect::Create => request.call.name.starts_with("symlink"),
         _ => false,

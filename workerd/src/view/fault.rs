@@ -162,6 +162,7 @@ impl View {
             let key = match lead {
                 Lead::Dir => shared.dir_key(&[spelled], epoch),
                 Lead::Link => shared.link_key(&[spelled], epoch),
+                Lead::Plain => shared.plain_key(&[spelled], epoch),
             };
             shared.set_complete(key);
         });
@@ -200,8 +201,9 @@ impl View {
         settle_stop(self.try_fault(None, &used, Patience::Wait))
     }
 
-    /// A task is about to rename or remove a directory or symlink, or to make a symlink,
-    /// by the system call with this number: spellings lose their meaning.
+    /// A task is about to rename or remove a directory or symlink, to make a symlink, or to
+    /// change who may search a directory, by the system call with this number: spellings
+    /// lose their meaning.
     pub fn disturb(&self, task: u32, call: u32) {
         self.spellings.lock().disturb(task, call);
         self.shared.next_epoch();

@@ -9,6 +9,7 @@ use super::mirror::Lead;
 use super::walk::{Linked, Walk};
 use rustix::fd::OwnedFd;
 use std::collections::{HashMap, HashSet};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Kinds of use that change nothing: by intent and by whether a last symlink is followed.
@@ -118,10 +119,21 @@ impl View {
         self.shared.set_complete(self.shared.dir_key(&[spelled], epoch));
         self.pass_on(epoch, Lead::Dir, spelled, lead);
         let Some(lead) = lead else { return };
+        self.learn_plain(epoch, spelled, lead);
         let mut spellings = self.spellings.lock();
         if self.shared.epoch() == epoch && spellings.unsettled.is_empty() {
             spellings.turn(epoch);
             spellings.leads.insert(spelled.to_vec(), lead.to_path_buf());
+        }
+    }
+
+    /// Records for the shim that a spelling is that of a directory itself, which it is as long
+    /// as the job has moved, removed or shut nothing.
+    fn learn_plain(&self, epoch: u64, spelled: &[u8], dir: &Path) {
+        let is_plain = dir.as_os_str().as_bytes() == spelled && self.mirror.is_open_to_all(dir);
+        if let Some(turn) = self.turn_at(epoch).filter(|_| is_plain) {
+            self.shared.set_complete(self.shared.plain_key(&[spelled], epoch));
+            self.mirror.learn(turn, Lead::Plain, spelled, None);
         }
     }
 

@@ -176,8 +176,9 @@ impl Mirror {
     /// Gives an open directory its attributes, after its names, which changed its time.
     fn dress_dir(&self, dir: &Workplace, attr: &Attr) -> Result<(), Errno> {
         self.dress(dir.fd.as_fd(), OsStr::new("."), attr)?;
-        if let Some(known) = self.tables.lock().dirs.get_mut(&dir.path) {
-            known.attr = attr.clone();
+        let mut tables = self.tables.lock();
+        tables.set_dir_attr(&dir.path, attr);
+        if let Some(known) = tables.dirs.get_mut(&dir.path) {
             known.shut = false;
         }
         Ok(())

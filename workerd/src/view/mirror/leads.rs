@@ -19,6 +19,8 @@ pub(in crate::view) enum Lead {
     Dir,
     /// All that following it looks at is complete.
     Link,
+    /// It is a directory and no symlink, and everybody may search all that it lies in.
+    Plain,
 }
 
 /// The known spellings.
@@ -30,6 +32,8 @@ pub(super) struct Leads {
     dirs: HashMap<Box<[u8]>, Option<Arc<Path>>>,
     /// Of symlinks.
     links: HashSet<Box<[u8]>>,
+    /// Of directories that no symlink leads to.
+    plain: HashSet<Box<[u8]>>,
     /// Inode numbers of files by the spellings that lead to them, symlinks followed.
     files: HashMap<Box<[u8]>, u64>,
 }
@@ -40,6 +44,7 @@ impl Leads {
         self.turn += 1;
         self.dirs.clear();
         self.links.clear();
+        self.plain.clear();
         self.files.clear();
     }
 
@@ -51,6 +56,7 @@ impl Leads {
         match lead {
             Lead::Dir => drop(self.dirs.insert(spelled.into(), to.map(Arc::from))),
             Lead::Link => drop(self.links.insert(spelled.into())),
+            Lead::Plain => drop(self.plain.insert(spelled.into())),
         }
     }
 
@@ -71,10 +77,11 @@ impl Leads {
         self.files.get(spelled).copied().filter(|_| turn == self.turn)
     }
 
-    /// All of directories and links, and the turn that it is of.
+    /// All but files, and the turn that it is of.
     pub fn recall(&self, mut each: impl FnMut(Lead, &[u8])) -> u64 {
         self.dirs.keys().for_each(|spelled| each(Lead::Dir, spelled));
         self.links.iter().for_each(|spelled| each(Lead::Link, spelled));
+        self.plain.iter().for_each(|spelled| each(Lead::Plain, spelled));
         self.turn
     }
 }

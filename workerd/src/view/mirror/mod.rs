@@ -154,6 +154,11 @@ impl Mirror {
         self.tables.lock().leads.learn(turn, lead, spelled, to);
     }
 
+    /// Whether a path is a directory of the client's to which everybody may go.
+    pub(super) fn is_open_to_all(&self, path: &Path) -> bool {
+        self.tables.lock().is_open_to_all(path)
+    }
+
     /// The complete directory that a spelling is known to lead to, for a job that began at
     /// `turn`.
     pub(super) fn leads_to_dir(&self, turn: u64, spelled: &[u8]) -> Option<Arc<Path>> {

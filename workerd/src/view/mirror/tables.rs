@@ -305,8 +305,17 @@ impl Tables {
     /// Takes note of a directory's attributes, whose names are told by themselves.
     pub fn set_dir_attr(&mut self, path: &Path, attr: &Attr) {
         if let Some(dir) = self.dirs.get_mut(path) {
+            if dir.attr.mode != attr.mode {
+                self.leads.void();
+            }
             dir.attr = attr.clone();
         }
+    }
+
+    /// Whether everybody may search all that a directory lies in.
+    pub fn is_open_to_all(&self, path: &Path) -> bool {
+        let is_open = |dir: &Path| self.dirs.get(dir).is_some_and(|dir| dir.attr.mode & 0o111 == 0o111);
+        self.dirs.contains_key(path) && path.ancestors().skip(1).all(is_open)
     }
 
     /// The one place where a file's state changes.
