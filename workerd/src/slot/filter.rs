@@ -45,6 +45,10 @@ const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
 const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 const IF_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+/// Steps of the longest program, about.
+const ROOM: usize = 1 << 10;
+/// Stands for the distance of a jump to the comparison with the cookie, which comes last.
+const TO_COOKIE: u32 = u32::MAX;
 
 /// What becomes of a call number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,20 +68,23 @@ enum Fate {
 
 /// The filter of a slot.
 pub fn program(options: FilterOptions) -> Vec<sock_filter> {
-    let mut code = Code {
-        out: Vec::new(),
-        to_cookie: Vec::new(),
-    };
-    code.emit(LOAD, ARCH);
+    let mut code = Vec::with_capacity(ROOM);
+    code.push(step(LOAD, ARCH));
     for (audit, arch) in [(AUDIT_X86_64, Arch::X86_64), (AUDIT_I386, Arch::I386)] {
-        let next = code.skip_unless(IF_EQUAL, audit);
-        code.emit(LOAD, NR);
-        code.search(&ranges(arch, options));
-        code.land(next);
+        passed_over_unless(&mut code, IF_EQUAL, audit, |code| {
+            code.push(step(LOAD, NR));
+            search(code, &ranges(arch, options));
+        });
     }
-    code.emit(RETURN, errno(libc::ENOSYS));
-    code.compare_cookie(options.cookie);
-    code.out
+    code.push(step(RETURN, errno(libc::ENOSYS)));
+    let comparison = code.len();
+    for (at, step) in code.iter_mut().enumerate() {
+        if (step.code, step.k) == (JUMP, TO_COOKIE) {
+            step.k = (comparison - at - 1) as u32;
+        }
+    }
+    code.extend(compare_cookie(options.cookie));
+    code
 }
 
 fn errno(number: i32) -> u32 {
@@ -115,108 +122,99 @@ fn fate(call: &PathCall, arch: Arch, options: FilterOptions) -> Fate {
     }
 }
 
-struct Code {
-    out: Vec<sock_filter>,
-    /// Jumps to the comparison with the cookie, which comes last.
-    to_cookie: Vec<usize>,
+fn step(code: u16, k: u32) -> sock_filter {
+    branch(code, k, [0, 0])
 }
 
-impl Code {
-    fn emit(&mut self, code: u16, k: u32) {
-        self.branch(code, k, [0, 0]);
-    }
+/// A near jump over so many steps, if the condition holds and if not.
+fn branch(code: u16, k: u32, [jt, jf]: [u8; 2]) -> sock_filter {
+    sock_filter { code, jt, jf, k }
+}
 
-    /// A near jump over so many, if the condition holds and if not.
-    fn branch(&mut self, code: u16, k: u32, [jt, jf]: [u8; 2]) {
-        self.out.push(sock_filter { code, jt, jf, k });
+/// Steps that are passed over unless the condition holds: by a near jump where it reaches,
+/// since the kernel translates every step anew for each slot.
+fn passed_over_unless(code: &mut Vec<sock_filter>, condition: u16, k: u32, emit: impl FnOnce(&mut Vec<sock_filter>)) {
+    let at = code.len();
+    code.push(branch(condition, k, [1, 0]));
+    emit(code);
+    let steps = code.len() - at - 1;
+    match u8::try_from(steps) {
+        Ok(near) => code[at] = branch(condition, k, [0, near]),
+        Err(_) => code.insert(at + 1, step(JUMP, steps as u32)),
     }
+}
 
-    /// A far jump that is taken unless the condition holds; [`Code::land`] says where to.
-    fn skip_unless(&mut self, condition: u16, k: u32) -> usize {
-        self.branch(condition, k, [1, 0]);
-        self.emit(JUMP, 0);
-        self.out.len() - 1
-    }
-
-    fn land(&mut self, jump: usize) {
-        self.out[jump].k = (self.out.len() - jump - 1) as u32;
-    }
-
-    fn search(&mut self, ranges: &[(u32, Fate)]) {
-        let [.., (_, fate)] = ranges else { return };
-        if ranges.len() == 1 {
-            return self.leaf(*fate);
-        }
-        let (left, right) = ranges.split_at(ranges.len() / 2);
-        let to_left = self.skip_unless(IF_AT_LEAST, right[0].0);
-        self.search(right);
-        self.land(to_left);
-        self.search(left);
-    }
-
-    fn leaf(&mut self, fate: Fate) {
-        match fate {
-            Fate::Allow => self.emit(RETURN, libc::SECCOMP_RET_ALLOW),
-            Fate::Errno(number) => self.emit(RETURN, errno(number)),
-            Fate::Stop => self.emit(RETURN, libc::SECCOMP_RET_USER_NOTIF),
-            Fate::StopGiven(arg) => self.stop_given(arg),
-            Fate::StopWhen(conditions) => self.stop_when(conditions),
-            Fate::StopOrCookie => self.cookie(),
-            Fate::StopOrCookieOrFstat => self.fstat_or_cookie(),
+fn search(code: &mut Vec<sock_filter>, ranges: &[(u32, Fate)]) {
+    match ranges {
+        [] => {}
+        [(_, fate)] => leaf(code, *fate),
+        _ => {
+            let (left, right) = ranges.split_at(ranges.len() / 2);
+            passed_over_unless(code, IF_AT_LEAST, right[0].0, |code| search(code, right));
+            search(code, left);
         }
     }
+}
 
-    fn cookie(&mut self) {
-        self.to_cookie.push(self.out.len());
-        self.emit(JUMP, 0);
+fn leaf(code: &mut Vec<sock_filter>, fate: Fate) {
+    match fate {
+        Fate::Allow => code.push(step(RETURN, libc::SECCOMP_RET_ALLOW)),
+        Fate::Errno(number) => code.push(step(RETURN, errno(number))),
+        Fate::Stop => code.push(step(RETURN, libc::SECCOMP_RET_USER_NOTIF)),
+        Fate::StopGiven(arg) => code.extend(stop_given(arg)),
+        Fate::StopWhen(conditions) => stop_when(code, conditions),
+        Fate::StopOrCookie => code.push(step(JUMP, TO_COOKIE)),
+        Fate::StopOrCookieOrFstat => code.extend(fstat_or_cookie()),
     }
+}
 
-    /// libc's empty path lies among its constants. Those of a static program, and paths on
-    /// a stack or in a heap that grows by `brk`, lie outside of where libraries are.
-    fn fstat_or_cookie(&mut self) {
-        self.emit(LOAD, low(3));
-        self.branch(IF_EQUAL, libc::AT_EMPTY_PATH as u32, [0, 4]);
-        self.emit(LOAD, high(1));
-        self.branch(IF_AT_LEAST, LIBRARIES.start, [0, 2]);
-        self.branch(IF_AT_LEAST, LIBRARIES.end, [1, 0]);
-        self.emit(RETURN, libc::SECCOMP_RET_ALLOW);
-        self.cookie();
-    }
+/// libc's empty path lies among its constants. Those of a static program, and paths on
+/// a stack or in a heap that grows by `brk`, lie outside of where libraries are.
+fn fstat_or_cookie() -> [sock_filter; 7] {
+    [
+        step(LOAD, low(3)),
+        branch(IF_EQUAL, libc::AT_EMPTY_PATH as u32, [0, 4]),
+        step(LOAD, high(1)),
+        branch(IF_AT_LEAST, LIBRARIES.start, [0, 2]),
+        branch(IF_AT_LEAST, LIBRARIES.end, [1, 0]),
+        step(RETURN, libc::SECCOMP_RET_ALLOW),
+        step(JUMP, TO_COOKIE),
+    ]
+}
 
-    fn stop_given(&mut self, arg: u8) {
-        // Over what remains before the stop.
-        for (half, rest) in [(low(arg), 3), (high(arg), 1)] {
-            self.emit(LOAD, half);
-            self.branch(IF_EQUAL, 0, [0, rest]);
+fn stop_given(arg: u8) -> [sock_filter; 6] {
+    [
+        step(LOAD, low(arg)),
+        branch(IF_EQUAL, 0, [0, 3]),
+        step(LOAD, high(arg)),
+        branch(IF_EQUAL, 0, [0, 1]),
+        step(RETURN, libc::SECCOMP_RET_ALLOW),
+        step(RETURN, libc::SECCOMP_RET_USER_NOTIF),
+    ]
+}
+
+fn stop_when(code: &mut Vec<sock_filter>, conditions: &[(u8, &[u32])]) {
+    for (arg, values) in conditions {
+        code.push(step(LOAD, low(*arg)));
+        let count = values.len();
+        for (at, value) in values.iter().enumerate() {
+            // Over the values that remain, and over the return behind them.
+            code.push(branch(IF_EQUAL, *value, [(count - at) as u8, 0]));
         }
-        self.emit(RETURN, libc::SECCOMP_RET_ALLOW);
-        self.emit(RETURN, libc::SECCOMP_RET_USER_NOTIF);
+        code.push(step(RETURN, libc::SECCOMP_RET_ALLOW));
     }
+    code.push(step(RETURN, libc::SECCOMP_RET_USER_NOTIF));
+}
 
-    fn stop_when(&mut self, conditions: &[(u8, &[u32])]) {
-        for (arg, values) in conditions {
-            self.emit(LOAD, low(*arg));
-            let count = values.len();
-            for (at, value) in values.iter().enumerate() {
-                // Over the values that remain, and over the return behind them.
-                self.branch(IF_EQUAL, *value, [(count - at) as u8, 0]);
-            }
-            self.emit(RETURN, libc::SECCOMP_RET_ALLOW);
-        }
-        self.emit(RETURN, libc::SECCOMP_RET_USER_NOTIF);
-    }
-
-    fn compare_cookie(&mut self, cookie: u64) {
-        for jump in std::mem::take(&mut self.to_cookie) {
-            self.land(jump);
-        }
-        self.emit(LOAD, low(5));
-        self.branch(IF_EQUAL, cookie as u32, [0, 3]);
-        self.emit(LOAD, high(5));
-        self.branch(IF_EQUAL, (cookie >> 32) as u32, [0, 1]);
-        self.emit(RETURN, libc::SECCOMP_RET_ALLOW);
-        self.emit(RETURN, libc::SECCOMP_RET_USER_NOTIF);
-    }
+fn compare_cookie(cookie: u64) -> [sock_filter; 6] {
+    [
+        step(LOAD, low(5)),
+        branch(IF_EQUAL, cookie as u32, [0, 3]),
+        step(LOAD, high(5)),
+        branch(IF_EQUAL, (cookie >> 32) as u32, [0, 1]),
+        step(RETURN, libc::SECCOMP_RET_ALLOW),
+        step(RETURN, libc::SECCOMP_RET_USER_NOTIF),
+    ]
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! Knows records; knows neither walks nor notifications.
 
 use super::fault::View;
+use super::mirror::Workplace;
 use super::walk::MAX_LINKS;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -63,6 +64,7 @@ impl View {
         let mut contents = Contents {
             view: self,
             dirs: HashMap::new(),
+            open: HashMap::new(),
         };
         for (access, path) in self.shared.trace_records().chain(overflow.in_order()) {
             // The shared log forgets what it holds when its index runs over.
@@ -91,15 +93,17 @@ struct Contents<'v> {
     view: &'v View,
     /// Spelled directories and where they lead.
     dirs: HashMap<PathBuf, Option<PathBuf>>,
+    /// Directories of the mirror: most items are in few of them.
+    open: HashMap<PathBuf, Option<Workplace>>,
 }
 
 impl Contents<'_> {
     fn at(&mut self, spelled: &Path, links: u32) -> Option<BlobHash> {
         let (dir, name) = (spelled.parent()?, spelled.file_name()?);
-        let path = self.dir(dir)?.join(name);
-        match self.look(&path)? {
+        let dir = self.dir(dir)?;
+        match self.look(&dir, name)? {
             Node::File { hash, .. } => hash,
-            Node::Symlink { target } => self.at(&path.with_file_name(target), links.checked_sub(1)?),
+            Node::Symlink { target } => self.at(&dir.join(target), links.checked_sub(1)?),
             Node::Dir => None,
         }
     }
@@ -114,7 +118,7 @@ impl Contents<'_> {
         dir
     }
 
-    fn walk(&self, spelled: &Path) -> Option<PathBuf> {
+    fn walk(&mut self, spelled: &Path) -> Option<PathBuf> {
         let mut at = PathBuf::from("/");
         let mut ahead = spelled.to_owned();
         let mut links = MAX_LINKS;
@@ -125,7 +129,7 @@ impl Contents<'_> {
                 Some(Component::RootDir) => at = "/".into(),
                 Some(Component::ParentDir) => drop(at.pop()),
                 Some(Component::CurDir | Component::Prefix(_)) => {}
-                Some(Component::Normal(name)) => match self.look(&at.join(name))? {
+                Some(Component::Normal(name)) => match self.look(&at, name)? {
                     Node::Dir => at.push(name),
                     Node::Symlink { target } => {
                         links = links.checked_sub(1)?;
@@ -139,8 +143,13 @@ impl Contents<'_> {
         }
     }
 
-    fn look(&self, path: &Path) -> Option<Node> {
-        Some(self.view.mirror.lookup(path).ok()??.attr.node)
+    fn look(&mut self, dir: &Path, name: &OsStr) -> Option<Node> {
+        let mirror = &self.view.mirror;
+        if !self.open.contains_key(dir) {
+            self.open.insert(dir.to_owned(), mirror.workplace(dir).ok()?);
+        }
+        let dir = self.open.get(dir)?.as_ref()?;
+        Some(mirror.known_at_rest(dir, name).ok()??.attr.node)
     }
 }
 

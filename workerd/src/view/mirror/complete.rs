@@ -137,7 +137,7 @@ impl Mirror {
     }
 
     /// A directory of the mirror to change names in. `None`: it has no such directory.
-    pub(super) fn workplace(&self, path: &Path) -> Result<Option<Workplace>, Errno> {
+    pub(in crate::view) fn workplace(&self, path: &Path) -> Result<Option<Workplace>, Errno> {
         let Some(path) = self.tables.lock().interned(path) else {
             return Ok(None);
         };
@@ -254,7 +254,7 @@ impl Mirror {
     }
 
     /// How a name stands once no thread is filling it.
-    pub(super) fn known_at_rest(&self, dir: &Workplace, name: &OsStr) -> Result<Option<Known>, Errno> {
+    pub(in crate::view) fn known_at_rest(&self, dir: &Workplace, name: &OsStr) -> Result<Option<Known>, Errno> {
         let Some(known) = self.known(dir, name)? else {
             return Ok(None);
         };

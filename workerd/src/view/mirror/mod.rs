@@ -37,7 +37,7 @@ use termite_types::{Attr, FileTime, Node};
 pub use evict::Evicted;
 pub(super) use leads::Lead;
 pub(super) use merge::COPY_UP_NOTES;
-pub(super) use place::{is_placeholder, names_in, seen};
+pub(super) use place::{Workplace, is_placeholder, names_in, seen};
 pub(super) use tables::Fill;
 
 /// Top-level names that every view has of its own: mount points that the client's tree

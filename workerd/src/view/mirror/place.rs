@@ -16,7 +16,7 @@ use termite_abi::{PLACEHOLDER_ATIME_NSEC, PLACEHOLDER_ATIME_SEC};
 use termite_types::{Attr, FileTime, Node};
 
 /// A directory of the mirror that is being worked in.
-pub(super) struct Workplace {
+pub(in crate::view) struct Workplace {
     pub path: Arc<Path>,
     pub fd: OwnedFd,
 }
