@@ -67,11 +67,6 @@ pub struct Shared {
     trace: core::cell::UnsafeCell<[u8; TRACE_LEN]>,
 }
 
-impl Shared {
-    /// Bytes at the front that most jobs use: all but the trace log.
-    pub const TABLES_END: usize = core::mem::offset_of!(Shared, trace);
-}
-
 // SAFETY: the trace is written only in ranges handed out once by `trace_head`
 // and read only after the job's last process has ended.
 unsafe impl Sync for Shared {}

@@ -1,5 +1,5 @@
 //! Makes a bare root: a directory that holds workerd and the libraries it needs,
-//! nothing else. Does not enter it.
+//! nothing else but an empty directory. Does not enter it.
 
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -10,9 +10,13 @@ use std::process::Command;
 /// Where workerd lies in a bare root.
 pub const WORKERD: &str = "/bin/workerd";
 
+/// An empty directory in a bare root.
+pub const STORE: &str = "/store";
+
 /// Makes `root` with `workerd` and its libraries at the places where the loader looks.
 pub fn make(root: &Path, workerd: &Path) -> Result<()> {
     place(workerd, &root.join(&WORKERD[1..]))?;
+    fs::create_dir_all(root.join(&STORE[1..]))?;
     for library in libraries(workerd)? {
         place(&library, &root.join(library.strip_prefix("/")?))?;
     }

@@ -17,10 +17,6 @@ impl SharedMap {
     pub fn new(file: BorrowedFd<'_>) -> io::Result<Self> {
         rustix::fs::ftruncate(file, size_of::<Shared>() as u64)?;
         let map = MmapOptions::new().len(size_of::<Shared>()).map_raw(&file)?;
-        // A job uses some 70 pages of it, in each of its processes. Two megabytes to clear
-        // take longer; pages that are there are mapped 16 at a time.
-        map.advise(Advice::NoHugePage)?;
-        map.advise_range(Advice::PopulateWrite, 0, Shared::TABLES_END)?;
         Ok(Self(map))
     }
 }

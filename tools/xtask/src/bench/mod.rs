@@ -9,6 +9,7 @@ mod many;
 pub mod modes;
 mod spread;
 mod start_cost;
+mod store;
 mod table;
 
 use crate::prefix;
@@ -38,7 +39,7 @@ struct Bench {
 type Measure = fn(&Bench) -> Result<Vec<Row>>;
 
 /// The measurements, in the order of the table.
-const MEASUREMENTS: [(&str, Measure); 11] = [
+const MEASUREMENTS: [(&str, Measure); 12] = [
     ("lua-warm", builds::lua_warm),
     ("redis-warm", builds::redis_warm),
     ("redis-cold", builds::redis_cold),
@@ -48,6 +49,7 @@ const MEASUREMENTS: [(&str, Measure); 11] = [
     ("delay", links::delay),
     ("four-workers", spread::four_workers),
     ("slow-link", spread::slow_link),
+    ("store", store::by_slots),
     ("linux", builds::linux_warm),
     ("start-cost", start_cost::measure),
 ];
