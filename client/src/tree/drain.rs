@@ -57,13 +57,26 @@ impl Tree {
     /// worker, without directories that it need not list again; and then all other
     /// directories that they are in, which have another time.
     pub fn committed(&self, worker: WorkerKey, paths: &[CommittedPath]) -> (Snapshot, Vec<Update>) {
+        let touched = || paths.iter().filter(|committed| committed.touched);
+        self.note_committed(worker, touched());
+        self.serve_made(worker, touched());
+        let mut records = self.records.lock();
+        let is_here = self.here.lock().contains(&worker);
+        let mut updates = Vec::new();
+        for committed in touched() {
+            updates.push(self.update(&mut records, is_here, committed.path.clone()));
+        }
+        updates.extend(self.parents(&mut records, is_here, &updates));
+        (self.snapshot(&mut records, worker), updates)
+    }
+
+    /// Puts on record what a commit did, as its worker's doing.
+    fn note_committed<'a>(&self, worker: WorkerKey, paths: impl Iterator<Item = &'a CommittedPath>) {
         let mut records = self.records.lock();
         let before = records.log.count();
         // The commit's own events must not be taken for somebody else's later on.
         self.drain_into(&mut records, false);
-        let is_here = self.here.lock().contains(&worker);
-        let mut updates = Vec::new();
-        for committed in paths.iter().filter(|committed| committed.touched) {
+        for committed in paths {
             let present = Stamp::at_path(&committed.path);
             let is_ours = match (&committed.stamp, &present) {
                 (Some(put), Some(is)) => !put.differs(is),
@@ -81,10 +94,34 @@ impl Tree {
             if present.is_none() {
                 records.log.claim(before, &committed.path, worker);
             }
-            updates.push(self.update(&mut records, is_here, committed.path.clone()));
         }
-        updates.extend(self.parents(&mut records, is_here, &updates));
-        (self.snapshot(&mut records, worker), updates)
+    }
+
+    /// A worker knows what a directory holds that its own job has made, and does not list it.
+    /// It has to be told of others' changes there all the same, and of their names that were
+    /// there first.
+    fn serve_made<'a>(&self, worker: WorkerKey, paths: impl Iterator<Item = &'a CommittedPath> + Clone) {
+        let own: HashSet<_> = paths.clone().map(|committed| committed.path.as_path()).collect();
+        for committed in paths {
+            let (path, stamp) = (&committed.path, committed.stamp);
+            let Some(stamp) = stamp.filter(|stamp| stamp.kind == Kind::Dir) else {
+                continue;
+            };
+            if self.records.lock().is_served(worker, path, &stamp) {
+                continue;
+            }
+            match self.names_for(worker, path) {
+                Ok((found, _)) => {
+                    let mut records = self.records.lock();
+                    let names = found.iter().map(|found| path.join(&found.name));
+                    names
+                        .filter(|name| !own.contains(name.as_path()))
+                        .for_each(|name| records.log.add(&name, None));
+                }
+                // What is no directory any more is told as it stands.
+                Err(error) => tracing::debug!("{} cannot be listed after a commit: {error}", path.display()),
+            }
+        }
     }
 
     /// The directories that some paths are in and that are not among them. Names that come

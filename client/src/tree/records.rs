@@ -317,6 +317,17 @@ impl Records {
             .epoch
     }
 
+    /// Whether a worker is told what changes in a directory, which is this one.
+    pub fn is_served(&self, worker: WorkerKey, path: &Path, stamp: &Stamp) -> bool {
+        self.workers
+            .get(&worker)
+            .is_some_and(|worker| worker.dirs.contains(path))
+            && self
+                .dirs
+                .get(path)
+                .is_some_and(|dir| dir.listed && dir.stamp.same_inode(stamp))
+    }
+
     /// Nothing is known about what this worker has any more.
     pub fn forget(&mut self, worker: WorkerKey) {
         self.workers.remove(&worker);

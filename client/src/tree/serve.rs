@@ -65,6 +65,15 @@ impl Tree {
     /// Lists a directory for a worker, in the order in which the file system does.
     pub fn read_dir(&self, worker: WorkerKey, path: &Path) -> Result<Listing, ServeError> {
         self.allow(path)?;
+        let (found, stamp) = self.names_for(worker, path)?;
+        Ok(Listing {
+            attr: stamp.attr(None, PathBuf::new()),
+            entries: self.entries(worker, path, found),
+        })
+    }
+
+    /// The names of a directory, of whose changes the worker is told from now on.
+    pub(super) fn names_for(&self, worker: WorkerKey, path: &Path) -> Result<(Vec<Found>, Stamp), ServeError> {
         for _ in 0..TRIES {
             let (dir, id) = self.begin(worker, path)?;
             // Its time is to be no older than its names.
@@ -79,10 +88,7 @@ impl Tree {
                 }
             };
             if self.end(worker, path, id, &found, stamp) {
-                return Ok(Listing {
-                    attr: stamp.attr(None, PathBuf::new()),
-                    entries: self.entries(worker, path, found),
-                });
+                return Ok((found, stamp));
             }
         }
         Err(Errno::STALE.into())

@@ -232,3 +232,34 @@ fn a_name_gives_its_directory_a_time_that_is_told() {
         (modified.mtime(), modified.mtime_nsec())
     );
 }
+
+#[test]
+fn a_directory_that_a_job_made_is_told_of_as_if_it_were_listed() {
+    let mut bench = Bench::new();
+    bench.serve(&[]);
+    for again in [false, true] {
+        let made = Change {
+            path: bench.path("made"),
+            kind: ChangeKind::Dir {
+                attr: attr(Node::Dir, 0o755),
+                explicit_mtime: false,
+            },
+        };
+        let request = CommitRequest {
+            changes: vec![made, file(&bench, "made/own", "z", None)],
+            clock: ClockShift::default(),
+        };
+        let committed = commit(&request, &Nothing, &bench.tree.deny).unwrap();
+        bench.write("made/before the report", "x");
+        let (_, updates) = bench.tree.committed(ME, &committed.paths);
+        assert_eq!(names(&bench, &updates), ["made", "made/own"], "{again}");
+        assert_eq!(bench.news(), ["made/before the report"], "{again}");
+        bench.write("made/after it", "x");
+        assert_eq!(bench.news(), ["made/after it"], "{again}");
+        bench.write("made/own", "by hand");
+        fs::remove_file(bench.path("made/after it")).unwrap();
+        assert_eq!(bench.news(), ["-made/after it", "made/own"], "{again}");
+        fs::remove_dir_all(bench.path("made")).unwrap();
+        bench.news();
+    }
+}
