@@ -8,7 +8,7 @@ use crate::slot::calls::{Arch, Effect};
 use crate::view::{Intent, Patience, Reply, Standing, View};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -95,7 +95,8 @@ impl Court {
 
     fn serve(&self, request: &Request, patience: Patience) -> Result<Verdict, Abandon> {
         if request.call.effect == Effect::Exec {
-            self.refuse_drivers(request)?;
+            let program = request.paths.first();
+            program.map_or(Ok(()), |named| refuse_drivers(&self.drivers, &named.path))?;
         }
         let mut standings = [Standing::Outside; 2];
         for (at, named) in request.paths.iter().enumerate() {
@@ -136,17 +137,15 @@ impl Court {
             Reply::Ready(_) | Reply::NeedsFetch => Verdict::Continue,
         })
     }
+}
 
-    fn refuse_drivers(&self, request: &Request) -> Result<(), Abandon> {
-        let Some(named) = request.paths.first() else {
-            return Ok(());
-        };
-        let name = named.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        if self.drivers.iter().any(|driver| driver == OsStr::from_bytes(name)) {
-            return Err(Abandon::Driver(OsString::from_vec(named.path.clone()).into()));
-        }
-        Ok(())
+/// A driver is not for a worker.
+pub(super) fn refuse_drivers(drivers: &[OsString], program: &[u8]) -> Result<(), Abandon> {
+    let name = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    if drivers.iter().any(|driver| driver == OsStr::from_bytes(name)) {
+        return Err(Abandon::Driver(OsStr::from_bytes(program).into()));
     }
+    Ok(())
 }
 
 /// The kernel would say EBUSY as well, but to nobody else.

@@ -15,7 +15,7 @@ mod times;
 
 pub(crate) use sys::read_memory as memory_of;
 
-use crate::view::{Patience, View};
+use crate::view::{Intent, Origin, PathUse, Patience, Reply, View};
 use answer::{Court, Verdict};
 use input::InputWatch;
 use parking_lot::Mutex;
@@ -25,12 +25,13 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use termite_types::Abandon;
+use termite_types::{Abandon, JobSpec};
 
 /// Calls of one job that wait for the client at the same time.
 const POOL: usize = 8;
@@ -55,6 +56,31 @@ pub struct GuardSpec {
     pub drivers: Vec<OsString>,
     /// The job's standard input is its terminal.
     pub terminal_input: bool,
+}
+
+/// Makes ready what a job's first process does before it is one: enter its directory and
+/// execute its program, by calls that pass the guard. `task`: its number in the view's proc.
+/// Blocks.
+pub fn make_ready(spec: &GuardSpec, task: u32, job: &JobSpec) -> Result<(), Abandon> {
+    let program = job.cwd.join(&job.program);
+    answer::refuse_drivers(&spec.drivers, program.as_os_str().as_bytes())?;
+    let steps = [
+        (job.cwd.as_path(), Intent::Stat, "its working directory"),
+        (program.as_path(), Intent::Exec, "its execution"),
+    ];
+    for (path, intent, what) in steps {
+        let used = PathUse {
+            origin: Origin::Cwd,
+            path: path.as_os_str().as_bytes(),
+            follow: true,
+            intent,
+            makes: false,
+        };
+        if let Reply::Errno(errno) = spec.view.fault(task, &used, Patience::Wait)? {
+            return Err(Abandon::Unsupported(format!("{what} (errno {errno})")));
+        }
+    }
+    Ok(())
 }
 
 /// A running guard.

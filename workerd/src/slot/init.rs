@@ -45,9 +45,11 @@ pub(super) fn run(fds: Vec<OwnedFd>, grounds: &Grounds) -> ! {
         Ok(exhibits) => exhibits,
         Err(refusal) => fail(control.as_fd(), refusal),
     };
-    let job = match sys::fork().during(Step::Fork) {
-        Ok(Some(job)) => job,
-        Ok(None) => job::run(brief, control, exhibits),
+    // Until its program is executed nobody here hears of children or letters; who kills this
+    // process, or lets go of the gate, ends both.
+    let mut become_job = || -> () { job::run(&brief, control.as_fd(), &exhibits) };
+    let job = match sys::borrow_memory(&mut become_job).during(Step::Fork) {
+        Ok(job) => job,
         Err(refusal) => fail(control.as_fd(), refusal),
     };
     drop((memory, brief, exhibits));

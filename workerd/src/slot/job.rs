@@ -1,6 +1,6 @@
-//! The job's first process, from its fork to its `execve`: session, descriptors, limits,
-//! the guard. From the moment the guard is installed, every path call of this process
-//! is answered by workerd, also the `chdir` and the `execve` themselves.
+//! The job's first process, from its birth to its `execve`: session, descriptors, limits,
+//! the guard. Until that `execve` it has init's memory, in which it only borrows. The guard
+//! lets its own calls pass: workerd has made ready what they look at.
 //!
 //! Knows nothing of how its file system came about.
 
@@ -12,7 +12,7 @@ use super::plan::{Errand, FdKind};
 use super::post::{self, Report, fail};
 use super::{Step, sys};
 use rustix::fs::{Mode, OFlags};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What a shell gives for a command that could not be executed; the errno that
 /// travels beside it is what counts.
@@ -21,42 +21,51 @@ const NOT_EXECUTED: i32 = 127;
 const LEAST_PROCESSES: u64 = 64;
 
 /// Becomes the job.
-pub(super) fn run(brief: Brief, control: OwnedFd, mut exhibits: Exhibits) -> ! {
-    let terminal = exhibits.terminal.take();
-    let (mut master, slave) = terminal.unzip();
-    let on_show = [Some(&mut exhibits.root), Some(&mut exhibits.init), master.as_mut()];
-    let (control, gate) = match arrange(&brief, &control, on_show, slave.as_ref()) {
-        Ok(kept) => kept,
-        Err(refusal) => fail(control.as_fd(), refusal),
+pub(super) fn run(brief: &Brief, control: BorrowedFd<'_>, exhibits: &Exhibits) -> ! {
+    let arranged = match arrange(brief, control, exhibits) {
+        Ok(arranged) => arranged,
+        Err(refusal) => fail(control, refusal),
     };
-    drop(slave);
-    if let Err(refusal) = under_guard(&brief.errand, &control, &exhibits, master) {
+    let Arranged { control, gate, on_show } = arranged;
+    if let Err(refusal) = under_guard(&brief.errand, control.as_fd(), on_show) {
         fail(control.as_fd(), refusal);
     }
-    drop(exhibits);
     if !post::pass_gate(gate.as_fd()).unwrap_or(false) {
         sys::exit(NOT_EXECUTED);
     }
-    let report = match rustix::process::chdir(brief.errand.cwd.as_c_str()) {
+    let Errand {
+        program,
+        argv,
+        env,
+        cwd,
+        cookie,
+        ..
+    } = &brief.errand;
+    let report = match sys::enter_past_guard(cwd, *cookie) {
         Err(errno) => Report::CwdFailed(errno.raw_os_error()),
-        Ok(()) => {
-            let Errand { program, argv, env, .. } = &brief.errand;
-            Report::ExecFailed(sys::execute(program, argv, env).raw_os_error())
-        }
+        Ok(()) => Report::ExecFailed(sys::execute_past_guard(program, argv, env, *cookie).raw_os_error()),
     };
     // A workerd that is gone needs no report.
-    let _ = sys::send_past_guard(control.as_fd(), &report.encode(), &[], brief.errand.cookie);
+    let _ = sys::send_past_guard(control.as_fd(), &report.encode(), &[], *cookie);
     sys::exit(NOT_EXECUTED)
 }
 
-/// Session, descriptors, mask and limits. Returns the channels that stay open until
-/// `execve`; they and what is yet to be handed over get out of the way of the job's numbers.
-fn arrange(
-    brief: &Brief,
-    control: &OwnedFd,
-    on_show: [Option<&mut OwnedFd>; 3],
-    slave: Option<&OwnedFd>,
-) -> Result<(OwnedFd, OwnedFd), Refusal> {
+/// What stays open until `execve`, above the job's numbers.
+struct Arranged {
+    control: OwnedFd,
+    gate: OwnedFd,
+    /// Root, init, and workerd's end of a terminal.
+    on_show: Vec<OwnedFd>,
+}
+
+/// Session, descriptors, mask and limits. What is needed yet gets out of the way of the
+/// job's numbers.
+fn arrange(brief: &Brief, control: BorrowedFd<'_>, exhibits: &Exhibits) -> Result<Arranged, Refusal> {
+    let (master, slave) = exhibits
+        .terminal
+        .as_ref()
+        .map(|(master, slave)| (master, slave))
+        .unzip();
     sys::default_child_signal();
     rustix::process::setsid().during(Step::Stdio)?;
     if let Some(slave) = slave {
@@ -68,12 +77,18 @@ fn arrange(
         step: Step::Stdio,
         errno: libc::EBADF,
     })? + 1;
-    let lift = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, above).during(Step::Stdio);
+    let lift = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, above).during(Step::Stdio);
 
-    let kept = (lift(control)?, lift(&brief.gate)?);
-    for fd in on_show.into_iter().flatten() {
-        *fd = lift(fd)?;
-    }
+    let on_show = [Some(&exhibits.root), Some(&exhibits.init), master];
+    let arranged = Arranged {
+        control: lift(control)?,
+        gate: lift(brief.gate.as_fd())?,
+        on_show: on_show
+            .into_iter()
+            .flatten()
+            .map(|fd| lift(fd.as_fd()))
+            .collect::<Result<_, _>>()?,
+    };
     let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).during(Step::Stdio)?;
     let mut places = Vec::new();
     for (number, (kind, open)) in errand.stdio.iter().zip(&brief.stdio).enumerate() {
@@ -83,11 +98,11 @@ fn arrange(
             FdKind::Open => open.as_ref(),
             FdKind::Terminal => slave,
         };
-        places.push((number as u32, from.map(lift).transpose()?));
+        places.push((number as u32, from.map(|fd| lift(fd.as_fd())).transpose()?));
     }
     if let (Some((read, write)), Some((read_end, write_end))) = (errand.jobserver, &brief.jobserver) {
-        places.push((read, Some(lift(read_end)?)));
-        places.push((write, Some(lift(write_end)?)));
+        places.push((read, Some(lift(read_end.as_fd())?)));
+        places.push((write, Some(lift(write_end.as_fd())?)));
     }
     sys::close_at_exec_from(3).during(Step::Stdio)?;
     // Everything that has to survive stands above the job's numbers by here.
@@ -106,18 +121,11 @@ fn arrange(
         };
         sys::lower_limit(limit.resource, limit.soft.max(least), limit.hard.max(least)).during(Step::Limits)?;
     }
-    Ok(kept)
+    Ok(arranged)
 }
 
 /// Installs the filter and hands its listener, with all else that workerd needs, over.
-fn under_guard(
-    errand: &Errand,
-    control: &OwnedFd,
-    exhibits: &Exhibits,
-    master: Option<OwnedFd>,
-) -> Result<(), Refusal> {
-    // workerd reads paths from this process's memory before its execve, too.
-    sys::show_to_tracers().during(Step::Guard)?;
+fn under_guard(errand: &Errand, control: BorrowedFd<'_>, on_show: Vec<OwnedFd>) -> Result<(), Refusal> {
     let options = FilterOptions {
         cookie: errand.cookie,
         input_on_demand: errand.input_on_demand,
@@ -131,8 +139,8 @@ fn under_guard(
         sys::install_plain_filter(&program).during(Step::Refusals)?;
         None
     };
-    let mut fds = vec![exhibits.root.as_fd(), exhibits.init.as_fd()];
-    fds.extend(listener.as_ref().map(AsFd::as_fd));
-    fds.extend(master.as_ref().map(AsFd::as_fd));
-    sys::send_past_guard(control.as_fd(), &Report::Ready.encode(), &fds, errand.cookie).during(Step::Announce)
+    let mut fds: Vec<_> = on_show.iter().map(AsFd::as_fd).collect();
+    // The terminal's end comes last.
+    listener.iter().for_each(|listener| fds.insert(2, listener.as_fd()));
+    sys::send_past_guard(control, &Report::Ready.encode(), &fds, errand.cookie).during(Step::Announce)
 }

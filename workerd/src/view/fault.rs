@@ -189,18 +189,6 @@ impl View {
         settle_stop(self.try_fault(Some(task), used, patience))
     }
 
-    /// Makes ready an absolute path for a job that is about to start. Blocks.
-    pub fn prepare(&self, path: &Path, intent: Intent) -> Result<Reply, Abandon> {
-        let used = PathUse {
-            origin: Origin::Cwd,
-            path: path.as_os_str().as_bytes(),
-            follow: true,
-            intent,
-            makes: false,
-        };
-        settle_stop(self.try_fault(None, &used, Patience::Wait))
-    }
-
     /// A task is about to rename or remove a directory or symlink, to make a symlink, or to
     /// change who may search a directory, by the system call with this number: spellings
     /// lose their meaning.

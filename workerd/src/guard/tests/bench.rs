@@ -1,7 +1,7 @@
 //! What these tests stand on: a worker, a client that is a directory of this machine, a
 //! mirror of it, and jobs that run over it in real slots under the real guard.
 
-use crate::guard::{Events, GuardSpec, serve};
+use crate::guard::{Events, GuardSpec, make_ready, serve};
 use crate::slot::tests::bed::{USER, alone, is_inside, worker_command};
 use crate::slot::{JobFd, Network, SlotEnd, SlotPlan, Started};
 use crate::start::{Entered, StoreOptions, enter};
@@ -177,7 +177,7 @@ impl Bench {
         let shared = Arc::new(SharedMap::new(std::fs::File::create_new(&shared_path).unwrap().as_fd()).unwrap());
         shared.init(COOKIE);
         let (mut from, to) = std::io::pipe().unwrap();
-        let (owner, drivers) = (spec.owner.clone(), spec.drivers.clone());
+        let (job, owner, drivers) = (spec.clone(), spec.owner.clone(), spec.drivers.clone());
         let plan = SlotPlan {
             lower: mirror.root().to_path_buf(),
             network: self.network.clone(),
@@ -210,14 +210,18 @@ impl Bench {
             lower: None,
         }));
         let events = Arc::new(Heard::default());
+        let guard_spec = GuardSpec {
+            view: view.clone(),
+            preload,
+            drivers,
+            terminal_input: false,
+        };
+        if let Err(why) = make_ready(&guard_spec, slot.pid(), &job) {
+            events.abandon(why);
+        }
         let guard = serve(
             listener.expect("a slot over a mirror has a guard"),
-            GuardSpec {
-                view: view.clone(),
-                preload,
-                drivers,
-                terminal_input: false,
-            },
+            guard_spec,
             events.clone(),
         )
         .unwrap();
