@@ -83,11 +83,18 @@ impl<'a> Builds<'a> {
 }
 
 pub fn lua_warm(bench: &Bench) -> Result<Vec<Row>> {
-    warm(bench, "Lua", Kind::Lua, bench.pairs)
+    warm(bench, "Lua", Kind::Lua, bench.pairs, Goal::AtMost(1.05), &[])
+}
+
+/// The same by FUSE.
+pub fn lua_fuse(bench: &Bench) -> Result<Vec<Row>> {
+    let name = "Lua, files by FUSE (`--fault fuse`)";
+    let pairs = bench.few_pairs();
+    warm(bench, name, Kind::Lua, pairs, Goal::Reported, &["--fault", "fuse"])
 }
 
 pub fn redis_warm(bench: &Bench) -> Result<Vec<Row>> {
-    warm(bench, "Redis", Kind::Redis, bench.few_pairs())
+    warm(bench, "Redis", Kind::Redis, bench.few_pairs(), Goal::AtMost(1.05), &[])
 }
 
 /// The same with Linux, and what the daemons hold in memory then.
@@ -101,7 +108,6 @@ pub fn linux_warm(bench: &Bench) -> Result<Vec<Row>> {
     let with = || builds.build(&client, Some(Way::Env), &[]);
     with()?;
     let ratios = builds.pairs(bench.fewest_pairs(), &client, &expected, with)?;
-    with()?;
     let last = client.all_remote(project.dir())?;
     let resident = |part: &str| -> Result<Vec<f64>> {
         let sizes = bench.scene.find(part).into_iter().map(resident_mib);
@@ -132,8 +138,8 @@ fn resident_mib(process: Pid) -> Result<f64> {
 }
 
 /// One worker of two slots on this machine whose mirror is filled; every command is executed.
-fn warm(bench: &Bench, name: &str, kind: Kind, pairs: usize) -> Result<Vec<Row>> {
-    let fleet = Fleet::start(&bench.scene, 1, 2)?;
+fn warm(bench: &Bench, name: &str, kind: Kind, pairs: usize, goal: Goal, options: &[&str]) -> Result<Vec<Row>> {
+    let fleet = Fleet::start_with(&bench.scene, 1, 2, options)?;
     let client = Client::new(&bench.scene, "warm", &fleet.addresses())?;
     let project = Project::new(&bench.scene, "warm", kind)?;
     let builds = Builds::new(&project, 2)?;
@@ -142,12 +148,11 @@ fn warm(bench: &Bench, name: &str, kind: Kind, pairs: usize) -> Result<Vec<Row>>
     let with = || builds.build(&client, Some(Way::Env), &[]);
     with()?;
     let ratios = builds.pairs(pairs, &client, &expected, with)?;
-    with()?;
     let last = client.all_remote(project.dir())?;
     client.stop()?;
     fleet.stop()?;
     let name = format!("{name}, one worker, two slots, same machine, against `make -j2`: warm");
-    Ok(vec![Row::new(name, "", ratios, Goal::AtMost(1.05)).note(format!(
+    Ok(vec![Row::new(name, "", ratios, goal).note(format!(
         "{} jobs, all on the worker; {}",
         last.jobs.total,
         phases(&last)

@@ -22,7 +22,7 @@ use termite_e2e::{Scene, User};
 
 /// What is asked for.
 pub struct Options {
-    /// Pairs of whole builds of Lua; of Redis a third as many, but three at least.
+    /// Pairs of whole builds of Lua; of Redis a third as many, but five at least.
     pub pairs: usize,
     /// Only measurements with this in their name.
     pub only: Option<String>,
@@ -39,7 +39,7 @@ struct Bench {
 type Measure = fn(&Bench) -> Result<Vec<Row>>;
 
 /// The measurements, in the order of the table.
-const MEASUREMENTS: [(&str, Measure); 12] = [
+const MEASUREMENTS: [(&str, Measure); 13] = [
     ("lua-warm", builds::lua_warm),
     ("redis-warm", builds::redis_warm),
     ("redis-cold", builds::redis_cold),
@@ -50,6 +50,7 @@ const MEASUREMENTS: [(&str, Measure); 12] = [
     ("four-workers", spread::four_workers),
     ("slow-link", spread::slow_link),
     ("store", store::by_slots),
+    ("lua-fuse", builds::lua_fuse),
     ("linux", builds::linux_warm),
     ("start-cost", start_cost::measure),
 ];
@@ -57,7 +58,7 @@ const MEASUREMENTS: [(&str, Measure); 12] = [
 impl Bench {
     /// Pairs of builds that take minutes.
     fn few_pairs(&self) -> usize {
-        (self.pairs / 3).max(3)
+        (self.pairs / 3).max(5)
     }
 
     /// Pairs of builds that take many minutes.
