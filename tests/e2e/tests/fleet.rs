@@ -3,7 +3,7 @@
 
 use anyhow::{Result, ensure};
 use std::fs;
-use termite_e2e::{Fleet, Scene, User};
+use termite_e2e::{Fleet, Scene, User, bare};
 
 #[test]
 fn workers_come_and_go_in_bare_roots() -> Result<()> {
@@ -37,6 +37,7 @@ fn a_killed_worker_leaves_nothing() -> Result<()> {
             "tmp",
             "proc",
             "termite-store",
+            &bare::STORE[1..],
         ];
         ensure!(
             names.iter().all(|name| known.iter().any(|known| name == known)),
