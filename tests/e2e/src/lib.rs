@@ -16,6 +16,7 @@ pub mod posix;
 pub mod process;
 pub mod project;
 pub mod proxy;
+pub mod random;
 pub mod reference;
 pub mod scene;
 pub mod script;

@@ -14,19 +14,15 @@ use ground::Left;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 use sequence::{Case, Kind, Seed};
 use std::cell::Cell;
-use std::env;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use termite_e2e::reference::long;
-use termite_e2e::{Client, Fleet, Outcome, Program, Scene, User};
+use std::time::Duration;
+use termite_e2e::{Client, Fleet, Outcome, Program, Scene, User, random};
 
 /// A case takes a fraction of a second; what takes so long hangs.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Of the cases of the short form.
-const SEED: u64 = 1;
 /// Where the tree lies below the directory of a case: a job may leave it upwards, and
 /// must not meet other cases there.
 const DEPTH: &str = "1/2/3/tree";
@@ -184,23 +180,6 @@ fn same(run: &Run, expected: &Run, with_times: bool) -> Result<()> {
     Ok(())
 }
 
-fn number(name: &str) -> Option<u64> {
-    env::var(name).ok()?.parse().ok()
-}
-
-fn compile(scene: &Scene) -> Result<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/operations.c");
-    let program = scene.dir("bin")?.join("operations");
-    let status = Command::new("cc")
-        .arg("-O1")
-        .arg(source)
-        .arg("-o")
-        .arg(&program)
-        .status()?;
-    ensure!(status.success(), "cc operations.c: {status}");
-    Ok(program)
-}
-
 /// Starts a worker for each way of serving faults, hands over the bench, and sees that
 /// everything ends well.
 fn with_bench(user: User, work: impl FnOnce(&Bench<'_>) -> Result<()>) -> Result<()> {
@@ -214,7 +193,7 @@ fn with_bench(user: User, work: impl FnOnce(&Bench<'_>) -> Result<()>) -> Result
     }
     let bench = Bench {
         scene: &scene,
-        operations: compile(&scene)?,
+        operations: random::compile(&scene, "fuzz/operations.c")?,
         slots,
         count: Cell::default(),
         home: Cell::default(),
@@ -230,11 +209,8 @@ fn with_bench(user: User, work: impl FnOnce(&Bench<'_>) -> Result<()>) -> Result
 }
 
 fn fuzz(user: User, short: u32, all: u32) -> Result<()> {
-    // The short form is the same each time; the long one goes on looking.
-    let fresh = || if long() { random() } else { SEED };
-    let seed = number("TERMITE_SEED").unwrap_or_else(fresh);
-    let cases = number("TERMITE_CASES").map_or(if long() { all } else { short }, |cases| cases as u32);
-    println!("TERMITE_SEED={seed} TERMITE_CASES={cases}");
+    let (seed, cases) = (random::seed(), random::cases(short, all));
+    println!("TERMITE_CASES={cases}");
     let mut runner = TestRunner::new(Config {
         cases,
         failure_persistence: None,
@@ -253,15 +229,6 @@ fn fuzz(user: User, short: u32, all: u32) -> Result<()> {
             found => Ok(found?),
         }
     })
-}
-
-fn random() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    // Neighbouring times give seeds that have nothing in common.
-    let digest = blake3::hash(&now.as_nanos().to_le_bytes());
-    digest.as_bytes()[..8]
-        .iter()
-        .fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
 
 fn seed(path: &str, kind: Kind) -> Seed {

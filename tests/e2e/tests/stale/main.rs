@@ -16,21 +16,17 @@ use proptest::collection::vec;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use termite_e2e::fleet::has_fuse;
 use termite_e2e::reference::long;
-use termite_e2e::{Client, Fleet, Outcome, Program, Scene, User};
+use termite_e2e::{Client, Fleet, Outcome, Program, Scene, User, random};
 use tricks::{Step, Tools, Trick, step};
 
 /// A job takes a fraction of a second; what takes so long hangs.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Of the short form.
-const SEED: u64 = 1;
 /// Starts `$@` where the limit `$0` is `$1`, as the user `$2`.
 const LIMITED: &str = "echo \"$1\" > \"/proc/sys/user/$0\" && id=$2 && shift 2 && \
                        exec unshare --user --map-user=\"$id\" --map-group=\"$id\" -- \"$@\"";
@@ -193,19 +189,6 @@ fn same(job: &Outcome, here: &Outcome) -> Result<()> {
     )
 }
 
-fn compile(scene: &Scene) -> Result<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stale/look.c");
-    let program = scene.dir("bin")?.join("look");
-    let status = Command::new("cc")
-        .arg("-O1")
-        .arg(source)
-        .arg("-o")
-        .arg(&program)
-        .status()?;
-    ensure!(status.success(), "cc look.c: {status}");
-    Ok(program)
-}
-
 /// How the daemon and its workers are started.
 #[derive(Clone, Copy)]
 struct Manner {
@@ -237,7 +220,7 @@ fn with_bench(manner: Manner, work: impl FnOnce(&Bench<'_>) -> Result<()>) -> Re
         scene: &scene,
         client: Client::new(&scene, "a", &addresses.join(","))?,
         ground: Ground::new(&scene)?,
-        look: compile(&scene)?,
+        look: random::compile(&scene, "stale/look.c")?,
         desks,
         queue: queue.trim().parse()?,
         workers: Mutex::default(),
@@ -275,30 +258,8 @@ fn start_daemon(bench: &Bench<'_>, (limit, count): (&str, u32)) -> Result<()> {
     Ok(())
 }
 
-fn number(name: &str) -> Option<u64> {
-    env::var(name).ok()?.parse().ok()
-}
-
-fn random() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    // Neighbouring times give seeds that have nothing in common.
-    let digest = blake3::hash(&now.as_nanos().to_le_bytes());
-    digest.as_bytes()[..8]
-        .iter()
-        .fold(0, |seed, byte| seed << 8 | u64::from(*byte))
-}
-
-/// The seed of this run, which is printed.
-fn seed() -> u64 {
-    // The short form is the same each time; the long one goes on looking.
-    let seed = number("TERMITE_SEED").unwrap_or_else(|| if long() { random() } else { SEED });
-    println!("TERMITE_SEED={seed}");
-    seed
-}
-
 fn torture(manner: Manner, short: u32, all: u32) -> Result<()> {
-    let seed = seed();
-    let cases = number("TERMITE_CASES").map_or(if long() { all } else { short }, |cases| cases as u32);
+    let (seed, cases) = (random::seed(), random::cases(short, all));
     let mut runner = TestRunner::new(Config {
         cases,
         failure_persistence: None,
@@ -360,7 +321,7 @@ fn what_cannot_be_watched_is_looked_at() -> Result<()> {
 
 #[test]
 fn what_changes_under_a_job_is_one_whole_version() -> Result<()> {
-    let count = number("TERMITE_CASES").map_or(if long() { 1000 } else { 25 }, |count| count as usize);
+    let count = random::cases(25, 1000) as usize;
     for faults in [["shim,guard", "guard"], ["fuse", "shim,guard"]] {
         if faults[0] == "fuse" && !has_fuse()? {
             continue;
