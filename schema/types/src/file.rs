@@ -122,4 +122,12 @@ impl Attr {
     pub fn is_dir(&self) -> bool {
         matches!(self.node, Node::Dir)
     }
+
+    /// Bytes of a file's content; of anything else none.
+    pub fn size(&self) -> u64 {
+        match self.node {
+            Node::File { size, .. } => size,
+            Node::Dir | Node::Symlink { .. } => 0,
+        }
+    }
 }

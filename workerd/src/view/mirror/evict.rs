@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use termite_types::{Node, TraceItem};
+use termite_types::TraceItem;
 
 /// Time for what is left of ended jobs to let go of the mirror.
 const REST: Duration = Duration::from_secs(5);
@@ -160,7 +160,7 @@ impl Mirror {
         let last = |ino| uses.last.get(&ino).copied().unwrap_or_default();
         let mut files: Vec<_> = tables
             .ready_files()
-            .filter(|(_, file)| size_of(file) > 0)
+            .filter(|(_, file)| file.attr.size() > 0)
             .map(|(ino, file)| (ino, file.clone()))
             .collect();
         files.sort_by_cached_key(|(ino, _)| (last(*ino), *ino));
@@ -186,12 +186,5 @@ impl Mirror {
         rustix::fs::ftruncate(&target, 0)?;
         self.dress_placeholder(target.as_fd(), &file.attr)?;
         Ok(stat.stx_blocks * BLOCK)
-    }
-}
-
-fn size_of(file: &File) -> u64 {
-    match file.attr.node {
-        Node::File { size, .. } => size,
-        Node::Dir | Node::Symlink { .. } => 0,
     }
 }

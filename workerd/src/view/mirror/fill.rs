@@ -162,7 +162,7 @@ impl Mirror {
         let Some((source, _)) = self.open_holder(hash)? else {
             return Ok(false);
         };
-        if confine::stat(&source)?.stx_size != size_of(attr) {
+        if confine::stat(&source)?.stx_size != attr.size() {
             return Ok(false);
         }
         let mut inlay = self.inlay(target, attr)?;
@@ -172,12 +172,12 @@ impl Mirror {
 
     /// Makes room for the content of a file that looks like this.
     fn inlay(&self, target: BorrowedFd<'_>, attr: &Attr) -> Result<Inlay, Errno> {
-        if confine::stat(target)?.stx_size != size_of(attr) {
-            rustix::fs::ftruncate(target, size_of(attr))?;
+        if confine::stat(target)?.stx_size != attr.size() {
+            rustix::fs::ftruncate(target, attr.size())?;
             self.dress_file(target, attr, Fill::Placeholder)?;
         }
         // What madvise(2) calls a bad address is a store that is full.
-        Inlay::new(target, size_of(attr)).map_err(|error| match Errno::from_io_error(&error) {
+        Inlay::new(target, attr.size()).map_err(|error| match Errno::from_io_error(&error) {
             Some(Errno::FAULT) => Errno::NOSPC,
             errno => errno.unwrap_or(Errno::IO),
         })
@@ -193,7 +193,7 @@ impl Mirror {
         path: &Path,
     ) -> Result<bool, Trouble> {
         let _arrival = Arrival::of(self, *hash);
-        let (head, size) = (opened.head.len() as u64, size_of(&opened.attr));
+        let (head, size) = (opened.head.len() as u64, opened.attr.size());
         let inlay = self.inlay(target, &opened.attr);
         let mut inlay = inlay.map_err(|errno| Trouble::from_store(errno, path))?;
         let mut put = |pieces: Pieces<'_>| put_whole(&mut inlay, &opened.head, pieces, size, hash);
@@ -229,13 +229,6 @@ impl Mirror {
             Ok(())
         };
         forget().map_err(|errno| Trouble::from_store(errno, path))
-    }
-}
-
-fn size_of(attr: &Attr) -> u64 {
-    match attr.node {
-        Node::File { size, .. } => size,
-        Node::Dir | Node::Symlink { .. } => 0,
     }
 }
 
