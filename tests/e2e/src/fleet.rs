@@ -53,6 +53,11 @@ pub fn has_fuse() -> Result<bool> {
     Ok(false)
 }
 
+/// A port of loopback that was free a moment ago; nobody else here takes it.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
 impl Fleet {
     /// Starts `count` workers with `slots` slots each and waits until all listen.
     pub fn start(scene: &Scene, count: usize, slots: usize) -> Result<Self> {
@@ -117,8 +122,7 @@ impl Worker {
     fn start_on_loopback(scene: &Scene, number: usize, slots: usize, token: &Path) -> Result<Self> {
         let root = bare_root(scene, number)?;
         fs::copy(token, root.join("token"))?;
-        // Nobody else here takes a port that was free a moment ago.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let port = free_port()?;
         let listen = format!("127.0.0.1:{port}");
         let options = ["--token-file", "/token"];
         Self::start_in(scene, &root, Door::Tcp(port), &listen, slots, &options)

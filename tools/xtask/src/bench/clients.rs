@@ -5,10 +5,11 @@ use super::builds::Builds;
 use super::table::{Goal, Row};
 use anyhow::{Context, Result, bail};
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use termite_e2e::fleet::free_port;
 use termite_e2e::process::{PATIENCE, wait_until};
 use termite_e2e::project::Kind;
 use termite_e2e::{Client, Fleet, Project, Way};
@@ -93,7 +94,7 @@ struct Distccd {
 impl Distccd {
     fn start(bench: &Bench) -> Result<Self> {
         install("distcc", "/usr/bin/distccd")?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port()?;
         let log = bench.scene.base().join("distccd.log");
         let mut command = Command::new("distccd");
         command.args([
