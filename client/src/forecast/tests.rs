@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use termite_abi::Access;
-use termite_types::{BlobHash, BuildId, JobId, JobSpec, Owner, Stdin, Stdio};
+use termite_types::{BlobHash, JobSpec};
 
 /// A project, a cache, and what was learnt.
 struct Scene {
@@ -44,32 +44,9 @@ impl Scene {
 
     fn command(&self, argv: &[&str]) -> Command {
         Command::of(&JobSpec {
-            id: JobId {
-                build: BuildId(1),
-                number: 1,
-            },
-            program: "/usr/bin/gcc".into(),
             argv: argv.iter().map(Into::into).collect(),
-            env: Vec::new(),
             cwd: self.at("src"),
-            umask: 0,
-            limits: Vec::new(),
-            owner: Owner {
-                uid: 0,
-                gid: 0,
-                groups: Vec::new(),
-            },
-            hostname: "h".into(),
-            stdio: Stdio {
-                stdin: Stdin::Null,
-                stdout: true,
-                stderr: true,
-                merged: false,
-                terminal: [false; 3],
-                size: None,
-            },
-            jobserver: None,
-            drivers: Vec::new(),
+            ..JobSpec::bare("/usr/bin/gcc")
         })
     }
 

@@ -1,7 +1,7 @@
 //! A job: the command as the driver started it, and how it ended. Knows nothing of
 //! slots or sockets.
 
-use crate::{BlobHash, Change, FileTime, JobId};
+use crate::{BlobHash, BuildId, Change, FileTime, JobId};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -32,6 +32,43 @@ pub struct JobSpec {
     pub jobserver: Option<Jobserver>,
     /// Base names of programs that a job must not start: it is abandoned then.
     pub drivers: Vec<OsString>,
+}
+
+impl JobSpec {
+    /// A program in `/` with nothing around it: no arguments but its own name, no
+    /// environment, no limits, no input; its owner is root. For trials and tests, which say
+    /// only what matters to them.
+    pub fn bare(program: impl Into<PathBuf>) -> Self {
+        let program = program.into();
+        Self {
+            id: JobId {
+                build: BuildId(1),
+                number: 1,
+            },
+            argv: vec![program.clone().into()],
+            program,
+            env: Vec::new(),
+            cwd: "/".into(),
+            umask: 0o22,
+            limits: Vec::new(),
+            owner: Owner {
+                uid: 0,
+                gid: 0,
+                groups: Vec::new(),
+            },
+            hostname: "client".into(),
+            stdio: Stdio {
+                stdin: Stdin::Null,
+                stdout: true,
+                stderr: true,
+                merged: false,
+                terminal: [false; 3],
+                size: None,
+            },
+            jobserver: None,
+            drivers: Vec::new(),
+        }
+    }
 }
 
 /// User, group and supplementary groups.

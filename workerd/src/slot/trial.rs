@@ -5,7 +5,7 @@ use super::{JobFd, Network, SlotError, SlotPlan, Spawner, Started};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use termite_types::{BuildId, JobId, JobSpec, Owner, Stdin, Stdio};
+use termite_types::JobSpec;
 
 /// Why there was no slot.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +47,8 @@ fn with_slot<T>(
         dir: dir.to_path_buf(),
         shared,
         shim: None,
-        spec: no_job(),
+        // Never let go.
+        spec: JobSpec::bare("/"),
         stdio: [JobFd::Null, JobFd::Closed, JobFd::Closed],
         jobserver: None,
         cookie: u64::MAX,
@@ -57,36 +58,4 @@ fn with_slot<T>(
     started.slot.kill()?;
     started.slot.wait()?;
     Ok(looked)
-}
-
-/// A job that is never let go.
-fn no_job() -> JobSpec {
-    JobSpec {
-        id: JobId {
-            build: BuildId(0),
-            number: 0,
-        },
-        program: "/".into(),
-        argv: Vec::new(),
-        env: Vec::new(),
-        cwd: "/".into(),
-        umask: 0o22,
-        limits: Vec::new(),
-        owner: Owner {
-            uid: 0,
-            gid: 0,
-            groups: Vec::new(),
-        },
-        hostname: "trial".into(),
-        stdio: Stdio {
-            stdin: Stdin::Null,
-            stdout: false,
-            stderr: false,
-            merged: false,
-            terminal: [false; 3],
-            size: None,
-        },
-        jobserver: None,
-        drivers: Vec::new(),
-    }
 }

@@ -6,9 +6,7 @@ use doubles::*;
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
-use termite_types::{
-    BlobHash, Expected, JobEnd, JobResult, JobSpec, Owner, PROTOCOL, Stdin, Stdio, TerminalSize, Update,
-};
+use termite_types::{BlobHash, Expected, JobEnd, JobResult, JobSpec, PROTOCOL, TerminalSize, Update};
 use termite_wire::meet::{Greeting, Host, ask_holder, greet};
 use termite_wire::peer::ClientInfo;
 use termite_wire::peer_capnp;
@@ -20,28 +18,7 @@ use tokio::task::{LocalSet, spawn_local};
 fn job(program: &str) -> JobSpec {
     JobSpec {
         id: JOB,
-        program: program.into(),
-        argv: vec![program.into()],
-        env: Vec::new(),
-        cwd: "/p".into(),
-        umask: 0o022,
-        limits: Vec::new(),
-        owner: Owner {
-            uid: 1,
-            gid: 1,
-            groups: Vec::new(),
-        },
-        hostname: "h".into(),
-        stdio: Stdio {
-            stdin: Stdin::Null,
-            stdout: true,
-            stderr: true,
-            merged: false,
-            terminal: [false; 3],
-            size: None,
-        },
-        jobserver: None,
-        drivers: Vec::new(),
+        ..JobSpec::bare(program)
     }
 }
 

@@ -14,9 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use termite_types::{
-    Abandon, BuildId, Change, ChangeKind, Content, JobId, JobSpec, Node, Owner, Stdin, Stdio, TraceItem, Update,
-};
+use termite_types::{Abandon, Change, ChangeKind, Content, JobSpec, Node, Owner, TraceItem, Update};
 
 const COOKIE: u64 = 0x1234_5678_9abc_def0;
 
@@ -131,32 +129,15 @@ impl Bench {
             (USER, USER)
         };
         JobSpec {
-            id: JobId {
-                build: BuildId(1),
-                number: 1,
-            },
-            program: program.into(),
             argv: argv.iter().map(OsString::from).collect(),
             env: vec!["PATH=/usr/local/bin:/usr/bin:/bin".into(), "LC_ALL=C".into()],
             cwd: cwd.into(),
-            umask: 0o22,
-            limits: Vec::new(),
             owner: Owner {
                 uid: id.0,
                 gid: id.1,
                 groups: Vec::new(),
             },
-            hostname: "client".into(),
-            stdio: Stdio {
-                stdin: Stdin::Null,
-                stdout: true,
-                stderr: true,
-                merged: true,
-                terminal: [false; 3],
-                size: None,
-            },
-            jobserver: None,
-            drivers: Vec::new(),
+            ..JobSpec::bare(program)
         }
     }
 

@@ -11,7 +11,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use termite_types::{BuildId, JobId, JobSpec, Owner, Stdin};
+use termite_types::{BuildId, JobId, JobSpec, Owner};
 
 /// Names the test whose body this process is to run as a worker.
 const INSIDE: &str = "TERMITE_TEST_INSIDE";
@@ -181,28 +181,15 @@ impl Bed {
                     build: BuildId(1),
                     number,
                 },
-                program: program.into(),
                 argv: argv.iter().map(OsString::from).collect(),
                 env: vec!["PATH=/bin".into()],
                 cwd: "/work".into(),
-                umask: 0o22,
-                limits: Vec::new(),
                 owner: Owner {
                     uid: USER,
                     gid: USER,
                     groups: Vec::new(),
                 },
-                hostname: "client".into(),
-                stdio: termite_types::Stdio {
-                    stdin: Stdin::Null,
-                    stdout: true,
-                    stderr: true,
-                    merged: true,
-                    terminal: [false; 3],
-                    size: None,
-                },
-                jobserver: None,
-                drivers: Vec::new(),
+                ..JobSpec::bare(program)
             },
             stdio: [JobFd::Closed, JobFd::Closed, JobFd::Closed],
             jobserver: None,
