@@ -52,6 +52,8 @@ pub(crate) struct Memory {
     clock: Cell<u64>,
     /// When those began that run.
     running: RefCell<BTreeSet<u64>>,
+    /// When nothing was seen to be left.
+    brimful: Cell<u64>,
     /// A job found no room.
     pressed: Cell<bool>,
     taken: Cell<Taken>,
@@ -137,6 +139,7 @@ impl Memory {
             clients: RefCell::default(),
             clock: Cell::new(0),
             running: RefCell::default(),
+            brimful: Cell::new(0),
             pressed: Cell::new(false),
             taken: Cell::default(),
         }
@@ -199,21 +202,21 @@ impl Memory {
     /// Resolves when there is so little room that this job, the youngest, must make some.
     pub async fn is_exhausted_by(&self, job: &Running<'_>) -> Abandon {
         loop {
-            let (bytes, inodes) = self.used().left;
             let is_youngest = || self.running.borrow().last() == Some(&job.number);
-            if (bytes == 0 || inodes == 0) && is_youngest() {
+            if self.is_brimful() && is_youngest() {
                 return self.full();
             }
+            let (bytes, inodes) = self.used().left;
             let times = |unit: Duration, count: u64| unit.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
             let soon = times(QUICKEST.0, bytes >> 20).min(times(QUICKEST.1, inodes));
             tokio::time::sleep(soon.clamp(LOOKS.0, LOOKS.1)).await;
         }
     }
 
-    /// The reason why a job that has just ended does not count: it may have been refused
-    /// room without anybody seeing it.
-    pub fn doubts(&self) -> Option<Abandon> {
-        self.is_brimful().then(|| self.full())
+    /// The reason why a job that has just ended does not count: nothing was left at some
+    /// time since it began, and it may have been refused room without anybody seeing it.
+    pub fn doubts(&self, job: &Running<'_>) -> Option<Abandon> {
+        (self.is_brimful() || self.brimful.get() >= job.number).then(|| self.full())
     }
 
     /// A job was given up for want of room, so that the next one needs more than it found.
@@ -261,9 +264,14 @@ impl Memory {
         used
     }
 
+    /// Whether nothing is left, which is remembered.
     fn is_brimful(&self) -> bool {
         let (bytes, inodes) = self.used().left;
-        bytes == 0 || inodes == 0
+        let is_brimful = bytes == 0 || inodes == 0;
+        if is_brimful {
+            self.brimful.set(self.clock.get());
+        }
+        is_brimful
     }
 
     /// Whether names are what takes the room.

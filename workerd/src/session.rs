@@ -173,7 +173,7 @@ impl Session {
             ended = job::run(env, spec, sink, steering) => ended,
             () = watch => unreachable!("never resolves"),
         };
-        let ended = match (ended, memory.doubts()) {
+        let ended = match (ended, memory.doubts(&place)) {
             (Ok((_, finished)), Some(full)) => {
                 blocking(move || drop(finished)).await;
                 Err(full)

@@ -83,3 +83,30 @@ fn a_job_that_does_not_fit_runs_elsewhere_with_the_reason() -> Result<()> {
     fleet.stop()?;
     scene.finish()
 }
+
+/// Two jobs that fit alone, at once: neither may come back with less than it wrote.
+#[test]
+fn what_a_job_could_not_write_is_not_committed() -> Result<()> {
+    const ROUNDS: usize = 6;
+    let scene = Scene::new(User::Me)?;
+    let fleet = Fleet::start_with(&scene, 1, 2, &["--store", "64M"])?;
+    let client = Client::new(&scene, "a", &fleet.addresses())?;
+    let dir = scene.dir("p/greedy")?;
+    let recipe = |number: usize| {
+        format!("s{number}:\n\t@head -c 36M /dev/zero > b{number}; wc -c < b{number} > $@; rm b{number}\n")
+    };
+    fs::write(dir.join("Makefile"), format!("all: s0 s1\n{}{}", recipe(0), recipe(1)))?;
+    for round in 0..ROUNDS {
+        let build = client.drive(Way::Env, &dir, "make").arg("-j2").limit(LIMIT);
+        build.run()?.success()?;
+        for name in ["s0", "s1"] {
+            let size = fs::read_to_string(dir.join(name))?;
+            ensure!(size.trim() == (36 << 20).to_string(), "round {round}, {name}: {size}");
+            fs::remove_file(dir.join(name))?;
+        }
+        eprintln!("{:?}", client.last(&dir)?.jobs);
+    }
+    client.stop()?;
+    fleet.stop()?;
+    scene.finish()
+}
