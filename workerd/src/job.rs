@@ -337,7 +337,7 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
         _hold: env.hold,
     };
     let stdio = spec.stdio.clone();
-    let (job, drivers) = (spec.clone(), spec.drivers.clone());
+    let (cwd, program, drivers) = (spec.cwd.clone(), spec.program.clone(), spec.drivers.clone());
     let shared_path = dir.path.join("shared");
     let (shared, cookie) = shared_memory(&shared_path).map_err(refused)?;
     let (job_fds, mut ours) = stdio::open(&stdio).map_err(refused)?;
@@ -385,7 +385,7 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
                 preload,
                 terminal_input: stdio.terminal[0],
             };
-            guard::make_ready(&spec, slot.pid(), &job)?;
+            guard::make_ready(&spec, slot.pid(), &cwd, &program)?;
             Service::Guard(guard::serve(listener, spec, events).map_err(refused)?)
         }
         (None, fuse) => {

@@ -203,10 +203,10 @@ impl Memory {
     pub async fn is_exhausted_by(&self, job: &Running<'_>) -> Abandon {
         loop {
             let is_youngest = || self.running.borrow().last() == Some(&job.number);
-            if self.is_brimful() && is_youngest() {
+            let (bytes, inodes) = self.left();
+            if (bytes == 0 || inodes == 0) && is_youngest() {
                 return self.full();
             }
-            let (bytes, inodes) = self.used().left;
             let times = |unit: Duration, count: u64| unit.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
             let soon = times(QUICKEST.0, bytes >> 20).min(times(QUICKEST.1, inodes));
             tokio::time::sleep(soon.clamp(LOOKS.0, LOOKS.1)).await;
@@ -216,7 +216,8 @@ impl Memory {
     /// The reason why a job that has just ended does not count: nothing was left at some
     /// time since it began, and it may have been refused room without anybody seeing it.
     pub fn doubts(&self, job: &Running<'_>) -> Option<Abandon> {
-        (self.is_brimful() || self.brimful.get() >= job.number).then(|| self.full())
+        self.left();
+        (self.brimful.get() >= job.number).then(|| self.full())
     }
 
     /// A job was given up for want of room, so that the next one needs more than it found.
@@ -264,14 +265,18 @@ impl Memory {
         used
     }
 
-    /// Whether nothing is left, which is remembered.
-    fn is_brimful(&self) -> bool {
-        let (bytes, inodes) = self.used().left;
-        let is_brimful = bytes == 0 || inodes == 0;
-        if is_brimful {
+    /// Bytes and inodes that jobs can have; that there is nothing left is remembered.
+    fn left(&self) -> (u64, u64) {
+        let left = self.used().left;
+        if left.0 == 0 || left.1 == 0 {
             self.brimful.set(self.clock.get());
         }
-        is_brimful
+        left
+    }
+
+    fn is_brimful(&self) -> bool {
+        let (bytes, inodes) = self.left();
+        bytes == 0 || inodes == 0
     }
 
     /// Whether names are what takes the room.

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream as Blocking;
 use std::path::Path;
-use termite_types::{BuildId, Stdin, Stdio};
+use termite_types::{BuildId, Stdio};
 use termite_wire::frame::encode;
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
@@ -60,14 +60,7 @@ fn job(must: bool) -> CallerJob {
         umask: 0o22,
         limits: Vec::new(),
         groups: Vec::new(),
-        stdio: Stdio {
-            stdin: Stdin::Null,
-            stdout: true,
-            stderr: true,
-            merged: false,
-            terminal: [false; 3],
-            size: None,
-        },
+        stdio: Stdio::without_input(),
         must,
     }
 }

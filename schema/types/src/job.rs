@@ -57,16 +57,23 @@ impl JobSpec {
                 groups: Vec::new(),
             },
             hostname: "client".into(),
-            stdio: Stdio {
-                stdin: Stdin::Null,
-                stdout: true,
-                stderr: true,
-                merged: false,
-                terminal: [false; 3],
-                size: None,
-            },
+            stdio: Stdio::without_input(),
             jobserver: None,
             drivers: Vec::new(),
+        }
+    }
+}
+
+impl Stdio {
+    /// No input, and two outputs that are no terminals.
+    pub fn without_input() -> Self {
+        Self {
+            stdin: Stdin::Null,
+            stdout: true,
+            stderr: true,
+            merged: false,
+            terminal: [false; 3],
+            size: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
-use termite_abi::{Access, PLACEHOLDER_ATIME_NSEC, PLACEHOLDER_ATIME_SEC, Shared};
+use termite_abi::{Access, DirKey, PLACEHOLDER_ATIME_NSEC, PLACEHOLDER_ATIME_SEC, Shared};
 
 const COOKIE: u64 = 0x0123_4567_89ab_cdef;
 
@@ -87,19 +87,19 @@ impl Slot {
 
     /// Records links whose targets stand in complete directories.
     fn linked(&self, links: &[&str]) {
-        for link in links {
-            let spelled = format!("{}/{link}", self.tree());
-            let key = self.shared.link_key(&[spelled.as_bytes()], self.shared.epoch());
-            self.shared.set_complete(key);
-        }
+        self.record(links, Shared::link_key);
     }
 
     /// Records directories that are none of them symlinks.
     fn plain(&self, dirs: &[&str]) {
-        for dir in dirs {
-            let spelled = format!("{}/{dir}", self.tree());
-            let key = self.shared.plain_key(&[spelled.as_bytes()], self.shared.epoch());
-            self.shared.set_complete(key);
+        self.record(dirs, Shared::plain_key);
+    }
+
+    fn record(&self, names: &[&str], key: fn(&Shared, &[&[u8]], u64) -> DirKey) {
+        for name in names {
+            let spelled = format!("{}/{name}", self.tree());
+            self.shared
+                .set_complete(key(self.shared, &[spelled.as_bytes()], self.shared.epoch()));
         }
     }
 

@@ -26,12 +26,12 @@ use rustix::io::Errno;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use termite_types::{Abandon, JobSpec};
+use termite_types::Abandon;
 
 /// Calls of one job that wait for the client at the same time.
 const POOL: usize = 8;
@@ -59,13 +59,13 @@ pub struct GuardSpec {
 }
 
 /// Makes ready what a job's first process does before it is one: enter its directory and
-/// execute its program, by calls that pass the guard. `task`: its number in the view's proc.
-/// Blocks.
-pub fn make_ready(spec: &GuardSpec, task: u32, job: &JobSpec) -> Result<(), Abandon> {
-    let program = job.cwd.join(&job.program);
+/// execute its program, which may be relative to that, by calls that pass the guard. `task`:
+/// its number in the view's proc. Blocks.
+pub fn make_ready(spec: &GuardSpec, task: u32, cwd: &Path, program: &Path) -> Result<(), Abandon> {
+    let program = cwd.join(program);
     answer::refuse_drivers(&spec.drivers, program.as_os_str().as_bytes())?;
     let steps = [
-        (job.cwd.as_path(), Intent::Stat, "its working directory"),
+        (cwd, Intent::Stat, "its working directory"),
         (program.as_path(), Intent::Exec, "its execution"),
     ];
     for (path, intent, what) in steps {

@@ -80,9 +80,7 @@ fn ask(spawner: &Spawner, dir: &Path) -> Result<Vec<&'static str>, SlotError> {
     let (control, theirs) = channel().map_err(SlotError::Talk)?;
     spawner.ask(SELF_TEST, &[memory.as_fd(), theirs.as_fd()])?;
     drop(theirs);
-    let letter = post::receive(control.as_fd(), true)
-        .map_err(SlotError::Talk)?
-        .ok_or(SlotError::Died)?;
+    let letter = spawner::next_letter(&control)?;
     match post::Report::decode(&letter.bytes) {
         Some(post::Report::Failed(step, errno)) => return Err(SlotError::Setup { step, errno }),
         Some(_) => return Err(SlotError::Nonsense),

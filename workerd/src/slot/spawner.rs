@@ -106,9 +106,7 @@ impl Spawner {
         let (control, theirs) = channel().map_err(SlotError::Talk)?;
         self.ask(what, &[theirs.as_fd()])?;
         drop(theirs);
-        post::receive(control.as_fd(), true)
-            .map_err(SlotError::Talk)?
-            .ok_or(SlotError::Died)
+        next_letter(&control)
     }
 
     /// A path of the store as the spawner's processes see it.
@@ -212,11 +210,16 @@ impl Spawner {
     }
 }
 
+/// The next letter of a process that owes one.
+pub(super) fn next_letter(control: &OwnedFd) -> Result<Letter, SlotError> {
+    post::receive(control.as_fd(), true)
+        .map_err(SlotError::Talk)?
+        .ok_or(SlotError::Died)
+}
+
 /// The next letter, if it is what it has to be.
 fn hear(control: &OwnedFd, awaited: Report) -> Result<Letter, SlotError> {
-    let letter = post::receive(control.as_fd(), true)
-        .map_err(SlotError::Talk)?
-        .ok_or(SlotError::Died)?;
+    let letter = next_letter(control)?;
     match Report::decode(&letter.bytes) {
         Some(report) if report == awaited => Ok(letter),
         Some(Report::Failed(step, errno)) => Err(SlotError::Setup { step, errno }),

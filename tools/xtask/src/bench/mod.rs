@@ -20,6 +20,8 @@ use std::fs;
 use table::{Row, Table};
 use termite_e2e::{Scene, User};
 
+const MIB: f64 = (1 << 20) as f64;
+
 /// What is asked for.
 pub struct Options {
     /// Pairs of whole builds of Lua; of Redis a third as many, but five at least.

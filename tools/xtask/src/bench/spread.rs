@@ -1,8 +1,8 @@
 //! Redis on workers that know nothing, where bytes are dear: how many leave the client.
 
-use super::Bench;
 use super::builds::Builds;
 use super::table::{Goal, Row};
+use super::{Bench, MIB};
 use anyhow::{Context, Result};
 use std::fs;
 use std::time::{Duration, Instant};
@@ -13,7 +13,6 @@ use termite_e2e::{Client, Fleet, Last, Project, Way};
 
 /// 100 Mbit/s.
 const BANDWIDTH: u64 = 100_000_000 / 8;
-const MIB: f64 = (1 << 20) as f64;
 
 /// Four empty workers of one slot against one.
 pub fn four_workers(bench: &Bench) -> Result<Vec<Row>> {

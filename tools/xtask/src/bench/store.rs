@@ -1,9 +1,9 @@
 //! What a worker keeps in its store after a build: that grows with what was used, not with
 //! the number of slots.
 
-use super::Bench;
 use super::builds::Builds;
 use super::table::{Goal, Row};
+use super::{Bench, MIB};
 use anyhow::{Context, Result};
 use rustix::fs::statvfs;
 use rustix::process::Pid;
@@ -11,7 +11,6 @@ use std::path::Path;
 use termite_e2e::project::Kind;
 use termite_e2e::{Client, Fleet, Project, Way, bare};
 
-const MIB: f64 = (1 << 20) as f64;
 /// Memory of an inode and its name, which tmpfs does not count (as workerd reckons).
 const INODE: u64 = 1 << 10;
 

@@ -158,7 +158,8 @@ impl Bench {
         let shared = Arc::new(SharedMap::new(std::fs::File::create_new(&shared_path).unwrap().as_fd()).unwrap());
         shared.init(COOKIE);
         let (mut from, to) = std::io::pipe().unwrap();
-        let (job, owner, drivers) = (spec.clone(), spec.owner.clone(), spec.drivers.clone());
+        let (cwd, program) = (spec.cwd.clone(), spec.program.clone());
+        let (owner, drivers) = (spec.owner.clone(), spec.drivers.clone());
         let plan = SlotPlan {
             lower: mirror.root().to_path_buf(),
             network: self.network.clone(),
@@ -197,7 +198,7 @@ impl Bench {
             drivers,
             terminal_input: false,
         };
-        if let Err(why) = make_ready(&guard_spec, slot.pid(), &job) {
+        if let Err(why) = make_ready(&guard_spec, slot.pid(), &cwd, &program) {
             events.abandon(why);
         }
         let guard = serve(
