@@ -66,6 +66,9 @@ pub struct Daemon {
 
 /// Runs the daemon until it is stopped or has been idle for long enough.
 pub fn run(config: Config) -> anyhow::Result<()> {
+    if let Err(errno) = termite_sched::be_prompt() {
+        tracing::warn!("jobs begin late where others compute: this host refuses short slices ({errno})");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(64)

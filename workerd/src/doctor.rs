@@ -140,7 +140,7 @@ fn host_checks() -> Vec<Check> {
 
 /// What a worker that stands in its namespaces can try.
 fn worker_checks(entered: &Entered) -> Vec<Check> {
-    let Entered { store, spawner } = entered;
+    let Entered { store, spawner, .. } = entered;
     let whose = if store.root_user {
         "as root"
     } else {

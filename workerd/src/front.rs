@@ -96,7 +96,7 @@ pub fn choose(wish: Wish, entered: &Entered) -> Result<Choice, NoFront> {
 
 /// Whether the guard can serve jobs; if not, why.
 fn try_guard(entered: &Entered) -> Result<(), String> {
-    let Entered { store, spawner } = entered;
+    let Entered { store, spawner, .. } = entered;
     let allows = slot::try_guard(spawner).map_err(|error| error.to_string())?;
     if let GuardAllows {
         listener: Err(errno), ..

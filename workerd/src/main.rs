@@ -109,7 +109,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         .init();
     let Choice { front, why } = front::choose(cli.fault.wish(), &entered)?;
     tracing::info!(target: LOG_OF_CHOICE, "files are served by {}: {why}", front.name());
-    let Entered { store, spawner } = entered;
+    let Entered { store, spawner, prompt } = entered;
+    if let Err(errno) = prompt {
+        tracing::warn!("jobs begin late where others compute: this host refuses short slices ({errno})");
+    }
     let options = Options {
         slots: cli.slots,
         front,

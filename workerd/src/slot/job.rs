@@ -12,6 +12,7 @@ use super::plan::{Errand, FdKind};
 use super::post::{self, Report, fail};
 use super::{Step, sys};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What a shell gives for a command that could not be executed; the errno that
@@ -33,21 +34,29 @@ pub(super) fn run(brief: &Brief, control: BorrowedFd<'_>, exhibits: &Exhibits) -
     if !post::pass_gate(gate.as_fd()).unwrap_or(false) {
         sys::exit(NOT_EXECUTED);
     }
-    let Errand {
-        program,
-        argv,
-        env,
-        cwd,
-        cookie,
-        ..
-    } = &brief.errand;
+    let Errand { cwd, cookie, .. } = &brief.errand;
     let report = match sys::enter_past_guard(cwd, *cookie) {
         Err(errno) => Report::CwdFailed(errno.raw_os_error()),
-        Ok(()) => Report::ExecFailed(sys::execute_past_guard(program, argv, env, *cookie).raw_os_error()),
+        Ok(()) => Report::ExecFailed(execute(&brief.errand).raw_os_error()),
     };
     // A workerd that is gone needs no report.
     let _ = sys::send_past_guard(control.as_fd(), &report.encode(), &[], *cookie);
     sys::exit(NOT_EXECUTED)
+}
+
+/// Becomes the job's program, which gets its turns at the processor like any other. Returns
+/// only if it cannot.
+fn execute(errand: &Errand) -> Errno {
+    let Errand {
+        program,
+        argv,
+        env,
+        cookie,
+        ..
+    } = errand;
+    // A host that refuses this has refused the short slices as well.
+    let _ = termite_sched::be_usual();
+    sys::execute_past_guard(program, argv, env, *cookie)
 }
 
 /// What stays open until `execve`, above the job's numbers.

@@ -59,6 +59,8 @@ pub struct Entered {
     pub store: Store,
     /// Who makes slots.
     pub spawner: Spawner,
+    /// Whether the kernel runs workerd as soon as there is something to do.
+    pub prompt: Result<(), Errno>,
 }
 
 /// Why workerd cannot start here.
@@ -85,6 +87,7 @@ impl StartError {
 /// of the two is killed takes everything with it. An error before the child exists is
 /// returned in the caller's process, a later one in the child.
 pub fn enter(options: StoreOptions) -> Result<Entered, StartError> {
+    let prompt = termite_sched::be_prompt();
     root::own_namespaces()?;
     supervisor::fork_child()?;
     let (store, tree) = root::make(options)?;
@@ -94,6 +97,7 @@ pub fn enter(options: StoreOptions) -> Result<Entered, StartError> {
         return Ok(Entered {
             spawner: Spawner::new(ours, &store),
             store,
+            prompt,
         });
     }
     drop(ours);
