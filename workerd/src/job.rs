@@ -50,6 +50,8 @@ pub(crate) struct JobEnv {
 pub(crate) struct Finished {
     /// Their contents by hash.
     pub outputs: Outputs,
+    /// Keeps the slot's file system, whose end takes longer than a result should wait for.
+    _root: OwnedFd,
     _dir: JobDir,
 }
 
@@ -232,7 +234,7 @@ pub(crate) async fn run(
     let unread_input = steering.input.get().map_or(Ok(0), Input::unread).map_err(refused)?;
     let output = talk.held.into_inner();
     let run_us = clock.lap();
-    // The slot's file system is gone before its upper directory is looked at.
+    // No process of it is left.
     drop(slot);
     let (mut result, finished) = blocking(move || collect(view, service, upper, dir, end, &owner)).await?;
     result.output = output;
@@ -450,6 +452,7 @@ fn collect(
         (_, _, SlotStatus::InitDied) => return Err(refused("its processes were killed")),
     };
     let Harvest { changes, outputs } = view::harvest(upper, &view, owner).map_err(|e| Abandon::Full(e.to_string()))?;
+    let root = rustix::io::fcntl_dupfd_cloexec(view.root(), 3).map_err(refused)?;
     let usage = Usage {
         cpu_us: end.cpu_us,
         guard_faults: service.faults(),
@@ -465,7 +468,12 @@ fn collect(
         usage,
         worker_now: now(),
     };
-    Ok((result, Finished { outputs, _dir: dir }))
+    let finished = Finished {
+        outputs,
+        _root: root,
+        _dir: dir,
+    };
+    Ok((result, finished))
 }
 
 /// A job server with one token beside the job's own: what the slot can give.

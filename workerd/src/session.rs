@@ -209,16 +209,14 @@ impl SessionService for Session {
 
     async fn committed(&self, job: JobId, snapshot: Snapshot, updates: Vec<Update>) -> Result<(), String> {
         let _turn = self.order.lock().await;
-        let Some(Ended { finished, _owed }) = self.finished.borrow_mut().remove(&job) else {
+        let Some(ended) = self.finished.borrow_mut().remove(&job) else {
             return Err(format!("job {job} has no outputs here"));
         };
-        let mirror = self.mirror.clone();
-        let merged = blocking(move || {
-            let merged = mirror.merge(&finished.outputs, &updates);
-            drop(finished);
-            merged
-        });
-        merged.await.map_err(|error| {
+        let (mirror, finished) = (self.mirror.clone(), ended.finished.clone());
+        let merged = blocking(move || mirror.merge(&finished.outputs, &updates)).await;
+        // Nobody waits for what is left of it to go.
+        tokio::task::spawn_blocking(move || drop(ended));
+        merged.map_err(|error| {
             self.tenant.doubt();
             format!("outputs of job {job}: {error}")
         })?;

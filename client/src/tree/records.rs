@@ -226,6 +226,8 @@ impl Records {
         };
         if dir.listers > 0 {
             dir.touched.insert(name.to_owned());
+        } else if !anyway && present.is_some_and(|is| is.kind == Kind::File && dir.names.get(name) == Some(&is)) {
+            return false;
         }
         let old = match present {
             Some(stamp) => dir.names.insert(name.to_owned(), stamp),

@@ -4,8 +4,9 @@
 //!
 //! Facts: sched_setattr(2), and `Documentation/scheduler/sched-eevdf.rst` of Linux.
 
-use rustix::io::{Errno, Result};
-use std::ffi::{c_int, c_long};
+mod sys;
+
+use rustix::io::Result;
 use std::time::Duration;
 
 /// The shortest slice that the kernel grants.
@@ -23,43 +24,13 @@ pub fn be_usual() -> Result<()> {
 }
 
 fn set_slice(slice: Duration) -> Result<()> {
-    let mut attributes = attributes()?;
+    let mut attributes = sys::attributes()?;
     // There the field is a budget, and somebody set it.
     if attributes.sched_policy == libc::SCHED_DEADLINE as u32 {
         return Ok(());
     }
     attributes.sched_runtime = slice.as_nanos() as u64;
-    // SAFETY: sched_setattr(2) reads the structure, whose size it carries.
-    checked(unsafe { libc::syscall(libc::SYS_sched_setattr, THIS_THREAD, &raw const attributes, NO_FLAGS) })
-}
-
-/// Policy, nice value and slice of this thread, which the kernel takes only together.
-fn attributes() -> Result<libc::sched_attr> {
-    let size = size_of::<libc::sched_attr>();
-    // SAFETY: a structure of integers.
-    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
-    // SAFETY: sched_getattr(2) fills as much of the structure as `size` says.
-    checked(unsafe {
-        libc::syscall(
-            libc::SYS_sched_getattr,
-            THIS_THREAD,
-            &raw mut attributes,
-            size,
-            NO_FLAGS,
-        )
-    })?;
-    Ok(attributes)
-}
-
-const THIS_THREAD: c_int = 0;
-const NO_FLAGS: c_int = 0;
-
-fn checked(returned: c_long) -> Result<()> {
-    if returned == 0 {
-        return Ok(());
-    }
-    let errno = std::io::Error::last_os_error().raw_os_error();
-    Err(Errno::from_raw_os_error(errno.unwrap_or(libc::EIO)))
+    sys::set_attributes(&attributes)
 }
 
 #[cfg(test)]
@@ -68,15 +39,13 @@ mod tests {
 
     #[test]
     fn a_slice_is_asked_for_and_given_back() {
-        let slice = || attributes().unwrap().sched_runtime;
+        let slice = || sys::attributes().unwrap().sched_runtime;
         let usual = slice();
         be_prompt().unwrap();
         // Where the kernel knows no slices, it reports none.
         assert_eq!(slice(), if usual == 0 { 0 } else { SHORTEST.as_nanos() as u64 });
-        std::thread::spawn(|| attributes().unwrap().sched_runtime)
-            .join()
-            .map(|inherited| assert_eq!(inherited, slice()))
-            .unwrap();
+        let inherited = std::thread::spawn(move || sys::attributes().unwrap().sched_runtime);
+        assert_eq!(inherited.join().unwrap(), slice());
         be_usual().unwrap();
         assert_eq!(slice(), usual);
     }

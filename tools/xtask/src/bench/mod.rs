@@ -84,18 +84,18 @@ pub fn run(options: &Options) -> Result<()> {
         scene: Scene::new(User::Me)?,
         pairs: options.pairs,
     };
-    let mut rows = Vec::new();
+    let mut table = Table::of_this_machine()?;
     for (name, measure) in wanted {
         let measured = steps.step(name, || measure(&bench))?;
         measured.iter().for_each(|row| eprintln!("{}", row.markdown()));
-        rows.extend(measured);
+        table.add(measured);
+        // What comes later may fail, after an hour.
+        if options.write {
+            write_down("bench", &table, &table.markdown())?;
+        }
     }
     bench.scene.finish()?;
-    let table = Table::new(rows)?;
     print!("{}", table.markdown());
-    if options.write {
-        write_down("bench", &table, &table.markdown())?;
-    }
     Ok(())
 }
 

@@ -86,12 +86,17 @@ pub struct Table {
 }
 
 impl Table {
-    /// Of this machine.
-    pub fn new(rows: Vec<Row>) -> Result<Self> {
+    /// With no rows yet.
+    pub fn of_this_machine() -> Result<Self> {
         Ok(Self {
             machine: machine()?,
-            rows,
+            rows: Vec::new(),
         })
+    }
+
+    /// Adds rows at the end.
+    pub fn add(&mut self, rows: Vec<Row>) {
+        self.rows.extend(rows);
     }
 
     /// For readers.
