@@ -53,8 +53,8 @@ const MEASUREMENTS: [(&str, Measure); 13] = [
     ("slow-link", spread::slow_link),
     ("store", store::by_slots),
     ("lua-fuse", builds::lua_fuse),
-    ("linux", builds::linux_warm),
     ("start-cost", start_cost::measure),
+    ("linux", builds::linux_warm),
 ];
 
 impl Bench {
