@@ -66,8 +66,8 @@ pub struct Daemon {
 
 /// Runs the daemon until it is stopped or has been idle for long enough.
 pub fn run(config: Config) -> anyhow::Result<()> {
-    if let Err(errno) = termite_sched::be_prompt() {
-        tracing::warn!("jobs begin late where others compute: this host refuses short slices ({errno})");
+    if let Err(refused) = termite_sched::be_prompt() {
+        tracing::warn!("{refused}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

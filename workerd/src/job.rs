@@ -50,7 +50,8 @@ pub(crate) struct JobEnv {
 pub(crate) struct Finished {
     /// Their contents by hash.
     pub outputs: Outputs,
-    /// Keeps the slot's file system, whose end takes longer than a result should wait for.
+    /// Keeps the slot's file system, whose end takes longer than a result should wait for. It
+    /// goes before the directory.
     _root: OwnedFd,
     _dir: JobDir,
 }

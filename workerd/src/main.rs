@@ -110,8 +110,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let Choice { front, why } = front::choose(cli.fault.wish(), &entered)?;
     tracing::info!(target: LOG_OF_CHOICE, "files are served by {}: {why}", front.name());
     let Entered { store, spawner, prompt } = entered;
-    if let Err(errno) = prompt {
-        tracing::warn!("jobs begin late where others compute: this host refuses short slices ({errno})");
+    if let Err(refused) = prompt {
+        tracing::warn!("{refused}");
     }
     let options = Options {
         slots: cli.slots,

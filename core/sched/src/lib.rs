@@ -6,7 +6,7 @@
 
 mod sys;
 
-use rustix::io::Result;
+use rustix::io::{Errno, Result};
 use std::time::Duration;
 
 /// The shortest slice that the kernel grants.
@@ -14,9 +14,14 @@ const SHORTEST: Duration = Duration::from_micros(100);
 
 /// Asks for the shortest slices for this thread and all that it will start: they come sooner
 /// and end sooner, and no more of the processor is theirs. Linux before 6.12 takes no notice.
-pub fn be_prompt() -> Result<()> {
-    set_slice(SHORTEST)
+pub fn be_prompt() -> std::result::Result<(), Refused> {
+    set_slice(SHORTEST).map_err(Refused)
 }
+
+/// Why a thread is not prompt, and what that means.
+#[derive(Debug, thiserror::Error)]
+#[error("jobs begin late where others compute: this host refuses short slices ({0})")]
+pub struct Refused(Errno);
 
 /// Goes back to the system's own slice.
 pub fn be_usual() -> Result<()> {

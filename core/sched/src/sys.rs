@@ -34,6 +34,5 @@ fn checked(returned: c_long) -> Result<()> {
     if returned == 0 {
         return Ok(());
     }
-    let errno = std::io::Error::last_os_error().raw_os_error();
-    Err(Errno::from_raw_os_error(errno.unwrap_or(libc::EIO)))
+    Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
 }

@@ -64,13 +64,11 @@ impl fmt::Display for JobId {
 
 impl fmt::Display for BlobHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
-        let text: String = self
-            .0
+        // As two numbers: traces are full of hashes.
+        let (halves, _) = self.0.as_chunks();
+        halves
             .iter()
-            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-            .collect();
-        f.write_str(&text)
+            .try_for_each(|half| write!(f, "{:032x}", u128::from_be_bytes(*half)))
     }
 }
 

@@ -60,7 +60,7 @@ pub struct Entered {
     /// Who makes slots.
     pub spawner: Spawner,
     /// Whether the kernel runs workerd as soon as there is something to do.
-    pub prompt: Result<(), Errno>,
+    pub prompt: Result<(), termite_sched::Refused>,
 }
 
 /// Why workerd cannot start here.
