@@ -245,12 +245,21 @@ pub unsafe fn execv(path: Text, argv: List) -> Option<c_int> {
 /// `execvpe`.
 #[allow(clippy::missing_safety_doc)]
 pub unsafe fn execvpe(file: Text, argv: List, envp: List) -> Option<c_int> {
-    current()?;
     let (real, search) = (
         real!(execve as fn(Text, List, List)),
         real!(execvpe as fn(Text, List, List)),
     );
     let mut buf = [const { MaybeUninit::uninit() }; PATH_MAX];
+    // SAFETY: as `execve`.
+    if let Some(path) = unsafe { program::find_in_slot(file, &mut buf) } {
+        let before = sys::errno();
+        // It returns only if it failed; then libc searches anew, and tells why.
+        // SAFETY: as `execve`.
+        unsafe { real(path.as_ptr(), argv, envp) };
+        sys::set_errno(before);
+        return None;
+    }
+    current()?;
     // SAFETY: as `execve`.
     unsafe {
         exec(program::find(file, &mut buf), argv, envp, &mut |stub, argv, envp| {

@@ -4,6 +4,7 @@
 
 use crate::elf;
 use crate::env;
+use crate::job;
 use crate::path::join;
 use crate::sys::{self, PATH_MAX, Text};
 use core::ffi::{CStr, c_int};
@@ -48,22 +49,50 @@ pub unsafe fn format(path: Text) -> Option<Format> {
 /// # Safety
 /// `file` is null or NUL-terminated.
 pub unsafe fn find(file: Text, buf: &mut [MaybeUninit<u8>; PATH_MAX]) -> Option<&CStr> {
-    if sys::is_unmappable(file) {
-        return None;
-    }
-    // SAFETY: NUL-terminated by the contract above.
-    let name = unsafe { CStr::from_ptr(file) }.to_bytes();
-    if name.is_empty() {
-        return None;
-    }
+    // SAFETY: by the contract above.
+    let name = unsafe { name_of(file) }?;
     if name.contains(&b'/') {
         return join([name], buf);
     }
+    search(name, buf, is_program)
+}
+
+/// The first place along PATH that a slot does not know to be empty, for a name without a
+/// slash.
+///
+/// # Safety
+/// `file` is null or NUL-terminated.
+pub unsafe fn find_in_slot(file: Text, buf: &mut [MaybeUninit<u8>; PATH_MAX]) -> Option<&CStr> {
+    // SAFETY: by the contract above.
+    let name = unsafe { name_of(file) }.filter(|name| job::is_entered() && !name.contains(&b'/'))?;
+    search(name, buf, |path| {
+        // SAFETY: NUL-terminated by its type.
+        let found = unsafe { job::access(AT_FDCWD, path.as_ptr(), libc::F_OK, 0) };
+        found != Some(-libc::ENOENT as isize)
+    })
+}
+
+/// `None` for what is nobody's name.
+unsafe fn name_of<'a>(file: Text) -> Option<&'a [u8]> {
+    if sys::is_unmappable(file) {
+        return None;
+    }
+    // SAFETY: NUL-terminated by the contract of the caller.
+    let name = unsafe { CStr::from_ptr(file) }.to_bytes();
+    (!name.is_empty()).then_some(name)
+}
+
+/// The first path along PATH that will do.
+fn search<'a>(
+    name: &[u8],
+    buf: &'a mut [MaybeUninit<u8>; PATH_MAX],
+    will_do: impl Fn(&CStr) -> bool,
+) -> Option<&'a CStr> {
     let path = env::get("PATH").unwrap_or(b"/bin:/usr/bin");
     for dir in path.split(|&byte| byte == b':') {
         // An empty element means the working directory.
         let joint: &[u8] = if dir.is_empty() { b"" } else { b"/" };
-        let found = join([dir, joint, name], buf).is_some_and(is_program);
+        let found = join([dir, joint, name], buf).is_some_and(&will_do);
         if found {
             // SAFETY: `join` has just made it so.
             return Some(unsafe { CStr::from_ptr(buf.as_ptr().cast()) });

@@ -85,5 +85,20 @@ int main(void)
 	int busy = open("dir/fresh", O_WRONLY | O_CLOEXEC);
 	RUN(execv("dir/fresh", ARGV));
 	close(busy);
+	// What was missing along PATH is there a moment later, and the other way round.
+	R(setenv("PATH", "dir/early:bin", 1));
+	RUN(execvp("child", ARGV));
+	R(mkdir("dir/early", 0755));
+	RUN(execvp("child", ARGV));
+	R(symlink("../script.sh", "dir/early/child"));
+	RUN(execvp("child", ARGV));
+	R(unlink("dir/early/child"));
+	RUN(execvp("child", ARGV));
+	// Another program in the place of one that was executed, with an interpreter of its own.
+	RUN(execv("dir/script.sh", ARGV));
+	R(rename("dir/fresh", "dir/script.sh"));
+	RUN(execv("dir/script.sh", ARGV));
+	R(system("PATH=/usr/bin:/bin; cd dirlink && rm script.sh && printf '#!/usr/bin/env -S sh -e\necho other $1\n' >script.sh && chmod 755 script.sh"));
+	RUN(execv("dir/script.sh", ARGV));
 	return 0;
 }

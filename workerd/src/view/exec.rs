@@ -4,18 +4,82 @@
 use super::confine;
 use super::elf::Elf;
 use super::fault::PathUse;
+use super::mirror::KnownFile;
 use super::spelling::absolute;
 use super::walk::{Looks, Stop, Walk, Walked};
 use super::{Intent, Origin};
+use parking_lot::Mutex;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags};
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use termite_abi::Access;
+use termite_types::BlobHash;
 
 /// As deep as the kernel goes (`exec_binprm`).
 const MAX_DEPTH: usize = 5;
 /// Bytes that the kernel looks at (`BINPRM_BUF_SIZE`).
 const HEAD: usize = 256;
+/// Programs beyond that are not kept.
+const MOST: usize = 1 << 12;
+
+/// What the head of a program says of who runs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Program {
+    /// `#!`, with the interpreter's path.
+    Script(Vec<u8>),
+    /// ELF with a loader.
+    Linked {
+        /// The loader's path.
+        loader: Vec<u8>,
+        /// It does not bear a preloaded library.
+        refuses_preload: bool,
+    },
+    /// The kernel opens nothing more.
+    Plain,
+}
+
+/// Programs by content, which jobs have executed.
+#[derive(Default)]
+pub(super) struct Programs(Mutex<HashMap<BlobHash, Arc<Program>>>);
+
+impl Programs {
+    fn get(&self, content: BlobHash) -> Option<Arc<Program>> {
+        self.0.lock().get(&content).cloned()
+    }
+
+    fn keep(&self, content: BlobHash, program: Arc<Program>) {
+        let mut programs = self.0.lock();
+        if programs.len() < MOST {
+            programs.insert(content, program);
+        }
+    }
+}
+
+impl Program {
+    fn of(file: &OwnedFd) -> Self {
+        let mut head = [0; HEAD];
+        let len = rustix::io::pread(file, &mut head, 0).unwrap_or(0);
+        if let Some(line) = head[..len].strip_prefix(b"#!") {
+            return script_interpreter(line).map_or(Self::Plain, Self::Script);
+        }
+        let linked = Elf::read(file).and_then(|elf| {
+            Some(Self::Linked {
+                loader: elf.interpreter()?,
+                refuses_preload: elf.refuses_preload(),
+            })
+        });
+        linked.unwrap_or(Self::Plain)
+    }
+
+    fn interpreter(&self) -> Option<&[u8]> {
+        match self {
+            Self::Script(path) | Self::Linked { loader: path, .. } => Some(path),
+            Self::Plain => None,
+        }
+    }
+}
 
 impl Walk<'_> {
     /// Fills a program and everything that the kernel will open to run it.
@@ -24,11 +88,30 @@ impl Walk<'_> {
             return Ok(());
         }
         self.fill(looks)?;
-        match confine::file(&self.view.root, path) {
-            Ok(program) => self.fill_interpreters(program),
+        match self.program_at(path, looks) {
+            Some(program) => self.fill_interpreters(program),
             // Removed or replaced by another task this moment: the kernel will say.
-            Err(_) => Ok(()),
+            None => Ok(()),
         }
+    }
+
+    /// Makes ready what is to be done to a file that earlier jobs knew. False: to execute it,
+    /// one has to look for it, since the job may have put another in its place.
+    pub fn reach_known(&self, file: KnownFile, intent: Intent) -> Result<bool, Stop> {
+        if intent != Intent::Exec {
+            return Ok(true);
+        }
+        match self.still(&file) {
+            Some((path, looks)) => self.fill_program(&path, looks).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// The same file where it stands in the job's tree, if it still does.
+    fn still(&self, file: &KnownFile) -> Option<(PathBuf, Looks)> {
+        let path = file.path();
+        let stat = confine::handle(&self.view.root, &path).and_then(confine::stat).ok()?;
+        (stat.stx_ino == file.ino).then(|| (path, Looks::of(&stat)))
     }
 
     /// Fills what the kernel will open to run a program that is no file of the view's: one
@@ -47,17 +130,22 @@ impl Walk<'_> {
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
             is_file.then(|| rustix::fs::openat(&self.view.proc, link, flags, Mode::empty()).ok())?
         });
-        program.map_or(Ok(()), |program| self.fill_interpreters(program))
+        program.map_or(Ok(()), |program| {
+            self.fill_interpreters(Arc::new(Program::of(&program)))
+        })
     }
 
-    fn fill_interpreters(&self, mut program: OwnedFd) -> Result<(), Stop> {
+    fn fill_interpreters(&self, mut program: Arc<Program>) -> Result<(), Stop> {
         for _ in 0..MAX_DEPTH {
-            let Some(interpreter) = self.interpreter(&program) else {
+            if let Program::Linked { refuses_preload, .. } = *program {
+                self.note_preload(refuses_preload);
+            }
+            let Some(interpreter) = program.interpreter() else {
                 return Ok(());
             };
             let used = PathUse {
                 origin: Origin::Cwd,
-                path: &interpreter,
+                path: interpreter,
                 follow: true,
                 intent: Intent::Exec,
                 makes: false,
@@ -65,7 +153,12 @@ impl Walk<'_> {
             let Some(next) = absolute(self, &used) else {
                 return Ok(());
             };
-            let Walked::File(found, looks) = self.locate(&next, true)? else {
+            let known = self.view.known_file(&next, &used).and_then(|file| self.still(&file));
+            let found = match known {
+                Some((path, looks)) => Walked::File(path, looks),
+                None => self.locate(&next, true)?,
+            };
+            let Walked::File(path, looks) = found else {
                 self.view.record(Access::Missing, &next);
                 return Ok(());
             };
@@ -74,12 +167,35 @@ impl Walk<'_> {
             }
             self.fill(looks)?;
             self.view.record(Access::Read, &next);
-            let Ok(file) = confine::file(&self.view.root, &found) else {
+            let Some(its) = self.program_at(&path, looks) else {
                 return Ok(());
             };
-            program = file;
+            program = its;
         }
         Ok(())
+    }
+
+    /// The program at a canonical path, which has its content. `None`: it is there no more.
+    fn program_at(&self, path: &Path, looks: Looks) -> Option<Arc<Program>> {
+        let programs = &self.view.mirror.programs;
+        let unchanged = || self.view.unchanged_content(path, looks.ino);
+        let content = unchanged();
+        if let Some(known) = content.and_then(|content| programs.get(content)) {
+            return Some(known);
+        }
+        let program = Arc::new(Program::of(&confine::file(&self.view.root, path).ok()?));
+        if let Some(content) = content.filter(|content| unchanged() == Some(*content)) {
+            programs.keep(content, program.clone());
+        }
+        Some(program)
+    }
+
+    fn note_preload(&self, refuses: bool) {
+        if let Some(task) = self.task
+            && (refuses || self.view.has_refusing())
+        {
+            self.view.set_refuses_preload(self.leader_of(task), refuses);
+        }
     }
 
     /// The task that a program executed by `task` will run as: whichever thread executes,
@@ -93,22 +209,6 @@ impl Walk<'_> {
             .unwrap_or(0);
         // A task that is gone executes nothing.
         thread_group(&text[..len]).unwrap_or(task)
-    }
-
-    /// The path that a program's head names.
-    fn interpreter(&self, program: &OwnedFd) -> Option<Vec<u8>> {
-        let mut head = [0; HEAD];
-        let len = rustix::io::pread(program, &mut head, 0).ok()?;
-        if let Some(line) = head[..len].strip_prefix(b"#!") {
-            return script_interpreter(line);
-        }
-        let elf = Elf::read(program)?;
-        let loader = elf.interpreter()?;
-        if let Some(task) = self.task {
-            self.view
-                .set_refuses_preload(self.leader_of(task), elf.refuses_preload());
-        }
-        Some(loader)
     }
 }
 

@@ -18,7 +18,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use termite_abi::Access;
-use termite_types::{Abandon, Attr, Change, FileTime};
+use termite_types::{Abandon, Attr, BlobHash, Change, FileTime};
 
 /// What a view is made of.
 pub struct ViewSpec {
@@ -263,6 +263,18 @@ impl View {
         }
     }
 
+    /// Whether a task executes a program that does not bear preloading.
+    pub(super) fn has_refusing(&self) -> bool {
+        !self.refusing.lock().is_empty()
+    }
+
+    /// The content of the client's file with this inode number at a canonical path, if the job
+    /// has not changed it, as far as it is seen.
+    pub(super) fn unchanged_content(&self, path: &Path, ino: u64) -> Option<BlobHash> {
+        let is_seen = self.lower.is_none() && !self.bases.lock().contains_key(path);
+        self.mirror.content_of(ino, path).filter(|_| is_seen)
+    }
+
     /// Directories completed and files filled since this view began, for whichever job.
     pub fn fetches(&self) -> u64 {
         self.mirror.fetches() - self.fetches_before
@@ -317,7 +329,9 @@ impl View {
         if let Some(standing) = self.answered(&spelled, used) {
             return Ok(Reply::Ready(standing));
         }
-        if self.is_known_file(&spelled, used) {
+        if let Some(file) = self.known_file(&spelled, used)
+            && walk.reach_known(file, used.intent)?
+        {
             self.record(found(used), &spelled);
             return Ok(Reply::Ready(Standing::File));
         }

@@ -5,7 +5,7 @@
 //! the kernel, nothing new is learnt. Knows nothing of mirrors.
 
 use super::fault::{Intent, Origin, PathUse, Standing, View};
-use super::mirror::Lead;
+use super::mirror::{KnownFile, Lead};
 use super::walk::{Linked, Walk};
 use rustix::fd::OwnedFd;
 use std::collections::{HashMap, HashSet};
@@ -68,13 +68,12 @@ impl View {
         spellings.answered.get(spelled)?[kind]
     }
 
-    /// Whether earlier jobs have found that a spelling leads to a file that is ready to be
-    /// looked at or read, and this one has not changed that.
-    pub(super) fn is_known_file(&self, spelled: &[u8], used: &PathUse<'_>) -> bool {
-        let Some(turn) = self.turn_at(self.shared.epoch()).filter(|_| wants_file(used)) else {
-            return false;
-        };
-        !self.spellings.lock().answered.contains_key(spelled) && self.mirror.leads_to_file(turn, spelled)
+    /// The file that earlier jobs have found a spelling to lead to, with its content, if this
+    /// one has not changed what is spelled like this.
+    pub(super) fn known_file(&self, spelled: &[u8], used: &PathUse<'_>) -> Option<KnownFile> {
+        let turn = self.turn_at(self.shared.epoch()).filter(|_| wants_file(used))?;
+        let is_changed = self.spellings.lock().answered.contains_key(spelled);
+        self.mirror.leads_to_file(turn, spelled).filter(|_| !is_changed)
     }
 
     /// Records what a use of a spelling came to.
@@ -147,7 +146,7 @@ impl View {
     /// The mirror's turn, if what holds for the job at `epoch` holds for the mirror, too:
     /// what the job has made so far is its own, and nothing of the client's has been moved.
     /// An epoch ends before the call that ends it acts, so this is asked after a walk.
-    fn turn_at(&self, epoch: u64) -> Option<u64> {
+    pub(super) fn turn_at(&self, epoch: u64) -> Option<u64> {
         let (turn, first) = self.began;
         (epoch == first && self.shared.epoch() == first).then_some(turn)
     }
@@ -159,7 +158,7 @@ impl View {
         }
     }
 
-    /// The same of a spelling that leads to this file at `path`, for [`Self::is_known_file`].
+    /// The same of a spelling that leads to this file at `path`, for [`Self::known_file`].
     pub(super) fn pass_on_file(&self, epoch: u64, spelled: &[u8], used: &PathUse<'_>, path: &Path, ino: u64) {
         if let Some(turn) = self.turn_at(epoch).filter(|_| wants_file(used)) {
             self.mirror.learn_file(turn, spelled, path, ino);
@@ -181,9 +180,9 @@ impl View {
     }
 }
 
-/// Whether what stands at the end of all symlinks is to be looked at or read.
+/// Whether what stands at the end of all symlinks is to be looked at, read or executed.
 fn wants_file(used: &PathUse<'_>) -> bool {
-    used.follow && matches!(used.intent, Intent::Stat | Intent::Read)
+    used.follow && matches!(used.intent, Intent::Stat | Intent::Read | Intent::Exec)
 }
 
 fn quiet(used: &PathUse<'_>) -> Option<usize> {

@@ -4,7 +4,7 @@
 //! Knows records; knows neither walks nor notifications.
 
 use super::fault::View;
-use super::mirror::Workplace;
+use super::mirror::{Known, Workplace};
 use super::walk::MAX_LINKS;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -63,6 +63,7 @@ impl View {
         let mut items = Vec::new();
         let mut contents = Contents {
             view: self,
+            turn: self.turn_at(self.shared.epoch()),
             dirs: HashMap::new(),
             open: HashMap::new(),
         };
@@ -79,7 +80,7 @@ impl View {
                 access: access as u8,
                 path: PathBuf::from(OsString::from_vec(path.to_vec())),
                 hash: match is_input {
-                    true => contents.at(Path::new(OsStr::from_bytes(path)), MAX_LINKS),
+                    true => contents.of(path),
                     false => None,
                 },
             });
@@ -91,6 +92,8 @@ impl View {
 /// Finds the contents that the client has where used paths lead.
 struct Contents<'v> {
     view: &'v View,
+    /// Of the mirror's leads, if they hold for this job.
+    turn: Option<u64>,
     /// Spelled directories and where they lead.
     dirs: HashMap<PathBuf, Option<PathBuf>>,
     /// Directories of the mirror: most items are in few of them.
@@ -98,13 +101,31 @@ struct Contents<'v> {
 }
 
 impl Contents<'_> {
-    fn at(&mut self, spelled: &Path, links: u32) -> Option<BlobHash> {
+    /// The content where a path leads.
+    fn of(&mut self, spelled: &[u8]) -> Option<BlobHash> {
+        let mirror = &self.view.mirror;
+        if let Some(file) = self.turn.and_then(|turn| mirror.leads_to_file(turn, spelled)) {
+            return file.content;
+        }
+        let (path, file) = self.at(Path::new(OsStr::from_bytes(spelled)), MAX_LINKS)?;
+        // What a job has read is complete on all the way to it.
+        if let Some(turn) = self.turn {
+            mirror.learn_file(turn, spelled, &path, file.ino);
+        }
+        match file.attr.node {
+            Node::File { hash, .. } => hash,
+            Node::Symlink { .. } | Node::Dir => None,
+        }
+    }
+
+    /// Where a path leads, symlinks followed.
+    fn at(&mut self, spelled: &Path, links: u32) -> Option<(PathBuf, Known)> {
         let (dir, name) = (spelled.parent()?, spelled.file_name()?);
         let dir = self.dir(dir)?;
-        match self.look(&dir, name)? {
-            Node::File { hash, .. } => hash,
+        let found = self.look(&dir, name)?;
+        match found.attr.node {
             Node::Symlink { target } => self.at(&dir.join(target), links.checked_sub(1)?),
-            Node::Dir => None,
+            Node::File { .. } | Node::Dir => Some((dir.join(name), found)),
         }
     }
 
@@ -129,7 +150,7 @@ impl Contents<'_> {
                 Some(Component::RootDir) => at = "/".into(),
                 Some(Component::ParentDir) => drop(at.pop()),
                 Some(Component::CurDir | Component::Prefix(_)) => {}
-                Some(Component::Normal(name)) => match self.look(&at, name)? {
+                Some(Component::Normal(name)) => match self.look(&at, name)?.attr.node {
                     Node::Dir => at.push(name),
                     Node::Symlink { target } => {
                         links = links.checked_sub(1)?;
@@ -143,13 +164,13 @@ impl Contents<'_> {
         }
     }
 
-    fn look(&mut self, dir: &Path, name: &OsStr) -> Option<Node> {
+    fn look(&mut self, dir: &Path, name: &OsStr) -> Option<Known> {
         let mirror = &self.view.mirror;
         if !self.open.contains_key(dir) {
             self.open.insert(dir.to_owned(), mirror.workplace(dir).ok()?);
         }
         let dir = self.open.get(dir)?.as_ref()?;
-        Some(mirror.known_at_rest(dir, name).ok()??.attr.node)
+        mirror.known_at_rest(dir, name).ok()?
     }
 }
 

@@ -19,7 +19,8 @@ const TICKS: f64 = 100.0;
 /// Rounds of each.
 const ROUNDS: usize = 3;
 
-/// Milliseconds of processor time a job, make's own left out.
+/// Milliseconds of processor time a job, make's own among them: what make spends by itself
+/// cannot be told from a dry run, whose `$(shell)` commands would run on the client.
 pub fn processor_time(bench: &Bench) -> Result<Vec<Row>> {
     let fleet = Fleet::start(&bench.scene, 1, 2)?;
     let client = Client::new(&bench.scene, "cpu", &fleet.addresses())?;
@@ -30,11 +31,10 @@ pub fn processor_time(bench: &Bench) -> Result<Vec<Row>> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     let mut jobs = 0;
     for _ in 0..ROUNDS {
-        let (_, make) = spent(|| builds.build(&client, None, &["-n"]))?;
         let (_, driver) = spent(|| builds.build(&client, Some(Way::Env), &[]))?;
         let last = client.all_remote(project.dir())?;
         jobs = last.jobs.total;
-        ours.push((driver - make + last.client_cpu_s) * 1e3 / jobs as f64);
+        ours.push((driver + last.client_cpu_s) * 1e3 / jobs as f64);
         let before = server.compiled()?;
         let (_, distcc) = spent(|| {
             builds.build(
@@ -45,14 +45,14 @@ pub fn processor_time(bench: &Bench) -> Result<Vec<Row>> {
         })?;
         // Links and archives stay with distcc's client, and are no jobs of it.
         let compiles = server.compiled()? - before;
-        theirs.push((distcc - make) * 1e3 / compiles as f64);
+        theirs.push(distcc * 1e3 / compiles as f64);
     }
     client.stop()?;
     fleet.stop()?;
     drop(server);
     Ok(vec![
         Row::new(
-            "client processor time a job (daemon, stub, and shim in the driver), Redis, warm",
+            "client processor time a job (daemon, stub, and make with the shim in it), Redis, warm",
             "ms",
             ours,
             Goal::AtMost(5.0),
@@ -113,13 +113,13 @@ impl Distccd {
             "--enable-tcp-insecure",
             "--log-level",
             "info",
+            // Started by root it becomes its own user, who may not write where we do.
+            "--log-stderr",
         ]);
-        // It may run as nobody else than its own user.
         let child = command
-            .arg("--log-file")
-            .arg(&log)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(fs::File::create(&log).with_context(|| format!("creating {}", log.display()))?)
             .spawn()
             .context("starting distccd")?;
         let server = Self { child, port, log };

@@ -9,8 +9,10 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Spellings beyond that are not kept.
+/// Spellings of directories and symlinks beyond that are not kept, which each job is told.
 const MOST: usize = 1 << 12;
+/// Spellings of files beyond that are not kept.
+const MOST_FILES: usize = 1 << 15;
 
 /// What is known of a spelling.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -67,7 +69,7 @@ impl Leads {
 
     /// The same of a file.
     pub fn learn_file(&mut self, turn: u64, spelled: &[u8], ino: u64) {
-        if turn == self.turn && self.files.len() < MOST {
+        if turn == self.turn && self.files.len() < MOST_FILES {
             self.files.insert(spelled.into(), ino);
         }
     }

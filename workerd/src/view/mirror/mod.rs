@@ -20,19 +20,21 @@ mod tables;
 mod update;
 
 use super::confine;
+use super::exec::Programs;
 use super::files::Files;
 use evict::Uses;
 use parking_lot::{Condvar, Mutex};
 use rustix::fd::OwnedFd;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tables::Tables;
-use termite_types::{Attr, FileTime, Node};
+use termite_types::{Attr, BlobHash, FileTime, Node};
 
 pub use evict::Evicted;
 pub(super) use leads::Lead;
@@ -77,6 +79,8 @@ pub struct Mirror {
     from_peers: AtomicU64,
     names: AtomicU64,
     uses: Mutex<Uses>,
+    /// What is known of the programs in it.
+    pub(super) programs: Programs,
 }
 
 /// A job that sees the mirror. While it runs, files that lose their name stay as they were.
@@ -107,6 +111,23 @@ pub(super) struct Known {
     pub fill: Fill,
 }
 
+/// A file that stands at its place with its content.
+pub(super) struct KnownFile {
+    dir: Arc<Path>,
+    name: OsString,
+    /// Inode number.
+    pub ino: u64,
+    /// Its content, where that is known.
+    pub content: Option<BlobHash>,
+}
+
+impl KnownFile {
+    /// Its client path.
+    pub fn path(&self) -> PathBuf {
+        self.dir.join(&self.name)
+    }
+}
+
 impl Mirror {
     /// An empty mirror in `dir`, which is made.
     pub fn new(dir: &Path, files: Arc<dyn Files>, owners: Owners) -> io::Result<Self> {
@@ -133,6 +154,7 @@ impl Mirror {
             from_peers: AtomicU64::new(0),
             names: AtomicU64::new(0),
             uses: Mutex::default(),
+            programs: Programs::default(),
         })
     }
 
@@ -173,12 +195,24 @@ impl Mirror {
         }
     }
 
-    /// Whether a spelling, symlinks followed, is known to lead to a file that stands there
-    /// with its content, for a job that began at `turn`.
-    pub(super) fn leads_to_file(&self, turn: u64, spelled: &[u8]) -> bool {
+    /// The file, with its content there, that a spelling is known to lead to, symlinks
+    /// followed, for a job that began at `turn`.
+    pub(super) fn leads_to_file(&self, turn: u64, spelled: &[u8]) -> Option<KnownFile> {
         let tables = self.tables.lock();
-        let ino = tables.leads.file(turn, spelled);
-        ino.is_some_and(|ino| tables.ready_file(ino).is_some())
+        let ino = tables.leads.file(turn, spelled)?;
+        let file = tables.ready_file(ino)?;
+        Some(KnownFile {
+            dir: file.dir.clone(),
+            name: file.name.clone(),
+            ino,
+            content: file.content(),
+        })
+    }
+
+    /// The content of the file with this inode number, if it stands at `path`.
+    pub(super) fn content_of(&self, ino: u64, path: &Path) -> Option<BlobHash> {
+        let tables = self.tables.lock();
+        tables.ready_file(ino).filter(|file| file.is_at(path))?.content()
     }
 
     /// The directory that overlay mounts take as their lower layer.

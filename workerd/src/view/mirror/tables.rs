@@ -107,6 +107,14 @@ impl File {
         self.dir.join(&self.name)
     }
 
+    /// Its content, where that is known.
+    pub fn content(&self) -> Option<BlobHash> {
+        match self.attr.node {
+            Node::File { hash, .. } => hash,
+            _ => None,
+        }
+    }
+
     pub fn is_at(&self, path: &Path) -> bool {
         path.parent() == Some(&self.dir) && path.file_name() == Some(&self.name)
     }

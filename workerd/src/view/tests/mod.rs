@@ -331,7 +331,7 @@ fn a_spelling_leads_to_a_file_while_that_stands_there_filled() {
     fs::write(pair.here("file"), "old").unwrap();
     pair.mirror.complete(Path::new("/")).unwrap();
     let turn = pair.mirror.recall(|_, _| {});
-    let known = || pair.mirror.leads_to_file(turn, b"/file");
+    let known = || pair.mirror.leads_to_file(turn, b"/file").is_some();
     let learn_at = |turn, path: &str| {
         pair.mirror
             .learn_file(turn, b"/file", Path::new(path), pair.ino("file"));
@@ -365,7 +365,7 @@ fn a_spelling_leads_to_a_file_while_that_stands_there_filled() {
     assert!(!known(), "what lead there fell into doubt since the job began");
     let later = pair.mirror.recall(|_, _| {});
     learn_at(later, "/file");
-    assert!(pair.mirror.leads_to_file(later, b"/file") && !known());
+    assert!(pair.mirror.leads_to_file(later, b"/file").is_some() && !known());
 }
 
 /// Both ways in which a file loses its place to a newer one while a job holds it: overlayfs
