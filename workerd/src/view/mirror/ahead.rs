@@ -57,11 +57,25 @@ impl Mirror {
     }
 
     fn take_listing(&self, path: &Path, claim: Claim, listing: &Listing) -> bool {
+        self.await_above(path, claim);
         let taken = self.reconcile(path, claim, listing);
         if let Err(errno) = &taken {
             tracing::debug!("{} is not listed ahead: {errno}", path.display());
         }
         taken.is_ok()
+    }
+
+    /// Waits until nobody else lists what a directory is in, without which it has no place
+    /// here. Everybody waits upwards only.
+    fn await_above(&self, path: &Path, claim: Claim) {
+        let mut tables = self.tables.lock();
+        while path
+            .ancestors()
+            .skip(1)
+            .any(|dir| tables.is_listed_by_another(dir, claim))
+        {
+            self.settled.wait(&mut tables);
+        }
     }
 
     fn bring_files(&self, expected: &[PathBuf]) -> u64 {

@@ -195,6 +195,16 @@ impl Tables {
         }
     }
 
+    /// Whether a directory, known already or not, is being listed under another claim.
+    pub fn is_listed_by_another(&self, path: &Path, claim: Claim) -> bool {
+        let holder = match self.dirs.get(path).map(|dir| dir.names) {
+            Some(Names::Listing { claim, .. }) => Some(claim),
+            Some(_) => None,
+            None => self.awaited.get(path).map(|dir| dir.claim),
+        };
+        holder.is_some_and(|holder| holder != claim)
+    }
+
     /// Whether a listing that was asked for under this claim is not older than what is known.
     pub fn is_sound(&self, path: &Path, claim: Claim) -> bool {
         let sound = Names::Listing { claim, again: false };

@@ -99,6 +99,36 @@ fn many_threads_bring_the_same_once() {
     assert!(listings <= 4 && opens <= 3, "{listings} listings, {opens} opens");
 }
 
+/// Who has listed a directory waits for who lists what it is in: else it would have no place.
+#[test]
+fn what_is_in_a_directory_waits_for_who_lists_that() {
+    let pair = Arc::new(a_project());
+    let (begun, other) = std::sync::mpsc::channel();
+    let bring_below = {
+        let pair = pair.clone();
+        move || {
+            let all = std::thread::spawn({
+                let pair = pair.clone();
+                move || pair.mirror.bring(&all())
+            });
+            while asked(&pair).0 < 2 {
+                std::thread::yield_now();
+            }
+            // Time to do the wrong thing.
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            begun.send(all).unwrap();
+        }
+    };
+    *pair.files.meanwhile.lock() = Some(Box::new(bring_below));
+    pair.mirror.bring(&Expected {
+        dirs: paths(&["/"]),
+        files: Vec::new(),
+    });
+    other.recv().unwrap().join().unwrap();
+    let (_, listings, opens) = asked(&pair);
+    assert_eq!((listings, opens), (4, 3));
+}
+
 /// A job's outputs may be merged while an older listing of their directory is under way.
 #[test]
 fn outputs_survive_a_listing_that_does_not_know_them() {
