@@ -127,9 +127,10 @@ impl Daemon {
                 shim: shim(&config.prefix)?,
             },
         };
+        let forecasts = Arc::new(Forecasts::open(&config.cache_dir));
         Ok(Rc::new(Self {
-            forecasts: Arc::new(Forecasts::open(&config.cache_dir)),
-            fleet: Fleet::new(introduction, tree.clone(), traffic.clone()),
+            fleet: Fleet::new(introduction, tree.clone(), traffic.clone(), forecasts.clone()),
+            forecasts,
             builds: Builds::new(config.history_dir(), traffic),
             drivers: rules::DRIVERS.iter().map(OsString::from).collect(),
             rules: RefCell::default(),
@@ -210,6 +211,7 @@ impl Daemon {
                 state,
                 slots,
                 running: link.running(),
+                speed: link.speed().get(),
                 bytes: link.traffic.bytes(),
             }
         });

@@ -6,6 +6,7 @@ use crate::build::{Build, Running};
 use crate::callers::Caller;
 use crate::commit::{self, ClockShift, CommitRequest, Committed};
 use crate::daemon::Daemon;
+use crate::fleet::Seeker;
 use crate::forecast::Command;
 use crate::link::Place;
 use crate::sink::Sink;
@@ -167,8 +168,13 @@ async fn on_fleet(
     let mut tried = Vec::new();
     let mut last_fault = String::new();
     while tried.len() < ATTEMPTS {
+        let seeker = Seeker {
+            command: &command,
+            cwd: &spec.cwd,
+            avoid: &tried,
+        };
         let place = tokio::select! {
-            place = daemon.fleet.place(&spec.cwd, &tried) => place,
+            place = daemon.fleet.place(seeker) => place,
             () = caller.gone() => return Outcome::CallerGone,
         };
         let place = match place {
@@ -190,6 +196,7 @@ async fn on_fleet(
         match ended {
             Ok(Ended::Done(mut result, commit)) => {
                 account.committed(commit);
+                note_length(daemon, &command, &place, &result);
                 result.output.splice(0..0, sink.take_held());
                 return Outcome::Done(Box::new(result), command);
             }
@@ -212,6 +219,19 @@ async fn on_fleet(
         }
     }
     home(last_fault)
+}
+
+/// What is told of its worker and to later jobs by how long a job ran; a failed one may have
+/// ended early.
+fn note_length(daemon: &Daemon, command: &Command, place: &Place, result: &JobResult) {
+    if result.end != JobEnd::Exited(0) {
+        return;
+    }
+    let took = Duration::from_micros(result.usage.phases.run_us);
+    if let Some(usual) = daemon.forecasts.length(command) {
+        place.link().ran(usual, took);
+    }
+    daemon.forecasts.ran(command, took);
 }
 
 fn home(reason: String) -> Outcome {

@@ -1,6 +1,7 @@
-//! All workers of one client: which of them takes the next job. Knows load and
-//! placement; knows nothing of how a job runs.
+//! All workers of one client: which of them takes which job next, as `placement` has it.
+//! Knows nothing of how a job runs.
 
+use crate::forecast::{Command, Forecasts};
 use crate::holders::Holders;
 use crate::link::{Address, Introduction, Link, Place, State};
 use crate::serve::Files;
@@ -12,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use termite_core::placement::{self, Candidate, Queue, Ticket};
+use tokio::sync::{Notify, oneshot};
 
 /// The workers.
 pub struct Fleet {
@@ -26,6 +28,8 @@ pub struct Fleet {
     changed: Rc<Notify>,
     /// Which worker ran the last job of a directory: its mirror is warm there.
     homes: RefCell<HashMap<PathBuf, WorkerKey>>,
+    waiting: RefCell<Waiting>,
+    forecasts: Arc<Forecasts>,
 }
 
 /// Nobody can take the job.
@@ -35,8 +39,13 @@ pub struct Unreachable(String);
 
 impl Fleet {
     /// A fleet without workers.
-    pub fn new(introduction: Introduction, tree: Arc<Tree>, traffic: Rc<Traffic>) -> Rc<Self> {
-        Rc::new(Self {
+    pub fn new(
+        introduction: Introduction,
+        tree: Arc<Tree>,
+        traffic: Rc<Traffic>,
+        forecasts: Arc<Forecasts>,
+    ) -> Rc<Self> {
+        let fleet = Rc::new(Self {
             links: RefCell::default(),
             introduction: Rc::new(introduction),
             tree,
@@ -44,7 +53,20 @@ impl Fleet {
             holders: Rc::default(),
             changed: Rc::default(),
             homes: RefCell::default(),
-        })
+            waiting: RefCell::default(),
+            forecasts,
+        });
+        let (weak, changed) = (Rc::downgrade(&fleet), fleet.changed.clone());
+        tokio::task::spawn_local(async move {
+            loop {
+                changed.notified().await;
+                match weak.upgrade() {
+                    Some(fleet) => fleet.serve(),
+                    None => return,
+                }
+            }
+        });
+        fleet
     }
 
     /// Adds the workers that are not known yet and begins to dial them. Within `grace` a
@@ -72,42 +94,136 @@ impl Fleet {
         self.links.borrow().clone()
     }
 
-    /// Waits for a free slot: on the worker that knows the directory, if its load is
-    /// not above the least; else on the least loaded. `avoid` failed this job already.
-    pub async fn place(&self, cwd: &Path, avoid: &[WorkerKey]) -> Result<Place, Unreachable> {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            let able: Vec<_> = self
-                .links()
-                .into_iter()
-                .filter(|link| !avoid.contains(&link.key))
-                .collect();
-            if let Some(place) = self.best(cwd, &able).and_then(|link| link.take(&self.changed)) {
-                self.homes.borrow_mut().insert(cwd.to_path_buf(), place.link().key);
-                return Ok(place);
+    /// Waits for a free slot. Dropping it ends the wait.
+    pub async fn place(&self, seeker: Seeker<'_>) -> Result<Place, Unreachable> {
+        let length = self.forecasts.guess(seeker.command);
+        let (answer, answered) = oneshot::channel();
+        let waiting = self.waiting.borrow_mut().join(length, seeker.owned(answer));
+        let _leaving = Leaving { fleet: self, waiting };
+        self.serve();
+        // The sender goes only with its answer, or with the fleet.
+        answered
+            .await
+            .unwrap_or_else(|_| Err(Unreachable("the daemon ends".into())))
+    }
+
+    /// Gives places to those that wait, as far as there are any.
+    fn serve(&self) {
+        let links = self.links();
+        let is_hopeless = |link: &Rc<Link>| matches!(link.state(), State::Down(_));
+        if !links.iter().any(|link| link.room().is_some() || is_hopeless(link)) && !links.is_empty() {
+            return;
+        }
+        let order = self.waiting.borrow().queue.in_order();
+        for ticket in order {
+            let answer = {
+                let waiting = self.waiting.borrow();
+                let Some(seeker) = waiting.seekers.get(&ticket) else {
+                    continue;
+                };
+                let able = || links.iter().filter(|link| !seeker.avoid.contains(&link.key));
+                match self.best(seeker, able()) {
+                    Some(place) => Ok(place),
+                    None if able().all(is_hopeless) => Err(Unreachable(why(able()))),
+                    None => continue,
+                }
+            };
+            let seeker = self.waiting.borrow_mut().serve(ticket);
+            if let Some(seeker) = seeker {
+                // A place that nobody waits for any more is given back by its end.
+                let _ = seeker.answer.send(answer);
             }
-            if able.iter().all(|link| matches!(link.state(), State::Down(_))) {
-                return Err(Unreachable(why(&able)));
-            }
-            changed.await;
         }
     }
 
-    fn best(&self, cwd: &Path, able: &[Rc<Link>]) -> Option<Rc<Link>> {
-        let home = self.homes.borrow().get(cwd).copied();
-        able.iter()
-            .filter_map(|link| Some((link.load()?, home != Some(link.key), link)))
-            .min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))
-            .map(|(_, _, link)| link.clone())
+    fn best<'a>(&self, seeker: &Waiter, able: impl Iterator<Item = &'a Rc<Link>>) -> Option<Place> {
+        let home = self.homes.borrow().get(&seeker.cwd).copied();
+        let open: Vec<_> = able.filter_map(|link| Some((link, link.room()?))).collect();
+        let candidates: Vec<_> = open
+            .iter()
+            .map(|(link, (session, slots))| Candidate {
+                running: link.running(),
+                slots: *slots,
+                speed: link.speed(),
+                lacking: self.forecasts.lacking(&seeker.command, &session.told.borrow()),
+                is_home: home == Some(link.key),
+            })
+            .collect();
+        let chosen = placement::best(&candidates)?;
+        let (link, (session, _)) = open.into_iter().nth(chosen)?;
+        self.homes.borrow_mut().insert(seeker.cwd.clone(), link.key);
+        Some(link.take(session, &self.changed))
+    }
+}
+
+/// A job in want of a place.
+pub struct Seeker<'a> {
+    /// What it runs.
+    pub command: &'a Command,
+    /// Where.
+    pub cwd: &'a Path,
+    /// Workers that failed it already.
+    pub avoid: &'a [WorkerKey],
+}
+
+impl Seeker<'_> {
+    fn owned(&self, answer: oneshot::Sender<Result<Place, Unreachable>>) -> Waiter {
+        Waiter {
+            command: *self.command,
+            cwd: self.cwd.to_path_buf(),
+            avoid: self.avoid.to_vec(),
+            answer,
+        }
+    }
+}
+
+/// The same as it waits.
+struct Waiter {
+    command: Command,
+    cwd: PathBuf,
+    avoid: Vec<WorkerKey>,
+    answer: oneshot::Sender<Result<Place, Unreachable>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    queue: Queue,
+    seekers: HashMap<Ticket, Waiter>,
+}
+
+impl Waiting {
+    fn join(&mut self, length: Option<Duration>, waiter: Waiter) -> Ticket {
+        let ticket = self.queue.join(length);
+        self.seekers.insert(ticket, waiter);
+        ticket
+    }
+
+    fn serve(&mut self, ticket: Ticket) -> Option<Waiter> {
+        self.queue.serve(ticket);
+        self.seekers.remove(&ticket)
+    }
+
+    fn leave(&mut self, ticket: Ticket) {
+        self.queue.leave(ticket);
+        self.seekers.remove(&ticket);
+    }
+}
+
+/// Takes a job out of the queue, if it is there yet.
+struct Leaving<'a> {
+    fleet: &'a Fleet,
+    waiting: Ticket,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.fleet.waiting.borrow_mut().leave(self.waiting);
     }
 }
 
 /// The workers' own words, the first three.
-fn why(links: &[Rc<Link>]) -> String {
+fn why<'a>(links: impl Iterator<Item = &'a Rc<Link>>) -> String {
     let reasons: Vec<_> = links
-        .iter()
         .take(3)
         .filter_map(|link| match link.state() {
             State::Down(why) => Some(format!("{}: {why}", link.address)),

@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use termite_core::placement::Speed;
 use termite_types::Snapshot;
 use termite_wire::meet::{Greeting, greet};
 use termite_wire::peer::ClientInfo;
@@ -78,6 +79,7 @@ pub struct Link {
     grace: Duration,
     state: RefCell<State>,
     running: Cell<u32>,
+    speed: Cell<Speed>,
 }
 
 /// What every link needs to introduce the client.
@@ -106,6 +108,7 @@ impl Link {
             grace,
             state: RefCell::new(State::Dialling),
             running: Cell::new(0),
+            speed: Cell::default(),
         })
     }
 
@@ -121,7 +124,7 @@ impl Link {
             State::Dialling => {}
         }
         *self.state.borrow_mut() = state;
-        changed.notify_waiters();
+        changed.notify_one();
     }
 
     /// Jobs that it runs for us.
@@ -129,27 +132,34 @@ impl Link {
         self.running.get()
     }
 
-    /// Running jobs relative to slots; `None`: it has no room or is not up.
-    pub fn load(&self) -> Option<f64> {
+    /// How fast it is.
+    pub fn speed(&self) -> Speed {
+        self.speed.get()
+    }
+
+    /// It ran a job that usually takes this long.
+    pub fn ran(&self, usual: Duration, took: Duration) {
+        self.speed.set(self.speed.get().with(usual, took));
+    }
+
+    /// Its session and its slots; `None`: it has no room or is not up.
+    pub fn room(&self) -> Option<(Rc<Session>, u32)> {
         let State::Up(session) = &*self.state.borrow() else {
             return None;
         };
         let slots = u32::from(session.greeting.slots);
         let ahead = if session.round_trip >= FAR { slots } else { 0 };
-        (self.running.get() < slots + ahead).then(|| f64::from(self.running.get()) / f64::from(slots))
+        (self.running.get() < slots + ahead).then(|| (session.clone(), slots))
     }
 
-    /// Takes a slot, if the worker is up.
-    pub fn take(self: &Rc<Self>, freed: &Rc<Notify>) -> Option<Place> {
-        let State::Up(session) = &*self.state.borrow() else {
-            return None;
-        };
+    /// Takes a slot of the session that is up.
+    pub fn take(self: &Rc<Self>, session: Rc<Session>, freed: &Rc<Notify>) -> Place {
         self.running.set(self.running.get() + 1);
-        Some(Place {
+        Place {
             link: self.clone(),
             freed: freed.clone(),
-            session: session.clone(),
-        })
+            session,
+        }
     }
 
     /// Keeps the worker connected for as long as the daemon lives.
@@ -254,7 +264,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.link.running.set(self.link.running.get() - 1);
-        self.freed.notify_waiters();
+        self.freed.notify_one();
     }
 }
 

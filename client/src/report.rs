@@ -148,7 +148,7 @@ pub struct Status {
 }
 
 /// One worker.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct WorkerStatus {
     /// Where it listens.
     pub address: String,
@@ -158,6 +158,9 @@ pub struct WorkerStatus {
     pub slots: u16,
     /// Jobs that it runs for us.
     pub running: u32,
+    /// How fast it is by the jobs whose length was known before: 1.0 takes as long as usual.
+    #[serde(default)]
+    pub speed: f64,
     /// Content that crossed to and from it; `between`: that others gave it.
     #[serde(default)]
     pub bytes: Bytes,
@@ -250,6 +253,7 @@ impl Status {
             state,
             slots,
             running,
+            speed,
             bytes,
         } in &self.workers
         {
@@ -257,7 +261,7 @@ impl Status {
                 &mut text,
                 "worker",
                 &format!(
-                    "{address}: {state}, {running} of {slots} slots in use, {} sent, {} received, {} from others",
+                    "{address}: {state}, {running} of {slots} slots in use, speed {speed:.2}, {} sent, {} received, {} from others",
                     size(bytes.sent),
                     size(bytes.received),
                     size(bytes.between)

@@ -3,4 +3,5 @@
 #![forbid(unsafe_code)]
 
 pub mod jobserver;
+pub mod placement;
 pub mod rules;

@@ -1,10 +1,11 @@
-//! What a job is going to use, told by what earlier jobs used: the same command, else one
-//! of the same program with the same options in the same directory.
+//! What a job is going to use and how long it will take, told by earlier jobs: the same
+//! command, else one of the same program with the same options in the same directory.
 //!
 //! Knows commands, traces and who was told what; asks the file system only where a used
 //! path leads. A forecast that is wrong costs bytes and nothing else.
 
 mod command;
+mod lengths;
 mod needs;
 mod route;
 mod store;
@@ -15,12 +16,14 @@ mod tests;
 pub use command::Command;
 pub use needs::Told;
 
+use lengths::Lengths;
 use needs::{Needs, NeedsBuilder, Paths};
 use parking_lot::Mutex;
 use route::Routes;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use store::Store;
 use termite_types::{Expected, TraceItem, Update};
 
@@ -37,6 +40,7 @@ pub struct Forecasts {
 struct Known {
     paths: Paths,
     by_command: HashMap<u128, Arc<Needs>>,
+    lengths: Lengths,
     routes: Routes,
     unsaved: Vec<u128>,
 }
@@ -45,10 +49,11 @@ impl Forecasts {
     /// What earlier daemons have kept in `dir`.
     pub fn open(dir: &Path) -> Self {
         let store = Store::open(dir);
-        let (paths, by_command) = store.load();
+        let (paths, by_command, lengths) = store.load();
         let known = Known {
             paths,
             by_command,
+            lengths: Lengths::saved(lengths),
             ..Known::default()
         };
         Self {
@@ -71,6 +76,38 @@ impl Forecasts {
                 files: known.paths.resolve(&needs.files, told),
             },
             None => Expected::default(),
+        }
+    }
+
+    /// How many directories and files a command is expected to use of which a worker was not
+    /// told yet.
+    pub fn lacking(&self, command: &Command, told: &Told) -> usize {
+        let known = self.known.lock();
+        let needs = known.by_command.get(&command.exact);
+        let needs = needs.or_else(|| known.by_command.get(&command.alike));
+        needs.map_or(0, |needs| {
+            let all = needs.dirs.iter().chain(&needs.files);
+            all.filter(|id| !told.has(**id)).count()
+        })
+    }
+
+    /// How long a command usually runs.
+    pub fn length(&self, command: &Command) -> Option<Duration> {
+        self.known.lock().lengths.of(command.exact)
+    }
+
+    /// How long a command may run, by the ones alike if there is no better guess.
+    pub fn guess(&self, command: &Command) -> Option<Duration> {
+        let known = self.known.lock();
+        let exact = known.lengths.of(command.exact);
+        exact.or_else(|| known.lengths.of(command.alike))
+    }
+
+    /// A command ran so long.
+    pub fn ran(&self, command: &Command, took: Duration) {
+        let mut known = self.known.lock();
+        for key in [command.exact, command.alike] {
+            known.lengths.add(key, took);
         }
     }
 
@@ -97,7 +134,8 @@ impl Forecasts {
     pub fn flush(&self) {
         let mut known = self.known.lock();
         let keys = std::mem::take(&mut known.unsaved);
-        if keys.is_empty() {
+        let lengths = known.lengths.take_unsaved();
+        if keys.is_empty() && lengths.is_empty() {
             return;
         }
         let fresh: Vec<_> = keys
@@ -106,6 +144,6 @@ impl Forecasts {
             .collect();
         let paths = known.paths.take_unsaved();
         drop(known);
-        self.store.save(&paths, &fresh);
+        self.store.save(&paths, &fresh, &lengths);
     }
 }

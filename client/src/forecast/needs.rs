@@ -79,6 +79,12 @@ impl Told {
         is_new
     }
 
+    /// Whether it is in there.
+    pub fn has(&self, id: PathId) -> bool {
+        let (at, bit) = place(id);
+        self.0.get(at).is_some_and(|word| word & bit != 0)
+    }
+
     /// It is to be told again.
     pub fn forget(&mut self, id: PathId) {
         let (at, bit) = place(id);

@@ -3,19 +3,23 @@
 use super::needs::{Needs, PathId, Paths};
 use super::{MOST_COMMANDS, needs};
 use crate::cache;
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Paths by their numbers, which have no gaps.
 const PATHS: TableDefinition<'static, PathId, &'static [u8]> = TableDefinition::new("paths 1");
 /// Needs by command, see [`to_bytes`].
 const COMMANDS: TableDefinition<'static, u128, &'static [u8]> = TableDefinition::new("commands 1");
 
-type Loaded = (Paths, HashMap<u128, Arc<Needs>>);
+/// Microseconds that commands usually run.
+const LENGTHS: TableDefinition<'static, u128, u64> = TableDefinition::new("lengths 1");
+
+type Loaded = (Paths, HashMap<u128, Arc<Needs>>, HashMap<u128, Duration>);
 
 /// The database, or none.
 pub struct Store(Option<Database>);
@@ -41,9 +45,9 @@ impl Store {
     }
 
     /// Adds to it.
-    pub fn save(&self, paths: &[(PathId, Arc<Path>)], commands: &[(u128, Arc<Needs>)]) {
+    pub fn save(&self, paths: &[(PathId, Arc<Path>)], commands: &[(u128, Arc<Needs>)], lengths: &[(u128, Duration)]) {
         let Some(database) = &self.0 else { return };
-        if let Err(error) = save(database, paths, commands) {
+        if let Err(error) = save(database, paths, commands, lengths) {
             tracing::warn!("{} forecasts are not kept: {error}", commands.len());
         }
     }
@@ -88,13 +92,28 @@ fn load(database: &Database) -> Result<Loaded, Unusable> {
         let needs = of_bytes(needs.value(), paths.len()).ok_or(Unusable::Damaged)?;
         by_command.insert(key.value(), Arc::new(needs));
     }
-    Ok((Paths::saved(paths), by_command))
+    Ok((Paths::saved(paths), by_command, lengths(&read)?))
+}
+
+/// A store of an earlier version has none.
+fn lengths(read: &ReadTransaction) -> Result<HashMap<u128, Duration>, Unusable> {
+    let table = match read.open_table(LENGTHS) {
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(HashMap::new()),
+        table => table.map_err(redb::Error::from)?,
+    };
+    let mut lengths = HashMap::new();
+    for row in table.iter().map_err(redb::Error::from)? {
+        let (key, micros) = row.map_err(redb::Error::from)?;
+        lengths.insert(key.value(), Duration::from_micros(micros.value()));
+    }
+    Ok(lengths)
 }
 
 fn clear(database: &Database) -> Result<(), redb::Error> {
     let write = database.begin_write()?;
     write.delete_table(PATHS)?;
     write.delete_table(COMMANDS)?;
+    write.delete_table(LENGTHS)?;
     Ok(write.commit()?)
 }
 
@@ -102,6 +121,7 @@ fn save(
     database: &Database,
     paths: &[(PathId, Arc<Path>)],
     commands: &[(u128, Arc<Needs>)],
+    lengths: &[(u128, Duration)],
 ) -> Result<(), redb::Error> {
     let write = database.begin_write()?;
     {
@@ -112,6 +132,10 @@ fn save(
         let mut table = write.open_table(COMMANDS)?;
         for (key, needs) in commands {
             table.insert(key, &to_bytes(needs)[..])?;
+        }
+        let mut table = write.open_table(LENGTHS)?;
+        for (key, length) in lengths {
+            table.insert(key, length.as_micros() as u64)?;
         }
     }
     Ok(write.commit()?)
