@@ -9,9 +9,12 @@ use crate::sys::{self, PATH_MAX, Passing, Text};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use libc::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 use termite_abi::{Access, PLACEHOLDER_ATIME_NSEC, PLACEHOLDER_ATIME_SEC, Shared};
+
+/// Passes the guard before the slot's own cookie is known.
+static ENTRY: AtomicU64 = AtomicU64::new(termite_abi::ENTRY);
 
 /// The slot's shared memory; null outside a slot.
 static SHARED: AtomicPtr<Shared> = AtomicPtr::new(null_mut());
@@ -20,7 +23,7 @@ static SHARED: AtomicPtr<Shared> = AtomicPtr::new(null_mut());
 pub fn enter() -> Option<&'static Shared> {
     // SAFETY: the path is a literal.
     let fd = unsafe {
-        sys::openat(
+        Passing(&ENTRY).openat(
             AT_FDCWD,
             termite_abi::SHARED_FILE.as_ptr(),
             libc::O_RDWR | libc::O_CLOEXEC,

@@ -49,8 +49,13 @@ impl<'a> Spelling<'a> {
         (!matches!(top, b"proc" | b"dev" | b"sys")).then_some(spelling)
     }
 
-    /// A path that ends in `/` or `/.`, as it is, and the directory that it enters so.
+    /// A path that ends in `/` or `/.`, or is `.` alone, as it is, and the directory that it
+    /// enters so.
     pub fn of_entered(cwd: &'a [u8], path: &'a [u8]) -> Option<(Self, Self)> {
+        if path == b"." {
+            let joint = b"/";
+            return Self::new(b"", cwd).map(|named| (Self { cwd, joint, path }, named));
+        }
         let dir = path.strip_suffix(b"/.").or_else(|| path.strip_suffix(b"/"))?;
         let named = Self::new(cwd, dir)?;
         Some((Self { path, ..named }, named))

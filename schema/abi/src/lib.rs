@@ -13,6 +13,10 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub const SLOT_DIR: &str = "/dev/.termite";
 /// The shared memory of a slot, one [`Shared`].
 pub const SHARED_FILE: &core::ffi::CStr = c"/dev/.termite/shared";
+/// What the shim opens [`SHARED_FILE`] with in the place of the cookie, which stands there. No
+/// secret: it keeps other programs from passing by accident, as the cookie does, which every
+/// process of a job can read.
+pub const ENTRY: u64 = 0x9c1f_63d7_42b8_e50d;
 /// The shim as the jobs of a slot see it.
 pub const SHIM_FILE: &str = "/dev/.termite/libtermite.so";
 /// What `ld.so` reads to preload the shim into every process of a job,

@@ -6,6 +6,7 @@
 
 use super::calls::{self, Arch, Effect, LAST, PathCall};
 use libc::sock_filter;
+use termite_abi::ENTRY;
 
 /// What a slot's filter depends on.
 #[derive(Clone, Copy, Debug)]
@@ -14,8 +15,9 @@ pub struct FilterOptions {
     pub cookie: u64,
     /// Reads of descriptor 0 and their like are stopped.
     pub input_on_demand: bool,
-    /// The slot has the shim: a call of libc's by the name of [`PathCall::fstat`] has other
-    /// flags than libc's `fstat`, so that this can be known by its own and passes.
+    /// The slot has the shim: [`ENTRY`] passes like the cookie, and a call of libc's by the
+    /// name of [`PathCall::fstat`] has other flags than libc's `fstat`, so that this can be
+    /// known by its own and passes.
     pub shim: bool,
     /// There is a guard to stop for; without one, calls are either let through or refused.
     pub stops: bool,
@@ -83,7 +85,7 @@ pub fn program(options: FilterOptions) -> Vec<sock_filter> {
             step.k = (comparison - at - 1) as u32;
         }
     }
-    code.extend(compare_cookie(options.cookie));
+    code.extend(compare_cookie(options));
     code
 }
 
@@ -206,15 +208,20 @@ fn stop_when(code: &mut Vec<sock_filter>, conditions: &[(u8, &[u32])]) {
     code.push(step(RETURN, libc::SECCOMP_RET_USER_NOTIF));
 }
 
-fn compare_cookie(cookie: u64) -> [sock_filter; 6] {
-    [
-        step(LOAD, low(5)),
-        branch(IF_EQUAL, cookie as u32, [0, 3]),
-        step(LOAD, high(5)),
-        branch(IF_EQUAL, (cookie >> 32) as u32, [0, 1]),
-        step(RETURN, libc::SECCOMP_RET_ALLOW),
-        step(RETURN, libc::SECCOMP_RET_USER_NOTIF),
-    ]
+/// Both halves of the sixth argument against those that pass.
+fn compare_cookie(options: FilterOptions) -> impl Iterator<Item = sock_filter> {
+    let entry = Some(ENTRY).filter(|_| options.shim);
+    let pass = |value: u64| {
+        [
+            step(LOAD, low(5)),
+            branch(IF_EQUAL, value as u32, [0, 3]),
+            step(LOAD, high(5)),
+            branch(IF_EQUAL, (value >> 32) as u32, [0, 1]),
+            step(RETURN, libc::SECCOMP_RET_ALLOW),
+        ]
+    };
+    let stop = step(RETURN, libc::SECCOMP_RET_USER_NOTIF);
+    [options.cookie].into_iter().chain(entry).flat_map(pass).chain([stop])
 }
 
 #[cfg(test)]

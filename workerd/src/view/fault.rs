@@ -360,7 +360,7 @@ impl View {
             if walk.linked.get() && !matches!(walked, Walked::Blocked) {
                 self.learn_link(epoch, &spelled);
             }
-            if let (Walked::Dir(_) | Walked::Missing, Some(dir)) = (&walked, entered(&spelled)) {
+            if let (Walked::Dir(_) | Walked::Missing | Walked::Nowhere, Some(dir)) = (&walked, entered(&spelled)) {
                 self.learn_link(epoch, dir);
             }
             self.learn_answer(epoch, &spelled, used, standing);

@@ -74,7 +74,8 @@ fn expected(arch: Arch, call: &Call, options: FilterOptions) -> u32 {
     let unconcerned = unconcerned || row.given.is_some_and(|arg| call.args[usize::from(arg)] == 0);
     // What is stopped for some arguments alone never looks at the cookie.
     let may_pass = row.cookie && row.when.is_empty() && !input && arch == Arch::X86_64;
-    let cookie = may_pass && call.args[5] == options.cookie;
+    let passes = call.args[5] == options.cookie || options.shim && call.args[5] == ENTRY;
+    let cookie = may_pass && passes;
     let among_libraries = (0x7eff << 32..0x7ffb << 32).contains(&call.args[1]);
     let fstat = row.name == "newfstatat"
         && arch == Arch::X86_64
@@ -97,6 +98,10 @@ fn arguments() -> Vec<[u64; 6]> {
         COOKIE & !0xffff_ffff,
         COOKIE ^ 1,
         COOKIE ^ (1 << 63),
+        ENTRY,
+        ENTRY ^ 1,
+        ENTRY ^ (1 << 63),
+        COOKIE & 0xffff_ffff | ENTRY & !0xffff_ffff,
         u64::MAX,
     ] {
         for first in [0, 1, 2, 3, 4, 5] {
