@@ -22,6 +22,7 @@ impl Tree {
     pub fn drain(&self) -> u64 {
         let mut records = self.records.lock();
         self.drain_into(&mut records, false);
+        look_at_linked(&mut records);
         records.log.count()
     }
 
@@ -168,7 +169,7 @@ impl Tree {
         self.unwatch_unused(records);
     }
 
-    /// `lost`: events are missing.
+    /// What events tell of. `lost`: some are missing.
     pub(super) fn drain_into(&self, records: &mut Records, mut lost: bool) {
         let mut touched = Touched::new();
         match self.watcher.read() {
@@ -185,13 +186,6 @@ impl Tree {
         }
         for path in records.to_check(lost) {
             self.check(records, &path);
-        }
-        for path in records.linked() {
-            if let (Some(dir), Some(name)) = (path.parent(), path.file_name()) {
-                // Its directory is still the recorded one: that was looked at just before.
-                let present = rustix::fs::lstat(&path).map(|stat| Stamp::of(&stat)).ok();
-                records.observe(dir, name, present.filter(|is| is.kind != Kind::Other), None, false);
-            }
         }
         self.unwatch_unused(records);
     }
@@ -247,6 +241,22 @@ impl Tree {
             .take_unused()
             .into_iter()
             .for_each(|watch| self.watcher.remove(watch));
+    }
+}
+
+/// Looks at the files of which events do not tell everything, as they have several names.
+/// For dispatches, right after the events: so their directories are the recorded ones.
+fn look_at_linked(records: &mut Records) {
+    let look = |path: &Path| rustix::fs::lstat(path).map(|stat| Stamp::of(&stat)).ok();
+    let looked = records.linked().map(|(path, stamp)| (path, stamp, look(path)));
+    let changed: Vec<(PathBuf, Option<Stamp>)> = looked
+        .filter(|(_, stamp, present)| present.as_ref() != Some(*stamp))
+        .map(|(path, _, present)| (path.to_owned(), present.filter(|is| is.kind != Kind::Other)))
+        .collect();
+    for (path, present) in changed {
+        if let (Some(dir), Some(name)) = (path.parent(), path.file_name()) {
+            records.observe(dir, name, present, None, false);
+        }
     }
 }
 

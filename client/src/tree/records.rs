@@ -5,7 +5,7 @@
 use super::WorkerKey;
 use super::log::Log;
 use super::stamp::{Kind, Stamp};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -16,8 +16,9 @@ pub struct Records {
     dirs: BTreeMap<PathBuf, Dir>,
     /// Their paths by watch: bind mounts give an inode several.
     by_watch: HashMap<i32, Vec<PathBuf>>,
-    /// Regular files with several names: a write through another is not notified here.
-    linked: BTreeSet<PathBuf>,
+    /// Regular files with several names, as in `names`: a write through another is not
+    /// notified here.
+    linked: BTreeMap<PathBuf, Stamp>,
     /// What changed.
     pub log: Log,
     workers: HashMap<WorkerKey, Worker>,
@@ -66,9 +67,9 @@ impl Records {
         wanted.map(|(path, _)| path.clone()).collect()
     }
 
-    /// Files that have several names.
-    pub fn linked(&self) -> Vec<PathBuf> {
-        self.linked.iter().cloned().collect()
+    /// Files that have several names, as they are recorded.
+    pub fn linked(&self) -> impl Iterator<Item = (&Path, &Stamp)> {
+        self.linked.iter().map(|(path, stamp)| (path.as_path(), stamp))
     }
 
     /// Paths of a watch.
@@ -177,7 +178,8 @@ impl Records {
                 .map(|(name, stamp)| ((*name).to_owned(), *stamp))
                 .collect();
             let linked = listed.iter().filter(|(_, stamp)| has_links(stamp));
-            self.linked.extend(linked.map(|(name, _)| path.join(name)));
+            self.linked
+                .extend(linked.map(|(name, stamp)| (path.join(name), *stamp)));
         }
         let differs = |name: &OsStr| match (dir.names.get(name), listed.get(name)) {
             (Some(old), Some(new)) => old.differs(new),
@@ -242,11 +244,10 @@ impl Records {
         if news && present.as_ref().is_some_and(has_links) {
             self.link_others(present.as_ref());
         }
-        if present.as_ref().is_some_and(has_links) {
-            self.linked.insert(path.clone());
-        } else {
-            self.linked.remove(&path);
-        }
+        match present.filter(has_links) {
+            Some(stamp) => self.linked.insert(path.clone(), stamp),
+            None => self.linked.remove(&path),
+        };
         let moved_away = |was: &Stamp| was.kind == Kind::Dir && !present.is_some_and(|is| is.same_inode(was));
         if old.as_ref().is_some_and(moved_away) || self.dirs.get(&path).is_some_and(|below| moved_away(&below.stamp)) {
             self.drop_below(&path, origin);
@@ -275,7 +276,7 @@ impl Records {
         let Some(present) = present else { return };
         for (path, dir) in &self.dirs {
             let same = dir.names.iter().filter(|(_, stamp)| stamp.same_inode(present));
-            self.linked.extend(same.map(|(name, _)| path.join(name)));
+            self.linked.extend(same.map(|(name, stamp)| (path.join(name), *stamp)));
         }
     }
 
@@ -301,7 +302,7 @@ impl Records {
         for path in paths {
             let Some(dir) = self.dirs.remove(&path) else { continue };
             self.unwatch(dir.watch, &path);
-            self.linked.retain(|file| file.parent() != Some(&path));
+            self.linked.retain(|file, _| file.parent() != Some(&path));
             self.log.add(&path, origin);
         }
     }
