@@ -1,6 +1,7 @@
 //! Sets of paths in few bytes: every path has a number. Knows neither commands nor files.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,11 +11,11 @@ pub type PathId = u32;
 /// Paths that are remembered; later ones are left out.
 pub const MOST_PATHS: usize = 1 << 19;
 
-/// All paths that have a number.
+/// All paths that have a number, as they are spelled.
 #[derive(Default)]
 pub struct Paths {
-    paths: Vec<Arc<Path>>,
-    ids: HashMap<Arc<Path>, PathId>,
+    paths: Vec<Arc<OsStr>>,
+    ids: HashMap<Arc<OsStr>, PathId>,
     /// So many of the first are on disk.
     saved: usize,
 }
@@ -22,7 +23,7 @@ pub struct Paths {
 impl Paths {
     /// Paths by their numbers, all of which are on disk.
     pub fn saved(paths: Vec<PathBuf>) -> Self {
-        let paths: Vec<Arc<Path>> = paths.into_iter().map(Arc::from).collect();
+        let paths: Vec<Arc<OsStr>> = paths.into_iter().map(|path| Arc::from(path.into_os_string())).collect();
         Self {
             ids: (0..).zip(&paths).map(|(id, path)| (path.clone(), id)).collect(),
             saved: paths.len(),
@@ -32,7 +33,7 @@ impl Paths {
 
     /// The number of a path that has one.
     pub fn id(&self, path: &Path) -> Option<PathId> {
-        self.ids.get(path).copied()
+        self.ids.get(path.as_os_str()).copied()
     }
 
     /// The number of a path, a new one if there is room.
@@ -41,7 +42,7 @@ impl Paths {
         if known.is_some() || self.paths.len() >= MOST_PATHS {
             return known;
         }
-        let (id, path) = (self.paths.len() as PathId, Arc::<Path>::from(path));
+        let (id, path) = (self.paths.len() as PathId, Arc::<OsStr>::from(path.as_os_str()));
         self.paths.push(path.clone());
         self.ids.insert(path, id);
         Some(id)
@@ -52,12 +53,12 @@ impl Paths {
         let fresh = ids.iter().filter(|id| told.insert(**id));
         fresh
             .filter_map(|id| self.paths.get(*id as usize))
-            .map(|path| path.to_path_buf())
+            .map(PathBuf::from)
             .collect()
     }
 
     /// Those that are not on disk yet, with their numbers.
-    pub fn take_unsaved(&mut self) -> Vec<(PathId, Arc<Path>)> {
+    pub fn take_unsaved(&mut self) -> Vec<(PathId, Arc<OsStr>)> {
         let from = std::mem::replace(&mut self.saved, self.paths.len());
         (from as PathId..).zip(self.paths[from..].iter().cloned()).collect()
     }

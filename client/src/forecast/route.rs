@@ -4,7 +4,7 @@
 use super::needs::{NeedsBuilder, PathId, Paths};
 use crate::tree::{Kind, Stamp};
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use termite_abi::Access;
@@ -15,11 +15,12 @@ const MOST_STEPS: u32 = 200;
 /// Routes that are remembered; then they are found anew.
 const MOST_ROUTES: usize = 1 << 16;
 
-/// The routes of one build, by the path as it was used.
+/// The routes of one build, by the path as it was spelled: to compare paths by their
+/// components would cost more than to find one twice.
 #[derive(Default)]
 pub struct Routes {
     build: Option<BuildId>,
-    known: HashMap<PathBuf, Arc<Route>>,
+    known: HashMap<OsString, Arc<Route>>,
 }
 
 struct Route {
@@ -69,7 +70,7 @@ impl Routes {
     }
 
     fn find(&mut self, path: &Path, steps: u32, paths: &mut Paths) -> Arc<Route> {
-        if let Some(known) = self.known.get(path) {
+        if let Some(known) = self.known.get(path.as_os_str()) {
             return known.clone();
         }
         let route = Arc::new(match steps.checked_sub(1) {
@@ -79,7 +80,7 @@ impl Routes {
                 end: End::Nothing,
             },
         });
-        self.known.insert(path.to_owned(), route.clone());
+        self.known.insert(path.into(), route.clone());
         route
     }
 

@@ -45,7 +45,7 @@ impl Store {
     }
 
     /// Adds to it.
-    pub fn save(&self, paths: &[(PathId, Arc<Path>)], commands: &[(u128, Arc<Needs>)], lengths: &[(u128, Duration)]) {
+    pub fn save(&self, paths: &[(PathId, Arc<OsStr>)], commands: &[(u128, Arc<Needs>)], lengths: &[(u128, Duration)]) {
         let Some(database) = &self.0 else { return };
         if let Err(error) = save(database, paths, commands, lengths) {
             tracing::warn!("{} forecasts are not kept: {error}", commands.len());
@@ -119,7 +119,7 @@ fn clear(database: &Database) -> Result<(), redb::Error> {
 
 fn save(
     database: &Database,
-    paths: &[(PathId, Arc<Path>)],
+    paths: &[(PathId, Arc<OsStr>)],
     commands: &[(u128, Arc<Needs>)],
     lengths: &[(u128, Duration)],
 ) -> Result<(), redb::Error> {
@@ -127,7 +127,7 @@ fn save(
     {
         let mut table = write.open_table(PATHS)?;
         for (id, path) in paths {
-            table.insert(id, path.as_os_str().as_bytes())?;
+            table.insert(id, path.as_bytes())?;
         }
         let mut table = write.open_table(COMMANDS)?;
         for (key, needs) in commands {
