@@ -21,13 +21,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The deepest directory that is there before, during and after the commit.
-    pub fn stage_dir<'a>(&self, path: &'a Path) -> Option<&'a Path> {
+    /// The deepest directory that is there before, during and after the commit, opened.
+    pub fn stage_dir<'a>(&self, path: &'a Path) -> Option<(&'a Path, OwnedFd)> {
         let steady = |dir: &&Path| !dir.ancestors().any(|above| self.disturbed.contains(above));
         path.ancestors()
             .skip(1)
             .filter(steady)
-            .find(|dir| open_dir(dir).is_ok())
+            .find_map(|dir| Some((dir, open_dir(dir).ok()?)))
     }
 }
 

@@ -70,6 +70,7 @@ pub fn place(apply: &Apply<'_>, change: &Change, mut temporary: Temporary) -> Re
         present => {
             let changed_in_place = present.is_some() && base.is_some();
             rename_over(apply, &target, &temporary, changed_in_place)?;
+            temporary.moved();
         }
     }
     Ok(Some(hash))

@@ -4,8 +4,8 @@
 use super::check::Plan;
 use super::{CommitError, Contents};
 use crate::tree::{Kind, Stamp, open_canonical};
-use rustix::fd::{AsRawFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -41,6 +41,7 @@ pub struct Temporary {
     pub from: u64,
     /// Of the whole content.
     pub hash: BlobHash,
+    is_moved: bool,
 }
 
 /// Does something to the names in a directory that leaves its modification time alone:
@@ -59,8 +60,7 @@ pub fn unnoticed<T>(dir: &OwnedFd, change: impl FnOnce() -> Result<T, Errno>) ->
             tv_nsec: before.st_mtime_nsec as _,
         },
     };
-    let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
-    match rustix::fs::utimensat(CWD, path, &times, AtFlags::empty()) {
+    match rustix::fs::utimensat(dir, c"", &times, AtFlags::EMPTY_PATH) {
         // The directory is somebody else's.
         Ok(()) | Err(Errno::PERM | Errno::ACCESS) => Ok(done),
         Err(error) => Err(error),
@@ -76,6 +76,11 @@ impl Temporary {
         Ok((open_canonical(&self.dir, OFlags::PATH | OFlags::DIRECTORY)?, &self.name))
     }
 
+    /// It became its target.
+    pub fn moved(mut self) {
+        self.is_moved = true;
+    }
+
     /// Its content from the beginning, to be read.
     pub fn open(&self) -> Result<File, Errno> {
         let (dir, name) = self.place()?;
@@ -86,11 +91,13 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
+        if self.is_moved {
+            return;
+        }
         let removed = self
             .place()
             .and_then(|(dir, name)| unnoticed(&dir, || rustix::fs::unlinkat(&dir, name, AtFlags::empty())));
         match removed {
-            // It became its target.
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => tracing::warn!("{} stays in {}: {error}", self.name.display(), self.dir.display()),
         }
@@ -136,10 +143,9 @@ pub fn stage_file(
     let Node::File { size, hash } = attr.node else {
         return Err(wrong("its attributes are not those of a file".into()));
     };
-    let dir = plan
+    let (dir, holder) = plan
         .stage_dir(path)
         .ok_or_else(|| CommitError::refused(path, "no directory to write it in"))?;
-    let holder = open_canonical(dir, OFlags::PATH | OFlags::DIRECTORY).map_err(CommitError::at("open", dir))?;
     let name = temporary_name();
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let make = || rustix::fs::openat(&holder, &name, flags, Mode::RUSR | Mode::WUSR);
@@ -150,6 +156,7 @@ pub fn stage_file(
         name,
         from,
         hash: BlobHash([0; 32]),
+        is_moved: false,
     };
     let mut hasher = blake3::Hasher::new();
     let mut put = |bytes: &[u8]| {

@@ -8,7 +8,7 @@ use crate::report::Phases;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -97,7 +97,7 @@ impl History {
         for item in trace {
             content.push(b'0' + item.access);
             if let Some(hash) = item.hash {
-                content.extend_from_slice(hash.to_string().as_bytes());
+                write!(content, "{hash}")?;
             }
             content.push(b' ');
             content.extend_from_slice(item.path.as_os_str().as_bytes());
@@ -108,9 +108,13 @@ impl History {
             Some(kept) => kept,
             none => none.insert(Kept::read(&self.dir)?),
         };
-        std::fs::create_dir_all(self.jobs_dir(id.build))?;
         let path = self.job_file(id);
-        put(&path, &content)?;
+        put(&path, &content).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(self.jobs_dir(id.build)).and_then(|()| put(&path, &content))
+            }
+            _ => Err(error),
+        })?;
         kept.files.push_back((path, content.len() as u64));
         kept.bytes += content.len() as u64;
         // What was just written stays, however long it is.

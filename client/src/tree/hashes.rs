@@ -101,7 +101,9 @@ impl Hashes {
 
     /// What a file with this stamp holds, if that is known.
     pub fn get(&self, stamp: &Stamp) -> Option<BlobHash> {
-        self.reader().get(stamp)
+        let recent = self.recent.lock().get(&(stamp.dev, stamp.ino)).copied();
+        // What is in memory is not worth a look at the disk.
+        recent.map_or_else(|| self.reader().get(stamp), |known| known.matching(stamp))
     }
 
     /// A file was read whole between two looks that both gave `stamp`.
