@@ -50,7 +50,8 @@ fn add(hasher: &mut blake3::Hasher, word: &[u8]) {
     hasher.update(word).update(&[0]);
 }
 
-fn number(hasher: &blake3::Hasher) -> u128 {
+/// The first bytes of a hash.
+pub fn number(hasher: &blake3::Hasher) -> u128 {
     let mut bytes = [0; 16];
     hasher.finalize_xof().fill(&mut bytes);
     u128::from_le_bytes(bytes)

@@ -5,6 +5,7 @@
 //! path leads. A forecast that is wrong costs bytes and nothing else.
 
 mod command;
+mod gist;
 mod lengths;
 mod needs;
 mod route;
@@ -40,6 +41,8 @@ pub struct Forecasts {
 struct Known {
     paths: Paths,
     by_command: HashMap<u128, Arc<Needs>>,
+    /// Of the traces from which the needs of exact commands were learnt.
+    gists: HashMap<u128, u128>,
     lengths: Lengths,
     routes: Routes,
     unsaved: Vec<u128>,
@@ -69,8 +72,7 @@ impl Forecasts {
         for id in updates.iter().filter_map(|update| known.paths.id(&update.path)) {
             told.forget(id);
         }
-        let needs = known.by_command.get(&command.exact);
-        match needs.or_else(|| known.by_command.get(&command.alike)) {
+        match known.needs_of(command) {
             Some(needs) => Expected {
                 dirs: known.paths.resolve(&needs.dirs, told),
                 files: known.paths.resolve(&needs.files, told),
@@ -83,9 +85,7 @@ impl Forecasts {
     /// told yet.
     pub fn lacking(&self, command: &Command, told: &Told) -> usize {
         let known = self.known.lock();
-        let needs = known.by_command.get(&command.exact);
-        let needs = needs.or_else(|| known.by_command.get(&command.alike));
-        needs.map_or(0, |needs| {
+        known.needs_of(command).map_or(0, |needs| {
             let all = needs.dirs.iter().chain(&needs.files);
             all.filter(|id| !told.has(**id)).count()
         })
@@ -111,14 +111,15 @@ impl Forecasts {
         }
     }
 
-    /// A command has used this. Looks at the disk.
+    /// A command has used this. Looks at the disk, unless it is what the command has used
+    /// before: where only the disk leads elsewhere since, the forecast stays as it was.
     pub fn learn(&self, command: &Command, trace: &[TraceItem]) {
+        let gist = gist::gist(trace);
         let mut known = self.known.lock();
-        let Known { paths, routes, .. } = &mut *known;
-        let mut needs = NeedsBuilder::default();
-        routes.of_build(command.build);
-        trace.iter().for_each(|item| routes.follow(item, paths, &mut needs));
-        let needs = Arc::new(needs.done());
+        let needs = match known.learnt_from(command, gist) {
+            Some(needs) => needs,
+            None => Arc::new(known.follow(command, trace)),
+        };
         for key in [command.exact, command.alike] {
             if known.by_command.len() >= MOST_COMMANDS && !known.by_command.contains_key(&key) {
                 continue;
@@ -127,6 +128,9 @@ impl Forecasts {
             if old.is_none_or(|old| *old != *needs) {
                 known.unsaved.push(key);
             }
+        }
+        if known.by_command.contains_key(&command.exact) {
+            known.gists.insert(command.exact, gist);
         }
     }
 
@@ -145,5 +149,28 @@ impl Forecasts {
         let paths = known.paths.take_unsaved();
         drop(known);
         self.store.save(&paths, &fresh, &lengths);
+    }
+}
+
+impl Known {
+    /// Those of the command, else of the ones alike.
+    fn needs_of(&self, command: &Command) -> Option<&Arc<Needs>> {
+        let exact = self.by_command.get(&command.exact);
+        exact.or_else(|| self.by_command.get(&command.alike))
+    }
+
+    /// What was learnt of this command, if it was from such a trace.
+    fn learnt_from(&self, command: &Command, gist: u128) -> Option<Arc<Needs>> {
+        let is_known = self.gists.get(&command.exact) == Some(&gist);
+        self.by_command.get(&command.exact).filter(|_| is_known).cloned()
+    }
+
+    /// What a trace needs, as the disk is.
+    fn follow(&mut self, command: &Command, trace: &[TraceItem]) -> Needs {
+        let Self { paths, routes, .. } = self;
+        let mut needs = NeedsBuilder::default();
+        routes.of_build(command.build);
+        trace.iter().for_each(|item| routes.follow(item, paths, &mut needs));
+        needs.done()
     }
 }

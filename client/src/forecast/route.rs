@@ -48,17 +48,7 @@ impl Routes {
 
     /// Adds what a use of a path needs.
     pub fn follow(&mut self, item: &TraceItem, paths: &mut Paths, needs: &mut NeedsBuilder) {
-        let is_there = match Access::from_byte(item.access) {
-            // A file without a hash was the job's own.
-            Some(Access::Read) => item.hash.is_some(),
-            Some(Access::Stat | Access::Listed) => true,
-            Some(Access::Missing | Access::Write) | None => false,
-        };
-        let path = match is_there {
-            true => Some(&*item.path),
-            false => item.path.parent(),
-        };
-        let Some(path) = path else { return };
+        let Some(path) = looked_up(item) else { return };
         let route = self.find(path, MOST_STEPS, paths);
         route.through.iter().for_each(|id| needs.dir(*id));
         let id = |path: &Path, paths: &mut Paths| paths.id_of(path);
@@ -124,6 +114,20 @@ impl Routes {
             }
         };
         Route { through, end }
+    }
+}
+
+/// The path that is there for certain, of one that was used.
+pub fn looked_up(item: &TraceItem) -> Option<&Path> {
+    let is_there = match Access::from_byte(item.access) {
+        // A file without a hash was the job's own.
+        Some(Access::Read) => item.hash.is_some(),
+        Some(Access::Stat | Access::Listed) => true,
+        Some(Access::Missing | Access::Write) | None => false,
+    };
+    match is_there {
+        true => Some(&item.path),
+        false => item.path.parent(),
     }
 }
 

@@ -148,6 +148,36 @@ fn the_newest_trace_counts() {
 }
 
 #[test]
+fn names_that_a_job_makes_up_teach_nothing_new() {
+    let scene = Scene::new();
+    let made = |name: &str| {
+        let uses = [Access::Write, Access::Stat, Access::Read].map(|access| TraceItem {
+            hash: None,
+            ..scene.item(access, name)
+        });
+        [scene.trace(), uses.into()].concat()
+    };
+    assert_eq!(gist::gist(&made("src/a.s")), gist::gist(&made("src/b.s")));
+    assert_ne!(gist::gist(&made("src/a.s")), gist::gist(&made("real/a.s")));
+    assert_ne!(gist::gist(&made("src/a.s")), gist::gist(&scene.trace()));
+    let read = |path: &str| gist::gist(&[scene.item(Access::Read, path)]);
+    assert_ne!(read("src/x.c"), read("src/y.c"));
+
+    let forecasts = scene.learnt();
+    let expect = |of: &Forecasts| of.expect(&scene.compile(), &[], &mut Told::default());
+    let before = expect(&forecasts);
+    forecasts.learn(&scene.compile(), &scene.trace());
+    assert_eq!(expect(&forecasts), before);
+    forecasts.learn(&scene.compile(), &[scene.item(Access::Read, "src/x.c")]);
+    forecasts.learn(&scene.compile(), &scene.trace());
+    assert_eq!(
+        expect(&forecasts),
+        before,
+        "the trace before the last one is not the last one"
+    );
+}
+
+#[test]
 fn they_outlive_the_daemon() {
     let scene = Scene::new();
     let expected = {

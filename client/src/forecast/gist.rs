@@ -1,0 +1,26 @@
+//! What of a trace decides what is forecast from it, as one number. Knows neither the disk
+//! nor commands.
+
+use super::route::looked_up;
+use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt;
+use termite_abi::Access;
+use termite_types::TraceItem;
+
+/// Equal for traces of which the same is learnt, as long as the disk is the same. The names
+/// of what a job makes for itself differ each time and do not count; their directories do.
+pub fn gist(trace: &[TraceItem]) -> u128 {
+    let mut made = HashSet::new();
+    let mut hasher = blake3::Hasher::new();
+    for item in trace {
+        if item.access == Access::Write as u8 {
+            made.insert(item.path.as_os_str());
+        }
+        let is_own = item.hash.is_none() && made.contains(item.path.as_os_str());
+        let path = if is_own { item.path.parent() } else { looked_up(item) };
+        hasher.update(&[item.access, item.hash.is_some().into()]);
+        hasher.update(path.map_or(b"", |path| path.as_os_str().as_bytes()));
+        hasher.update(&[0]);
+    }
+    super::command::number(&hasher)
+}
