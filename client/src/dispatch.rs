@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use termite_core::jobserver;
 use termite_core::rules::{self, Verdict};
-use termite_types::{Abandon, BlobHash, ChangeKind, JobEnd, JobId, JobResult, JobSpec, Node, Owner, TraceItem};
+use termite_types::{Abandon, BlobHash, Change, ChangeKind, JobEnd, JobId, JobResult, JobSpec, Node, Owner, TraceItem};
 use termite_wire::frame::{CallerJob, ToCaller, ToDaemon};
 use tokio::sync::mpsc;
 
@@ -269,7 +269,7 @@ async fn on_worker(
     let run = session.remote.run(spec, snapshot, &updates, &expected, sink.clone());
     tokio::pin!(run);
     let mut interrupted = false;
-    let result = loop {
+    let mut result = loop {
         tokio::select! {
             result = &mut run => break result.map_err(|e| e.to_string())?,
             said = caller.next() => match said {
@@ -293,10 +293,14 @@ async fn on_worker(
         return Ok(Ended::Done(result, Duration::ZERO));
     }
     let begun = Instant::now();
-    match commit_on_client(daemon, place, &result).await {
+    let request = Arc::new(CommitRequest {
+        changes: std::mem::take(&mut result.changes),
+        clock: ClockShift::between(result.worker_now, session.greeting.machine == daemon.machine),
+    });
+    match commit_on_client(daemon, place, request.clone()).await {
         Ok(committed) => {
             merge_outputs(daemon, place, spec.id, &committed);
-            note_outputs(daemon, place, &result);
+            note_outputs(daemon, place, &request.changes);
             Ok(Ended::Done(result, begun.elapsed()))
         }
         Err(why) => {
@@ -336,12 +340,8 @@ fn pass_on(place: &Place, job: JobId, sink: &Rc<Sink>, frame: ToDaemon) {
 }
 
 /// Writes the outputs into the client's tree, reading their contents from the worker.
-async fn commit_on_client(daemon: &Rc<Daemon>, place: &Place, result: &JobResult) -> Result<Committed, String> {
+async fn commit_on_client(daemon: &Daemon, place: &Place, request: Arc<CommitRequest>) -> Result<Committed, String> {
     let (ask, mut asked) = mpsc::unbounded_channel::<BlobRequest>();
-    let request = CommitRequest {
-        changes: result.changes.clone(),
-        clock: ClockShift::between(result.worker_now, place.session.greeting.machine == daemon.machine),
-    };
     let deny = daemon.deny.clone();
     let mut work = tokio::task::spawn_blocking(move || commit::commit(&request, &FromWorker(ask), &deny));
     loop {
@@ -401,8 +401,8 @@ fn merge_outputs(daemon: &Rc<Daemon>, place: &Place, job: JobId, committed: &Com
 }
 
 /// Other workers may have the outputs from this one.
-fn note_outputs(daemon: &Daemon, place: &Place, result: &JobResult) {
-    for change in &result.changes {
+fn note_outputs(daemon: &Daemon, place: &Place, changes: &[Change]) {
+    for change in changes {
         if let ChangeKind::File { attr, .. } = &change.kind
             && let Node::File { size, hash: Some(hash) } = attr.node
         {
