@@ -17,8 +17,6 @@ impl SharedMap {
     pub fn new(file: BorrowedFd<'_>) -> io::Result<Self> {
         rustix::fs::ftruncate(file, size_of::<Shared>() as u64)?;
         let map = MmapOptions::new().len(size_of::<Shared>()).map_raw(&file)?;
-        // A job uses little of it, and a huge page is cleared whole.
-        map.advise(Advice::NoHugePage)?;
         Ok(Self(map))
     }
 }

@@ -24,7 +24,8 @@ const MIB: f64 = (1 << 20) as f64;
 
 /// What is asked for.
 pub struct Options {
-    /// Pairs of whole builds of Lua; of Redis a third as many, but five at least.
+    /// Pairs of whole builds of Lua; of Redis a third as many, of Linux a ninth, but five at
+    /// least.
     pub pairs: usize,
     /// Only measurements with this in their name.
     pub only: Option<String>,
@@ -63,9 +64,9 @@ impl Bench {
         (self.pairs / 3).max(5)
     }
 
-    /// Pairs of builds that take many minutes.
+    /// Pairs of builds that take many minutes: fewer would tell nothing.
     fn fewest_pairs(&self) -> usize {
-        (self.pairs / 9).max(1)
+        (self.pairs / 9).max(5)
     }
 }
 
