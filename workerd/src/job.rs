@@ -342,7 +342,10 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
     let stdio = spec.stdio.clone();
     let (cwd, program, drivers) = (spec.cwd.clone(), spec.program.clone(), spec.drivers.clone());
     let shared_path = dir.path.join("shared");
-    let (shared, cookie) = shared_memory(&shared_path).map_err(refused)?;
+    let (shared, cookie) = shared_memory(&shared_path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::StorageFull => Abandon::Full(error.to_string()),
+        _ => refused(error),
+    })?;
     let (job_fds, mut ours) = stdio::open(&stdio).map_err(refused)?;
     let (library, preload) = env.shim.unzip();
     let (tell, told) = mpsc::unbounded_channel();

@@ -35,7 +35,7 @@ pub const ENV_PREFIX: &str = "TERMITE_PREFIX";
 pub const ENV_SOCKET: &str = "TERMITE_SOCKET";
 
 /// Protocol version of the shared memory.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 const MAGIC: u64 = u64::from_le_bytes(*b"termite\0");
 
 /// Seconds of the access time that marks a placeholder: a file of right size and
@@ -49,7 +49,7 @@ pub const TABLE_LEN: usize = 1 << 14;
 /// Neighbouring entries looked at for one key.
 pub const TABLE_WAYS: usize = 4;
 /// Bytes of the trace log.
-pub const TRACE_LEN: usize = 4 << 20;
+pub const TRACE_LEN: usize = 1 << 20;
 /// Hit counters, one for each row of the shim's hook table.
 pub const HITS_LEN: usize = 512;
 
@@ -76,7 +76,7 @@ pub struct Shared {
 unsafe impl Sync for Shared {}
 
 /// A hash that stands for one spelling of a directory at one epoch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct DirKey(u64);
 
 /// How a path was used. The numbers are those of the trace log.

@@ -84,6 +84,27 @@ fn a_job_that_does_not_fit_runs_elsewhere_with_the_reason() -> Result<()> {
     scene.finish()
 }
 
+/// A file of holes takes no memory, neither while it is hashed nor while it is copied.
+#[test]
+fn a_file_of_holes_may_be_larger_than_the_store() -> Result<()> {
+    const SIZE: u64 = 200 << 20;
+    let scene = Scene::new(User::Me)?;
+    let fleet = Fleet::start_with(&scene, 1, 2, &["--store", "64M"])?;
+    let client = Client::new(&scene, "a", &fleet.addresses())?;
+    let dir = scene.dir("p/holes")?;
+    for (command, output) in [
+        (["truncate", "-s", "200M", "holes"].as_slice(), "holes"),
+        (&["cp", "--sparse=always", "holes", "more"], "more"),
+    ] {
+        client.termite(&dir, ["run", "--"]).args(command).run()?.success()?;
+        ensure!(fs::metadata(dir.join(output))?.len() == SIZE, "{output}");
+        client.all_remote(&dir)?;
+    }
+    client.stop()?;
+    fleet.stop()?;
+    scene.finish()
+}
+
 /// Two jobs that fit alone, at once: neither may come back with less than it wrote.
 #[test]
 fn what_a_job_could_not_write_is_not_committed() -> Result<()> {

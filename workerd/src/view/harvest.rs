@@ -7,8 +7,8 @@
 
 use super::confine::{self, is_dir, is_file, is_symlink};
 use super::fault::View;
-use super::mapped::with_bytes;
 use super::mirror::{COPY_UP_NOTES, Known, OWN_NAMES, names_in, seen};
+use super::outputs::piece;
 use super::outputs::{Harvest, Outputs};
 use super::trouble::Trouble;
 use rustix::fd::{AsFd, OwnedFd};
@@ -230,16 +230,12 @@ impl Gather<'_> {
             tracing::warn!("what {} held before is not known ({before:?})", at.display());
         }
         let io = |error: std::io::Error| error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
-        let (hash, base, inline) = with_bytes(file.as_fd(), |bytes| {
-            let base = told.map(|(size, hash)| Base {
-                size,
-                hash,
-                is_prefix: begins_with(bytes, size, &hash),
-            });
-            let inline = (bytes.len() as u64 <= INLINE_MAX).then(|| bytes.to_vec());
-            (BlobHash(*blake3::hash(bytes).as_bytes()), base, inline)
-        })
-        .map_err(io)?;
+        let Seen { hash, begins, inline } = look_through(file, stat.stx_size, told).map_err(io)?;
+        let base = told.map(|(size, hash)| Base {
+            size,
+            hash,
+            is_prefix: begins,
+        });
         let attr = self.attr(
             stat,
             Node::File {
@@ -440,7 +436,34 @@ fn content_of(attr: &Attr) -> Option<(u64, BlobHash)> {
     }
 }
 
-fn begins_with(bytes: &[u8], size: u64, hash: &BlobHash) -> bool {
-    let prefix = usize::try_from(size).ok().and_then(|size| bytes.get(..size));
-    prefix.is_some_and(|prefix| blake3::hash(prefix).as_bytes() == &hash.0)
+/// What a look through an output tells.
+struct Seen {
+    hash: BlobHash,
+    /// It begins with what was there before.
+    begins: bool,
+    /// All of it, if that is little.
+    inline: Option<Vec<u8>>,
+}
+
+/// Reads an output of this size once; `before`: size and hash of what was there. Maps nothing:
+/// a hole that is looked at like that takes memory, and without any left the reader is killed.
+fn look_through(file: &OwnedFd, size: u64, before: Option<(u64, BlobHash)>) -> std::io::Result<Seen> {
+    let (mut hasher, mut at, mut begins) = (blake3::Hasher::new(), 0, false);
+    loop {
+        let bytes = piece(file, at, (size - at).min(INLINE_MAX) as u32)?;
+        let end = at + bytes.len() as u64;
+        if let Some((size, hash)) = before.filter(|(size, _)| (at..=end).contains(size)) {
+            let head = hasher.clone().update(&bytes[..(size - at) as usize]).finalize();
+            begins = head.as_bytes() == &hash.0;
+        }
+        hasher.update(&bytes);
+        if bytes.is_empty() || end == size {
+            return Ok(Seen {
+                hash: BlobHash(*hasher.finalize().as_bytes()),
+                begins,
+                inline: (at == 0 && end <= INLINE_MAX).then_some(bytes),
+            });
+        }
+        at = end;
+    }
 }

@@ -6,7 +6,8 @@ use super::give::Arrival;
 use super::tables::{File, Fill};
 use crate::view::confine;
 use crate::view::files::{FilesError, OpenedFile, Pieces};
-use crate::view::mapped::{Inlay, with_bytes};
+use crate::view::mapped::Inlay;
+use crate::view::outputs::piece;
 use crate::view::trouble::Trouble;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
@@ -14,6 +15,9 @@ use rustix::io::Errno;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use termite_types::{Attr, BlobHash, Node};
+
+/// Bytes that are copied at a time.
+const PIECE: u64 = 1 << 20;
 
 impl Mirror {
     /// How far the file with this inode number is filled. `None`: it is none of the
@@ -166,8 +170,7 @@ impl Mirror {
             return Ok(false);
         }
         let mut inlay = self.inlay(target, attr)?;
-        let put = with_bytes(source.as_fd(), |bytes| inlay.put(bytes, 0));
-        put.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        each_piece(&source, attr.size(), |piece, at| Ok(inlay.put(piece, at)))
     }
 
     /// Makes room for the content of a file that looks like this.
@@ -269,7 +272,7 @@ fn vanished(trouble: &Trouble) -> bool {
 
 /// Copies `size` bytes from the beginning of one file to that of another, neither of which
 /// is changed by anybody else. False: the source is shorter.
-pub(super) fn copy(source: BorrowedFd<'_>, target: BorrowedFd<'_>, size: u64) -> Result<bool, Errno> {
+pub(super) fn copy(source: &OwnedFd, target: BorrowedFd<'_>, size: u64) -> Result<bool, Errno> {
     let (mut from, mut to) = (0, 0);
     while to < size {
         let left = usize::try_from(size - to).unwrap_or(usize::MAX);
@@ -284,12 +287,27 @@ pub(super) fn copy(source: BorrowedFd<'_>, target: BorrowedFd<'_>, size: u64) ->
 }
 
 /// The same between file systems.
-fn copy_bytes(source: BorrowedFd<'_>, target: BorrowedFd<'_>, size: u64) -> Result<bool, Errno> {
-    let copied = with_bytes(source, |bytes| match bytes.get(..size as usize) {
-        Some(bytes) => write_all(target, bytes, 0).map(|()| true),
-        None => Ok(false),
-    });
-    copied.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?
+fn copy_bytes(source: &OwnedFd, target: BorrowedFd<'_>, size: u64) -> Result<bool, Errno> {
+    each_piece(source, size, |piece, at| write_all(target, piece, at).map(|()| true))
+}
+
+/// Hands the first `size` bytes of a file to `take`, until it says false. False: it did, or the
+/// file is shorter. Maps nothing: a hole that is looked at like that takes memory.
+fn each_piece(
+    file: &OwnedFd,
+    size: u64,
+    mut take: impl FnMut(&[u8], u64) -> Result<bool, Errno>,
+) -> Result<bool, Errno> {
+    let mut at = 0;
+    while at < size {
+        let bytes = piece(file, at, (size - at).min(PIECE) as u32);
+        let bytes = bytes.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        if bytes.is_empty() || !take(&bytes, at)? {
+            return Ok(false);
+        }
+        at += bytes.len() as u64;
+    }
+    Ok(true)
 }
 
 fn write_all(target: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {

@@ -141,7 +141,7 @@ impl Mirror {
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let target = rustix::fs::openat(&self.nursery, &beside, flags, Mode::RUSR | Mode::WUSR)?;
-        if !copy(source.as_fd(), target.as_fd(), size)? {
+        if !copy(&source, target.as_fd(), size)? {
             return Err(Errno::IO);
         }
         rustix::fs::unlinkat(&upper_dir, last, AtFlags::empty())?;
