@@ -226,7 +226,7 @@ impl View {
             Intent::Read => walk.fill(looks),
             Intent::Exec => walk.fill_program(path, looks),
             Intent::Update | Intent::Change | Intent::Share => {
-                walk.fill(looks)?;
+                walk.fill_and_know(looks)?;
                 if let Some(attr) = self.mirror.attr_of(looks.ino, path) {
                     self.bases.lock().entry(path.to_path_buf()).or_insert(attr);
                 }

@@ -218,6 +218,16 @@ impl<'v> Walk<'v> {
         }
     }
 
+    /// The same, until the mirror knows what the content is: a file shows that it has it a
+    /// moment before.
+    pub fn fill_and_know(&self, looks: Looks) -> Result<(), Stop> {
+        match self.view.mirror.fill_state(looks.ino) {
+            Some(Fill::Placeholder | Fill::Filling) if self.patience == Patience::None => Err(Stop::NeedsFetch),
+            Some(Fill::Placeholder | Fill::Filling) => Ok(self.view.mirror.fill(looks.ino)?),
+            None | Some(Fill::Filled | Fill::Gone) => Ok(()),
+        }
+    }
+
     /// Walks `path` from a canonical directory; an absolute symlink leads to the root.
     pub fn walk(&self, from: PathBuf, path: &[u8], follow: bool) -> Result<Walked, Stop> {
         let mut at = from;
