@@ -221,10 +221,11 @@ impl<'v> Walk<'v> {
     /// The same, until the mirror knows what the content is: a file shows that it has it a
     /// moment before.
     pub fn fill_and_know(&self, looks: Looks) -> Result<(), Stop> {
+        self.fill(looks)?;
         match self.view.mirror.fill_state(looks.ino) {
-            Some(Fill::Placeholder | Fill::Filling) if self.patience == Patience::None => Err(Stop::NeedsFetch),
-            Some(Fill::Placeholder | Fill::Filling) => Ok(self.view.mirror.fill(looks.ino)?),
-            None | Some(Fill::Filled | Fill::Gone) => Ok(()),
+            Some(Fill::Filling) if self.patience == Patience::None => Err(Stop::NeedsFetch),
+            Some(Fill::Filling) => Ok(self.view.mirror.fill(looks.ino)?),
+            _ => Ok(()),
         }
     }
 
