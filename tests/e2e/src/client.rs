@@ -5,6 +5,7 @@ use crate::process::{PATIENCE, Program, wait_until};
 use crate::scene::Scene;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -128,10 +129,15 @@ impl<'a> Client<'a> {
         self.bare(dir, self.scene.installed("bin/termite")).args(args)
     }
 
+    /// What `termite ARGS`, in `dir`, says as JSON.
+    pub fn ask<T: DeserializeOwned>(&self, dir: &Path, args: &[&str]) -> Result<T> {
+        let outcome = self.termite(dir, args).run()?.success()?;
+        serde_json::from_slice(&outcome.stdout).with_context(|| format!("reading {}", outcome.describe()))
+    }
+
     /// What the last build under `dir` did.
     pub fn last(&self, dir: &Path) -> Result<Last> {
-        let outcome = self.termite(dir, ["last", "--json"]).run()?.success()?;
-        serde_json::from_slice(&outcome.stdout).with_context(|| format!("reading {}", outcome.describe()))
+        self.ask(dir, &["last", "--json"])
     }
 
     /// The same, an error if any of its jobs ran locally or none ran at all.

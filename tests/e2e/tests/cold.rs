@@ -16,8 +16,7 @@ fn compile(client: &Client, dir: &Path, name: &str) -> Result<u64> {
     let (source, object) = (format!("{name}.c"), format!("{name}.o"));
     let args = ["run", "--", "gcc", "-O1", "-c", &source, "-o", &object];
     client.termite(dir, args).run()?.success()?;
-    let explained = client.termite(dir, ["explain", "--json"]).run()?.success()?;
-    let build: Value = serde_json::from_slice(&explained.stdout)?;
+    let build: Value = client.ask(dir, &["explain", "--json"])?;
     let job = build["jobs"]
         .as_array()
         .and_then(|jobs| jobs.first())

@@ -12,11 +12,6 @@ const MAKEFILE: &str = "all: one two three\none: in\n\t@cat in none > one 2>/dev
                         two: one\n\t@echo here > two\nthree: two\n\t@exit 3\n";
 const RULE: &str = "[[rule]]\nregex = \"echo here\"\nrun = \"local\"\n";
 
-fn ask(client: &Client, dir: &Path, arguments: &[&str]) -> Result<Value> {
-    let outcome = client.termite(dir, arguments).run()?.success()?;
-    Ok(serde_json::from_slice(&outcome.stdout)?)
-}
-
 /// Whether a trace has this use of a file of the directory.
 fn has(job: &Value, dir: &Path, kind: &str, name: &str) -> bool {
     let path = dir.join(name);
@@ -40,7 +35,7 @@ fn jobs_are_explained() -> Result<()> {
     client.stop()?;
     fleet.stop()?;
 
-    let jobs = ask(&client, &dir, &["explain", "--json"])?;
+    let jobs: Value = client.ask(&dir, &["explain", "--json"])?;
     ensure!(jobs["cwd"].as_str() == dir.to_str(), "{jobs}");
     let jobs = jobs["jobs"].as_array().context("jobs")?;
     let find = |part: &str| {
@@ -61,7 +56,7 @@ fn jobs_are_explained() -> Result<()> {
     ensure!(three["where"] == "worker" && three["exit"] == 3, "{three}");
 
     let id = one["job"].as_str().context("an id")?;
-    let job = ask(&client, &dir, &["explain", id, "--json"])?;
+    let job: Value = client.ask(&dir, &["explain", id, "--json"])?;
     for (kind, name) in [
         ("read", "in"),
         ("missing", "none"),
@@ -86,11 +81,7 @@ fn jobs_are_explained() -> Result<()> {
         hash_of("one").is_some_and(|used| used.get("hash").is_none()),
         "its own output: {job:#}"
     );
-    let local = ask(
-        &client,
-        &dir,
-        &["explain", two["job"].as_str().context("an id")?, "--json"],
-    )?;
+    let local: Value = client.ask(&dir, &["explain", two["job"].as_str().context("an id")?, "--json"])?;
     ensure!(local["trace"].is_null() && local["exit"].is_null(), "{local}");
 
     let text = client.termite(&dir, ["explain", id]).run()?.success()?.out();

@@ -58,16 +58,14 @@ fn a_toolchain_leaves_the_client_about_once() -> Result<()> {
 
 /// Who ran the last job.
 fn worker(client: &Client<'_>, dir: &Path) -> Result<String> {
-    let explained = client.termite(dir, ["explain", "--json"]).run()?.success()?;
-    let build: Value = serde_json::from_slice(&explained.stdout)?;
+    let build: Value = client.ask(dir, &["explain", "--json"])?;
     let worker = build["jobs"][0]["worker"].as_str();
     Ok(worker.with_context(|| build.to_string())?.to_owned())
 }
 
 /// What has left the client so far, and what went between workers.
 fn bytes(client: &Client<'_>, dir: &Path) -> Result<(u64, u64)> {
-    let status = client.termite(dir, ["status", "--json"]).run()?.success()?;
-    let status: Value = serde_json::from_slice(&status.stdout)?;
+    let status: Value = client.ask(dir, &["status", "--json"])?;
     let workers = status["workers"].as_array().context("workers")?;
     let sum = |name: &str| workers.iter().filter_map(|worker| worker["bytes"][name].as_u64()).sum();
     Ok((sum("sent"), sum("between")))

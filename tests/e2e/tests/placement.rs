@@ -41,8 +41,7 @@ fn the_longest_job_that_waits_goes_first_once_its_length_is_known() -> Result<()
 
 /// How many jobs of the last build had their place before it.
 fn place_of_the_long_one(client: &Client, dir: &std::path::Path) -> Result<usize> {
-    let explained = client.termite(dir, ["explain", "--json"]).run()?.success()?;
-    let build: Value = serde_json::from_slice(&explained.stdout)?;
+    let build: Value = client.ask(dir, &["explain", "--json"])?;
     let mut jobs = Vec::new();
     for job in build["jobs"].as_array().context("no list of jobs")? {
         let began =

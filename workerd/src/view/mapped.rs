@@ -72,6 +72,7 @@ mod tests {
     use super::*;
     use rustix::fd::AsFd;
     use std::collections::HashSet;
+    use termite_abi::Access;
 
     /// A key stands for its path, so that no two paths may share one.
     #[test]
@@ -90,6 +91,17 @@ mod tests {
             let key = |number| shared.dir_key(&[shape(&before, number).as_bytes()], shared.epoch());
             let keys: HashSet<_> = (0..count).map(key).collect();
             assert_eq!(keys.len(), count as usize, "like {}", shape(&before, 0));
+            // As many as the log has room for, whatever their length.
+            for begin in (0..count).step_by(5_000) {
+                let file = tempfile::tempfile().unwrap();
+                let shared = SharedMap::new(file.as_fd()).unwrap();
+                shared.init(0xdead_beef_0bad_cafe);
+                for number in begin..begin + 5_000 {
+                    assert!(shared.trace(Access::Missing, &[shape(&before, number).as_bytes()]));
+                }
+                let traced: HashSet<_> = shared.trace_records().map(|(_, path)| path).collect();
+                assert_eq!(traced.len(), 5_000, "like {}", shape(&before, begin));
+            }
         }
     }
 }
