@@ -22,6 +22,7 @@ mod elf;
 mod env;
 mod hook;
 mod job;
+mod memory;
 mod path;
 mod pipes;
 mod program;

@@ -39,6 +39,12 @@ fn find(name: &CStr) -> *mut c_void {
     if found.is_null() { missing as *mut c_void } else { found }
 }
 
+/// Whether the real function of a row is known.
+pub fn is_found(row: usize) -> bool {
+    REAL.get(row)
+        .is_some_and(|entry| !entry.load(Ordering::Relaxed).is_null())
+}
+
 /// The real function of a row. Looks for it when a constructor of another library
 /// comes here before ours has run.
 pub extern "C" fn real(row: usize) -> *mut c_void {

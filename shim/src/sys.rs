@@ -302,25 +302,47 @@ pub fn random() -> u64 {
     bits
 }
 
+/// `mmap`; the error is errno's.
+///
+/// # Safety
+/// As the system call.
+pub unsafe fn mmap(args: [usize; 6]) -> Result<*mut c_void, c_int> {
+    let [a, b, c, d, e, f] = args;
+    let result: isize;
+    // SAFETY: the Linux x86-64 system call convention.
+    unsafe {
+        core::arch::asm!(
+            "syscall",
+            inlateout("rax") libc::SYS_mmap as isize => result,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    if (-4095..0).contains(&result) {
+        return Err(result.wrapping_neg() as c_int);
+    }
+    Ok(result as *mut c_void)
+}
+
+/// `madvise`; what the kernel cannot do is left.
+///
+/// # Safety
+/// As the system call.
+pub unsafe fn advise(at: *mut c_void, len: usize, advice: c_int) {
+    // SAFETY: by the contract above.
+    unsafe { call(libc::SYS_madvise, [at as usize, len, advice as usize, 0, 0]) };
+}
+
 /// Maps `len` bytes: of a file shared with its other users, or private zeroes.
 pub fn map(len: usize, file: Option<c_int>) -> Option<*mut c_void> {
     let (flags, fd) = match file {
         Some(fd) => (libc::MAP_SHARED, fd),
         None => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1),
     };
-    // SAFETY: a new mapping at an address of the kernel's choice. libc's mmap has six
-    // arguments and makes no path call.
-    let at = unsafe {
-        libc::mmap(
-            core::ptr::null_mut(),
-            len,
-            libc::PROT_READ | libc::PROT_WRITE,
-            flags,
-            fd,
-            0,
-        )
-    };
-    (at != libc::MAP_FAILED).then_some(at)
+    let prot = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    unsafe { mmap([0, len, prot as usize, flags as usize, fd as usize, 0]) }.ok()
 }
 
 /// Gives a mapping back.

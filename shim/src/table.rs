@@ -6,11 +6,12 @@
 use crate::answer::{self, int, long};
 use crate::hook::hooks;
 use crate::job::{self, unmark, unmark_x};
+use crate::memory::{map_early, prefer_huge};
 use crate::pipes::note as note_pipe;
 use crate::sys::Text;
 use crate::{driver, pipes, raw};
 use core::ffi::{c_char, c_int, c_uint, c_void};
-use libc::{AT_EACCESS, AT_FDCWD, AT_SYMLINK_NOFOLLOW, DIR, FILE, mode_t, pid_t, size_t, ssize_t};
+use libc::{AT_EACCESS, AT_FDCWD, AT_SYMLINK_NOFOLLOW, DIR, FILE, mode_t, off_t, pid_t, size_t, ssize_t};
 
 type List = *const *const c_char;
 type Stat = *mut libc::stat;
@@ -201,6 +202,14 @@ hooks! {
     // chdir
     chdir => through;
     fchdir => through;
+
+    // memory
+    mmap(at: *mut c_void, len: size_t, prot: c_int, flags: c_int, fd: c_int, offset: off_t) -> *mut c_void
+        => answer(map_early(Row::mmap, [at as usize, len, prot as usize, flags as usize, fd as usize, offset as usize])),
+        then prefer_huge(len, prot, flags);
+    mmap64(at: *mut c_void, len: size_t, prot: c_int, flags: c_int, fd: c_int, offset: off_t) -> *mut c_void
+        => answer(map_early(Row::mmap64, [at as usize, len, prot as usize, flags as usize, fd as usize, offset as usize])),
+        then prefer_huge(len, prot, flags);
 
     // dlopen
     dlopen => through;

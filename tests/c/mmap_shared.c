@@ -1,5 +1,5 @@
-// Files mapped: read by pages, written through shared mappings, private ones left alone.
-// hooks: open open64
+// Files mapped: read by pages, written through shared mappings, private ones left alone. Memory without a file.
+// hooks: open open64 mmap mmap64
 #include "common.h"
 
 int main(void)
@@ -47,5 +47,23 @@ int main(void)
 	close(fd);
 	R(unlink("many/n40"));
 	printf("%.*s", (int)st.st_size, bytes);
+	// Memory of several huge pages: zeroes, given back in part, and a child's own after fork.
+	size_t huge = 2 << 20;
+	char *fresh = mmap(NULL, 4 * huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *other = mmap64(fresh + huge, huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	int zeroes = 0;
+	for (size_t i = 0; i < 4 * huge; i += 4096)
+		zeroes += fresh[i] == 0, fresh[i] = 'a' + i / huge;
+	munmap(fresh + 2 * huge, 4096);
+	fflush(stdout);
+	child = fork();
+	if (child == 0) {
+		memset(other, 'x', huge);
+		_exit(fresh[0] == 'a' && fresh[3 * huge] == 'd' ? 0 : 1);
+	}
+	show_end("child", child);
+	printf("%d zeroes %c %c %d\n", zeroes, fresh[0], *other, other == fresh + huge);
+	R(mmap(NULL, 0, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0);
+	R(mmap64(NULL, 4096, PROT_READ, MAP_PRIVATE, -1, 0) == MAP_FAILED ? -1 : 0);
 	return 0;
 }

@@ -376,3 +376,24 @@ fn memory_of_another_version_is_left_alone() {
     let words = ["sh", "-c", "test -e /dev/null; echo $?"];
     assert_eq!(end(slot.enter(&words)), end(slot.bare_as_entered(&words)));
 }
+
+#[test]
+fn memory_comes_in_huge_pages_where_it_is_fit_for_them() {
+    let slot = Slot::new();
+    slot.rig.compile(include_str!("memory.c"), "bin/memory");
+    let program = slot.rig.path("bin/memory");
+    let said = |of_fit: u8| {
+        format!(
+            "fit: mapped errno 77 huge {of_fit}\n\
+             small: mapped errno 77 huge 0\n\
+             not to be written: mapped errno 77 huge 0\n\
+             sparse: mapped errno 77 huge 0\n\
+             a stack: mapped errno 77 huge 0\n\
+             nothing: failed errno 22\n"
+        )
+    };
+    let words = [program.to_str().unwrap()];
+    assert_eq!(end(slot.enter(&words)).stdout, said(1));
+    assert_eq!(end(slot.bare_as_entered(&words)).stdout, said(0));
+    assert_eq!(slot.hits("mmap"), 6);
+}

@@ -12,6 +12,7 @@ use std::process::Command;
 const NO_TWINS: &[(&str, &str)] = &[
     ("__mktemp", "private to libc, whose own calls no preloaded library sees"),
     ("__fstat64", "private to libc"),
+    ("__mmap", "private to libc"),
     ("openat2", "left to the guard, as exports.txt says"),
 ];
 
