@@ -109,6 +109,16 @@ pub unsafe fn realpath(path: Text, resolved: *mut c_char, room: Option<usize>) -
     let mut buf = [const { MaybeUninit::uninit() }; PATH_MAX];
     let mut spelled = [const { MaybeUninit::uninit() }; PATH_MAX];
     // SAFETY: NUL-terminated by the contract above.
+    if let Some((name, is_whole)) = unsafe { job::canonical(path, &mut buf) } {
+        // SAFETY: `resolved` is the caller's.
+        return Some(unsafe {
+            match is_whole {
+                true => resolve_to(name, resolved, before),
+                false => resolve_in_vain(&[name], resolved),
+            }
+        });
+    }
+    // SAFETY: NUL-terminated by the contract above.
     let mut known = unsafe { job::open(AT_FDCWD, path, O_NAME) };
     // SAFETY: as above.
     let opened = known.unwrap_or_else(|| unsafe { sys::openat(AT_FDCWD, path, O_NAME) });
@@ -122,28 +132,50 @@ pub unsafe fn realpath(path: Text, resolved: *mut c_char, room: Option<usize>) -
         let name = job::name_of(fd, &mut buf);
         sys::close(fd);
         // SAFETY: `resolved` is the caller's.
-        let made = unsafe { give(&[name?], resolved) };
-        set_errno(if made.is_null() { libc::ENOMEM } else { before });
-        return Some(made);
+        return Some(unsafe { resolve_to(name?, resolved, before) });
     }
     if known? != -libc::ENOENT as isize {
         return None;
     }
-    if !resolved.is_null() {
-        // The path as far as it goes: GNU's promise for ENOENT.
-        // SAFETY: NUL-terminated by the contract above.
-        let gap = unsafe { job::gap(path, &mut spelled) }?;
-        let (dir, name) = job::name_before(gap, &mut buf)?;
-        let joint = if dir == b"/" { &b""[..] } else { b"/" };
-        let parts = [dir, joint, name];
-        if parts.iter().map(|part| part.len()).sum::<usize>() >= PATH_MAX {
-            return None;
-        }
+    if resolved.is_null() {
         // SAFETY: `resolved` is the caller's.
-        unsafe { give(&parts, resolved) };
+        return Some(unsafe { resolve_in_vain(&[], resolved) });
+    }
+    // SAFETY: NUL-terminated by the contract above.
+    let gap = unsafe { job::gap(path, &mut spelled) }?;
+    let (dir, name) = job::name_before(gap, &mut buf)?;
+    let joint = if dir == b"/" { &b""[..] } else { b"/" };
+    let parts = [dir, joint, name];
+    if parts.iter().map(|part| part.len()).sum::<usize>() >= PATH_MAX {
+        return None;
+    }
+    // SAFETY: `resolved` is the caller's.
+    Some(unsafe { resolve_in_vain(&parts, resolved) })
+}
+
+/// What `realpath` returns for a path that is called `name`; errno becomes what it was.
+///
+/// # Safety
+/// As [`give`].
+unsafe fn resolve_to(name: &[u8], resolved: *mut c_char, errno: c_int) -> *mut c_char {
+    // SAFETY: by the contract above.
+    let made = unsafe { give(&[name], resolved) };
+    set_errno(if made.is_null() { libc::ENOMEM } else { errno });
+    made
+}
+
+/// What `realpath` returns where nothing is; `far` is the path as far as it goes, which GNU
+/// promises for ENOENT.
+///
+/// # Safety
+/// `resolved` is null or has room.
+unsafe fn resolve_in_vain(far: &[&[u8]], resolved: *mut c_char) -> *mut c_char {
+    if !resolved.is_null() {
+        // SAFETY: by the contract above.
+        unsafe { give(far, resolved) };
     }
     set_errno(libc::ENOENT);
-    Some(null_mut())
+    null_mut()
 }
 
 /// Writes the parts and a final NUL to `to`, or to new memory if that is null.

@@ -8,6 +8,7 @@ use crate::path::{Pieces, Spelling, join, join_bytes};
 use crate::sys::{self, PATH_MAX, Passing, Text};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::MaybeUninit;
+use core::ops::Range;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use libc::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
@@ -129,6 +130,22 @@ pub unsafe fn gap(path: Text, buf: &mut Buffer) -> Option<Gap<'_>> {
     unsafe { lookup(AT_FDCWD, path, &mut cwd) }?.gap(buf)
 }
 
+/// The canonical name of `path` as far as that goes, and whether it goes to the end. Takes
+/// one look, at what stands in the deepest directory that is called as it is spelled.
+/// `None`: that does not tell.
+///
+/// # Safety
+/// `path` is null or NUL-terminated.
+pub unsafe fn canonical(path: Text, buf: &mut Buffer) -> Option<(&[u8], bool)> {
+    let mut cwd = [const { MaybeUninit::uninit() }; PATH_MAX];
+    // SAFETY: by the contract above.
+    let lookup = unsafe { lookup(AT_FDCWD, path, &mut cwd) }.filter(|lookup| lookup.entered.is_none())?;
+    let whole = join_bytes(lookup.spelling.whole(), buf)?;
+    let (len, is_whole) = lookup.canonical(whole)?;
+    lookup.settle(if is_whole { 0 } else { -libc::ENOENT as isize }, Access::Stat)?;
+    Some((whole.get(..len)?, is_whole))
+}
+
 impl Lookup<'_> {
     /// The answer that nothing is there, if the path's directory is known to be missing.
     /// Apart, so that its buffer is not on the stack of every lookup.
@@ -144,15 +161,40 @@ impl Lookup<'_> {
     /// to be unlearned when the name is made.
     fn gap<'a>(&self, buf: &'a mut Buffer) -> Option<Gap<'a>> {
         let whole = join_bytes(self.spelling.whole(), buf)?;
+        let (name, found) = self.look_below(whole, |dir| self.is_complete(dir))?;
+        (found == -libc::ENOENT as isize).then_some(Gap {
+            dir: whole.get(..name.start.checked_sub(1)?)?,
+            name: whole.get(name)?,
+        })
+    }
+
+    /// How long the canonical name of the path is as far as that goes, and whether it goes to
+    /// the end. `whole` is the path.
+    fn canonical(&self, whole: &mut [u8]) -> Option<(usize, bool)> {
         let path = whole.len() - 1;
-        let is_slash = |&byte: &u8| byte == b'/';
-        let mut slash = whole.get(..path)?.iter().rposition(is_slash)?;
-        while !self.is_complete([whole.get(..slash)?, b"", b""]) {
-            slash = whole.get(..slash)?.iter().rposition(is_slash)?;
+        if self.is_plain(self.spelling.whole()) {
+            return Some((path, true));
         }
-        let name = slash + 1;
-        let len = whole.get(name..path)?.iter().position(is_slash);
-        let end = len.map_or(path, |len| name + len);
+        let (name, found) = self.look_below(whole, |dir| self.is_complete(dir) && self.is_plain(dir))?;
+        match -found as c_int {
+            libc::EINVAL if name.end == path => Some((path, true)),
+            libc::ENOENT => Some((name.end, false)),
+            _ => None,
+        }
+    }
+
+    /// Looks, by `readlinkat`, at the name on the way to the path that stands in the deepest
+    /// directory that is known: where the name is in `whole`, which is the path and ends
+    /// behind that name afterwards, and what was found.
+    fn look_below(&self, whole: &mut [u8], is_known: impl Fn(Pieces) -> bool) -> Option<(Range<usize>, isize)> {
+        let mut end = whole.len() - 1;
+        let name = loop {
+            let slash = whole.get(..end)?.iter().rposition(|&byte| byte == b'/')?;
+            if is_known([whole.get(..slash)?, b"", b""]) {
+                break slash + 1..end;
+            }
+            end = slash;
+        };
         *whole.get_mut(end)? = 0;
         let mut byte: c_char = 0;
         // SAFETY: `whole` has a NUL at `end`; `byte` is one byte long.
@@ -160,11 +202,7 @@ impl Lookup<'_> {
             self.pass()
                 .readlinkat(AT_FDCWD, whole.as_ptr().cast(), &raw mut byte, 1)
         };
-        let is_missing = found == -libc::ENOENT as isize && end > name && self.shared.epoch() == self.epoch;
-        is_missing.then_some(Gap {
-            dir: whole.get(..slash)?,
-            name: whole.get(name..end)?,
-        })
+        (!name.is_empty() && self.shared.epoch() == self.epoch).then_some((name, found))
     }
 
     fn pass(&self) -> Passing<'_> {
@@ -220,11 +258,10 @@ impl Lookup<'_> {
         self.is_followed(self.spelling.whole())
     }
 
-    /// Whether the path is known to be a directory and no symlink. Compilers ask that of
-    /// each directory above each header.
-    fn is_plain(&self) -> bool {
-        let key = || self.shared.plain_key(&self.spelling.whole(), self.epoch);
-        self.entered.is_none() && self.shared.is_complete(key())
+    /// Whether this is known to be what a directory is called, and that no symlink is on the
+    /// way. Compilers ask that of each directory above each header.
+    fn is_plain(&self, dir: Pieces) -> bool {
+        self.shared.is_complete(self.shared.plain_key(&dir, self.epoch))
     }
 
     fn is_followed(&self, path: Pieces) -> bool {
@@ -433,7 +470,8 @@ pub unsafe fn readlink(dir: c_int, path: Text, buf: *mut c_char, len: usize) -> 
     // SAFETY: by the contract above.
     unsafe {
         known(dir, path, |lookup| {
-            let result = match lookup.is_plain() {
+            let is_plain = lookup.entered.is_none() && lookup.is_plain(lookup.spelling.whole());
+            let result = match is_plain {
                 true => -libc::EINVAL as isize,
                 false => lookup.pass().readlinkat(dir, path, buf, len),
             };

@@ -169,7 +169,8 @@ int main(int argc, char **argv)
     static const char *paths[] = {
         "a/file", "./a/file", "a//file", "a/dir/../file", "a/missing", "a/empty", "a/link", "a/dangling", "a/out",
         "a/dir", "a/dir/", "a/dir/.", "a/dir/..", "a/dirlink", "a/dirlink/inner", "a/file/x", "a/file/", "a/loop",
-        "a/closed", "a/closed/x", "a/new", "b/file", "b/missing", "missing/x", "", ".", "..", "/", "/dev/null", "top", NULL};
+        "a/closed", "a/closed/x", "a/new", "b/file", "b/missing", "missing/x", "a/none/x/y",
+        "a/dir/none/x", "a/file/x/y", "a/link/x", "", ".", "..", "/", "/dev/null", "top", NULL};
     for (const char **p = paths; *p; p++)
         path = *p, look();
     for (const char **p = paths; *p; p++)

@@ -246,16 +246,20 @@ fn a_directory_known_to_be_no_symlink_is_not_asked() {
     slot.plain(&["a/dirlink"]);
     let program = slot.rig.path("bin/lookups");
     let (tree, cookie) = (slot.tree(), format!("{COOKIE:x}"));
-    let said = || {
-        let ending = end(slot.enter(&[program.to_str().unwrap(), &tree, &cookie, "a/dirlink"]));
-        let readlink = |line: &&str| line.starts_with("readlink(");
-        ending.stdout.lines().find(readlink).unwrap().to_owned()
+    let said = |call: &str, path: &str| {
+        let ending = end(slot.enter(&[program.to_str().unwrap(), &tree, &cookie, path]));
+        let call = |line: &&str| line.starts_with(call);
+        ending.stdout.lines().find(call).unwrap().to_owned()
     };
+    let readlink = || said("readlink(", "a/dirlink");
+    let realpath = || said("realpath(", "a/dirlink/inner");
     let refused = format!("errno {}", libc::EINVAL);
-    assert!(said().contains(&refused), "{}", said());
+    assert!(readlink().contains(&refused), "{}", readlink());
+    assert!(realpath().ends_with(" /a/dirlink/inner"), "{}", realpath());
     slot.shared.next_epoch();
     slot.complete(&KNOWN);
-    assert!(!said().contains(&refused), "{}", said());
+    assert!(!readlink().contains(&refused), "{}", readlink());
+    assert!(!realpath().ends_with(" /a/dirlink/inner"), "{}", realpath());
 }
 
 #[test]
