@@ -14,10 +14,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use termite_types::{BuildId, JobId, JobSpec, TraceItem};
+use tokio::sync::Semaphore;
+
+/// Jobs that may have ended and not be written yet.
+const UNWRITTEN: u32 = 64;
 
 /// All builds of a daemon, and the history of earlier ones.
 pub struct Builds {
     history: Arc<History>,
+    /// Has a permit less for each job that is being written.
+    unwritten: Arc<Semaphore>,
     traffic: Rc<Traffic>,
     known: RefCell<HashMap<BuildId, Rc<Build>>>,
     running: RefCell<HashMap<JobId, RunningJob>>,
@@ -45,6 +51,7 @@ impl Builds {
     pub fn new(history: PathBuf, traffic: Rc<Traffic>) -> Self {
         Self {
             history: Arc::new(History::new(history)),
+            unwritten: Arc::new(Semaphore::new(UNWRITTEN as usize)),
             traffic,
             known: RefCell::default(),
             running: RefCell::default(),
@@ -129,26 +136,27 @@ impl Builds {
 
     fn write(&self, build: &Build) {
         if let Err(error) = self.history.write_build(&build.record.borrow()) {
-            self.unwritable(&error);
+            unwritable(&self.history, &error);
         }
     }
 
-    /// Keeps a job that has ended, and what it used.
+    /// Has a job that has ended kept, and what it used. Returns before that is written, unless
+    /// many others are not written either; see [`Self::settled`].
     pub async fn keep(&self, id: JobId, record: JobRecord, trace: Arc<[TraceItem]>) {
+        let permit = self.unwritten.clone().acquire_owned().await;
         let history = self.history.clone();
-        let write = move || history.write_job(id, &record, &trace);
-        let written = match tokio::task::spawn_blocking(write).await {
-            Ok(written) => written,
-            Err(error) => Err(io::Error::other(error)),
-        };
-        if let Err(error) = written {
-            self.unwritable(&error);
-        }
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = history.write_job(id, &record, &trace) {
+                unwritable(&history, &error);
+            }
+            drop(permit);
+        });
     }
 
-    fn unwritable(&self, error: &io::Error) {
-        let dir = self.history.dir().display();
-        tracing::warn!("the build's history cannot be written to {dir}: {error}");
+    /// Waits until all jobs that were to be kept are written.
+    pub async fn settled(&self) {
+        // Nobody closes the semaphore.
+        let _ = self.unwritten.acquire_many(UNWRITTEN).await;
     }
 
     /// The newest build that ran in `directory` or below it.
@@ -164,6 +172,11 @@ impl Builds {
     pub fn trim_history(&self) -> io::Result<()> {
         self.history.trim()
     }
+}
+
+fn unwritable(history: &History, error: &io::Error) {
+    let dir = history.dir().display();
+    tracing::warn!("the build's history cannot be written to {dir}: {error}");
 }
 
 impl Build {

@@ -235,6 +235,7 @@ impl Requests for Daemon {
 
     async fn control(self: Rc<Self>, control: Control) -> Result<String, String> {
         self.last_use.set(Instant::now());
+        self.builds.settled().await;
         let json = match control {
             Control::Status => serde_json::to_string(&self.status()),
             Control::Stop => {

@@ -131,7 +131,8 @@ fn config(form: &Form) -> ExitCode {
     show(form, &json, || config.shown().iter().map(setting_line).collect())
 }
 
-/// Reads the history itself: what it tells is on disk, whether a daemon runs or not.
+/// Reads the history itself: what it tells is on disk, whether a daemon runs or not. One that
+/// runs answers once it has written all that has ended.
 fn explain(job: Option<&str>, form: &Form) -> ExitCode {
     let config = match Config::load(&[]) {
         Ok(config) => config,
@@ -140,6 +141,9 @@ fn explain(job: Option<&str>, form: &Form) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+    if let Err(error @ AskError::Broken(_)) = ask::daemon(false, Control::Status) {
+        complain(error);
+    }
     let history = History::new(config.history_dir());
     match job {
         Some(name) => explain_job(&history, name, form),
