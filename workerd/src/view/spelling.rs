@@ -111,6 +111,13 @@ impl View {
         Some(lead)
     }
 
+    /// Whether earlier jobs, or this one, found that there is no such directory, all that was
+    /// looked at on the way being complete. The job may have made it since.
+    pub(super) fn was_nowhere(&self, spelled: &[u8]) -> bool {
+        let turn = self.turn_at(self.shared.epoch());
+        turn.is_some_and(|turn| self.mirror.leads_nowhere(turn, spelled))
+    }
+
     /// Records where a spelled directory leads, here and for the shim. `None`: there is
     /// no such directory, and all that was looked at on the way is complete. The job may
     /// make it yet, but only its own; so the shim need not ask again.

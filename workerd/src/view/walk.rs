@@ -126,6 +126,12 @@ impl<'v> Walk<'v> {
         if let Some(lead) = self.view.known_lead(spelled) {
             return Ok(Lead::To(lead));
         }
+        if self.view.was_nowhere(spelled) {
+            let now = confine::handle(&self.view.root, Path::new(OsStr::from_bytes(spelled)));
+            if now.is_err_and(|errno| errno == Errno::NOENT) {
+                return Ok(Lead::Nowhere);
+            }
+        }
         let epoch = self.view.learning_epoch();
         let lead = match self.walk(PathBuf::from("/"), spelled, true)? {
             Walked::Dir(dir) => {

@@ -67,7 +67,12 @@ impl Leads {
         self.dirs.get(spelled).filter(|_| turn == self.turn)?.clone()
     }
 
-    /// The same of a file.
+    /// Whether a spelling is known to be that of no directory, for a job that began at `turn`.
+    pub fn is_nowhere(&self, turn: u64, spelled: &[u8]) -> bool {
+        turn == self.turn && matches!(self.dirs.get(spelled), Some(None))
+    }
+
+    /// Takes in a file that a spelling leads to.
     pub fn learn_file(&mut self, turn: u64, spelled: &[u8], ino: u64) {
         if turn == self.turn && self.files.len() < MOST_FILES {
             self.files.insert(spelled.into(), ino);

@@ -187,7 +187,12 @@ impl Mirror {
         self.tables.lock().leads.dir(turn, spelled)
     }
 
-    /// The same of a spelling, symlinks followed, that leads to this file at `path`.
+    /// Whether a spelling is known to be that of no directory, for a job that began at `turn`.
+    pub(super) fn leads_nowhere(&self, turn: u64, spelled: &[u8]) -> bool {
+        self.tables.lock().leads.is_nowhere(turn, spelled)
+    }
+
+    /// Takes in a spelling, symlinks followed, that leads to this file at `path`.
     pub(super) fn learn_file(&self, turn: u64, spelled: &[u8], path: &Path, ino: u64) {
         let mut tables = self.tables.lock();
         if tables.ready_file(ino).is_some_and(|file| file.is_at(path)) {
