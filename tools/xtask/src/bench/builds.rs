@@ -97,7 +97,7 @@ pub fn lua_fuse(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 pub fn redis_warm(bench: &Bench) -> Result<Vec<Row>> {
-    warm(bench, "Redis", Kind::Redis, bench.few_pairs(), Goal::AtMost(1.05), &[])
+    warm(bench, "Redis", Kind::Redis, bench.pairs, Goal::AtMost(1.05), &[])
 }
 
 /// The same with Linux, and what the daemons hold in memory then.
