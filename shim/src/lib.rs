@@ -1,7 +1,7 @@
 //! `libtermite.so`, preloaded into the processes of a build. In a slot of a worker
-//! (job mode) it answers lookups of files past the guard where it knows that it may;
-//! on the client (driver mode) it starts jobs through the stub. Anywhere else it does
-//! nothing.
+//! (job mode) it answers lookups of files past the guard where it knows that it may, and
+//! has large memory come in huge pages; on the client (driver mode) it starts jobs
+//! through the stub. Anywhere else it does nothing.
 //!
 //! Knows no socket, no message and no daemon. Inside a hook there is no allocation
 //! (but for what the call itself returns), no lock, no panic and no libc call that
