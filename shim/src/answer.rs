@@ -3,8 +3,8 @@
 //!
 //! Knows nothing of what makes an answer trustworthy.
 
-use crate::job;
 use crate::sys::{self, PATH_MAX, Text, set_errno};
+use crate::{job, names};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr::{copy_nonoverlapping, null_mut};
@@ -129,7 +129,7 @@ pub unsafe fn realpath(path: Text, resolved: *mut c_char, room: Option<usize>) -
     }
     if opened >= 0 {
         let fd = opened as c_int;
-        let name = job::name_of(fd, &mut buf);
+        let name = names::name_of(fd, &mut buf);
         sys::close(fd);
         // SAFETY: `resolved` is the caller's.
         return Some(unsafe { resolve_to(name?, resolved, before) });
@@ -143,7 +143,7 @@ pub unsafe fn realpath(path: Text, resolved: *mut c_char, room: Option<usize>) -
     }
     // SAFETY: NUL-terminated by the contract above.
     let gap = unsafe { job::gap(path, &mut spelled) }?;
-    let (dir, name) = job::name_before(gap, &mut buf)?;
+    let (dir, name) = names::name_before(gap, &mut buf)?;
     let joint = if dir == b"/" { &b""[..] } else { b"/" };
     let parts = [dir, joint, name];
     if parts.iter().map(|part| part.len()).sum::<usize>() >= PATH_MAX {

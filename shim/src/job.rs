@@ -4,7 +4,7 @@
 //! Knows no libc function and no errno. `None` always means: make the call without
 //! the cookie, the guard knows more.
 
-use crate::path::{Pieces, Spelling, join, join_bytes};
+use crate::path::{Pieces, Spelling, join_bytes};
 use crate::sys::{self, PATH_MAX, Passing, Text};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::MaybeUninit;
@@ -347,38 +347,6 @@ pub unsafe fn open(dir: c_int, path: Text, flags: c_int) -> Option<isize> {
     unsafe { known(dir, path, open) }
 }
 
-/// The kernel's name of the last directory there is before a gap, and the name that is
-/// missing in it: what was found to be missing once counts as complete as well. `None`:
-/// something else is missing, at the end of a symlink.
-pub fn name_before<'b, 'p>(gap: Gap<'p>, buf: &'b mut Buffer) -> Option<(&'b [u8], &'p [u8])> {
-    // SAFETY: null, or mapped by `enter` for the life of the process.
-    let shared = unsafe { SHARED.load(Ordering::Acquire).as_ref() }?;
-    let Gap { mut dir, mut name } = gap;
-    let mut text = [const { MaybeUninit::uninit() }; PATH_MAX];
-    loop {
-        let spelled = join([if dir.is_empty() { b"/" } else { dir }], &mut text)?;
-        // SAFETY: NUL-terminated by its type.
-        let fd =
-            unsafe { Passing(shared.cookie_cell()).openat(AT_FDCWD, spelled.as_ptr(), libc::O_PATH | libc::O_CLOEXEC) };
-        if fd == -libc::ENOENT as isize {
-            let slash = dir.iter().rposition(|&byte| byte == b'/')?;
-            name = dir.get(slash + 1..)?;
-            dir = dir.get(..slash)?;
-            continue;
-        }
-        let fd = c_int::try_from(fd).ok().filter(|&fd| fd >= 0)?;
-        let mut byte: c_char = 0;
-        let found = join([name], &mut text).map(|name| {
-            // SAFETY: NUL-terminated by its type; `byte` is one byte long.
-            unsafe { Passing(shared.cookie_cell()).readlinkat(fd, name.as_ptr(), &raw mut byte, 1) }
-        });
-        let is_missing = found == Some(-libc::ENOENT as isize) && !name.is_empty();
-        let known = if is_missing { name_of(fd, buf) } else { None };
-        sys::close(fd);
-        return known.map(|known| (known, name));
-    }
-}
-
 /// `newfstatat`: zero or a negative error.
 ///
 /// # Safety
@@ -540,36 +508,11 @@ pub unsafe fn listxattr(path: Text, list: *mut c_char, len: usize, follow: bool)
     unsafe { look(path, follow, |pass| pass.listxattr(path, list, len, follow)) }
 }
 
-/// What the kernel calls an open descriptor: an absolute path. `None` where it has no
-/// such name (any more), or one that does not fit.
-pub fn name_of(fd: c_int, buf: &mut Buffer) -> Option<&[u8]> {
+/// The calls that pass the guard; `None` outside a slot.
+pub fn passing() -> Option<Passing<'static>> {
     // SAFETY: null, or mapped by `enter` for the life of the process.
     let shared = unsafe { SHARED.load(Ordering::Acquire).as_ref() }?;
-    let mut link = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
-    write_decimal(fd, link.get_mut(14..24)?);
-    // SAFETY: `link` ends in NUL; `buf` is as long as is said.
-    let len = unsafe {
-        Passing(shared.cookie_cell()).readlinkat(AT_FDCWD, link.as_ptr().cast(), buf.as_mut_ptr().cast(), PATH_MAX)
-    };
-    let len = usize::try_from(len).ok().filter(|&len| len < PATH_MAX)?;
-    // SAFETY: the kernel wrote `len` bytes into `buf`, which is longer.
-    let name = unsafe { core::slice::from_raw_parts(buf.as_ptr().cast::<u8>(), len) };
-    (name.starts_with(b"/") && !name.ends_with(b" (deleted)")).then_some(name)
-}
-
-/// Writes the digits of a descriptor at the front of `to`.
-fn write_decimal(fd: c_int, to: &mut [u8]) {
-    let mut len = 1;
-    let mut rest = fd / 10;
-    while rest > 0 {
-        len += 1;
-        rest /= 10;
-    }
-    rest = fd;
-    for byte in to.iter_mut().take(len).rev() {
-        *byte = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
+    Some(Passing(shared.cookie_cell()))
 }
 
 /// Whether this process is in a slot.
@@ -603,23 +546,6 @@ pub unsafe fn unmark_x(result: c_int, buf: *mut libc::statx) {
         let mark = (PLACEHOLDER_ATIME_SEC, PLACEHOLDER_ATIME_NSEC);
         if (stat.stx_atime.tv_sec, i64::from(stat.stx_atime.tv_nsec)) == mark {
             stat.stx_atime = stat.stx_mtime;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn descriptors_are_written_in_decimal() {
-        for fd in [0, 7, 10, 99, 100, 1048576, c_int::MAX] {
-            let mut to = [0; 11];
-            write_decimal(fd, &mut to[..10]);
-            assert_eq!(
-                CStr::from_bytes_until_nul(&to).unwrap().to_str().unwrap(),
-                fd.to_string()
-            );
         }
     }
 }

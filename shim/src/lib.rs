@@ -23,6 +23,7 @@ mod env;
 mod hook;
 mod job;
 mod memory;
+mod names;
 mod path;
 mod pipes;
 mod program;
