@@ -50,31 +50,27 @@ fn the_longest_job_that_waits_goes_first_once_its_length_is_known() -> Result<()
 
 #[derive(Debug)]
 struct Job {
-    number: u64,
     command: String,
     /// When it began to wait, and when it had its place. [ms]
     came: f64,
     began: f64,
 }
 
-/// The jobs of the last build, in the order in which they came: a `make -j` that starts
-/// them at once does not say which is first.
+/// The jobs of the last build by their numbers, which is the order in which they came: a
+/// `make -j` that starts them at once does not say which is first.
 fn jobs_of_last(client: &Client, dir: &Path) -> Result<Vec<Job>> {
     let build: Value = client.ask(dir, &["explain", "--json"])?;
     let listed = build["jobs"].as_array().context("no list of jobs")?;
-    let mut jobs: Vec<_> = listed.iter().map(read).collect::<Result<_>>()?;
+    let jobs: Vec<_> = listed.iter().map(read).collect::<Result<_>>()?;
     ensure!(jobs.len() == SHORT + 1, "{jobs:?}");
-    jobs.sort_by_key(|job| job.number);
     Ok(jobs)
 }
 
 fn read(job: &Value) -> Result<Job> {
-    let text = |name: &str| job[name].as_str().with_context(|| format!("no {name}"));
     let number = |name: &str| job[name].as_f64().with_context(|| format!("no {name}"));
     let came = number("started_unix_ms")?;
     Ok(Job {
-        number: text("job")?.rsplit('.').next().context("no number")?.parse()?,
-        command: text("command")?.to_owned(),
+        command: job["command"].as_str().context("no command")?.to_owned(),
         came,
         began: came + 1e3 * number("waited_s")?,
     })
