@@ -23,6 +23,8 @@ pub const LOG_OF_STORE: &str = "workerd::store";
 
 /// Memory of an inode and its name (measured, tmpfs), which the kernel does not count.
 const INODE_BYTES: u64 = 1 << 10;
+/// Memory of a name that a mirror knows without having it, some 60 bytes of path included.
+const NAME_BYTES: u64 = 256;
 /// Room is made when more than this part of the store is used, numerator and denominator.
 const HIGH: (u64, u64) = (7, 8);
 /// It is made until so much is used.
@@ -91,8 +93,10 @@ struct Taken {
 /// What of the store is used.
 #[derive(Clone, Copy)]
 struct Used {
-    /// With those of inodes.
+    /// With those of names.
     bytes: u64,
+    /// Of inodes, and of names that have none yet.
+    names: u64,
     inodes: u64,
     /// Bytes and inodes that jobs can have until they are given up.
     left: (u64, u64),
@@ -245,23 +249,33 @@ impl Memory {
         ))
     }
 
+    fn clients(&self) -> Vec<Rc<Tenant>> {
+        self.clients.borrow().iter().filter_map(Weak::upgrade).collect()
+    }
+
     fn used(&self) -> Used {
         let reserve = (self.limit / 16).min(RESERVE);
         let mut used = Used {
             bytes: 0,
+            names: 0,
             inodes: 0,
             left: (u64::MAX, u64::MAX),
         };
+        for client in self.clients() {
+            used.names += client.mirror.count_unmade() * NAME_BYTES;
+        }
         for place in &self.places {
             // Fails for no mount that is there, and theirs are workerd's own.
             let Ok(fs) = rustix::fs::statvfs(place) else { continue };
             let inodes = fs.f_files.saturating_sub(fs.f_ffree);
             used.inodes += inodes;
-            used.bytes += fs.f_blocks.saturating_sub(fs.f_bfree) * fs.f_frsize + inodes * INODE_BYTES;
+            used.names += inodes * INODE_BYTES;
+            used.bytes += fs.f_blocks.saturating_sub(fs.f_bfree) * fs.f_frsize;
             let bytes = (fs.f_bfree * fs.f_frsize).saturating_sub(reserve);
             used.left.0 = used.left.0.min(bytes);
             used.left.1 = used.left.1.min(fs.f_ffree.saturating_sub(fs.f_files / 16));
         }
+        used.bytes += used.names;
         used
     }
 
@@ -281,8 +295,8 @@ impl Memory {
 
     /// Whether names are what takes the room.
     fn has_many_names(&self) -> bool {
-        let Used { inodes, .. } = self.used();
-        inodes > part(self.inodes, HIGH) || inodes * INODE_BYTES > part(self.limit, NAMES)
+        let Used { inodes, names, .. } = self.used();
+        inodes > part(self.inodes, HIGH) || names > part(self.limit, NAMES)
     }
 
     /// So much is used beyond the lower mark, if room is to be made.
@@ -296,7 +310,7 @@ impl Memory {
 
     /// Takes from the mirrors of clients that rest, the longest at rest first.
     async fn take_from_others(&self, own: &Tenant) {
-        let mut others: Vec<_> = self.clients.borrow().iter().filter_map(Weak::upgrade).collect();
+        let mut others = self.clients();
         others.retain(|other| !std::ptr::eq(&**other, own));
         others.sort_by_key(|other| other.last.get());
         for other in others {
@@ -315,7 +329,8 @@ impl Memory {
     async fn take(&self, from: &Tenant, alone: OwnedRwLockWriteGuard<()>) -> Result<Hold, Abandon> {
         let (mirror, excess) = (from.mirror.clone(), self.excess().unwrap_or_default());
         let is_doubtful = from.doubtful.get();
-        let owns_much = || mirror.size() > self.used().inodes / 8;
+        let own = || mirror.size() * INODE_BYTES + mirror.count_unmade() * NAME_BYTES;
+        let owns_much = || own() > self.used().names / 8;
         let whole = is_doubtful || self.has_many_names() && owns_much();
         let work = move || {
             let taken = if whole {

@@ -1,22 +1,17 @@
-//! The jobs of the history, a file each: one line of JSON, then the trace as records
-//! that end in NUL (`KIND [HASH] SPACE PATH`). The oldest make room for the newest.
+//! The jobs of the history, each as one line of JSON and then its trace, in items that end in
+//! NUL (`KIND [HASH] SPACE PATH`).
 //!
-//! Knows the files; knows neither dispatch nor how a job is shown.
+//! Knows what is written of a job; knows neither files nor how a job is shown.
 
-use super::{History, entries, put};
+use super::History;
+use super::log::torn;
 use crate::report::Phases;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 use termite_abi::Access;
 use termite_types::{BlobHash, BuildId, JobId, TraceItem};
-
-/// Ending of the files.
-const ENDING: &str = "job";
 
 /// Where a job ran.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -83,12 +78,6 @@ pub struct JobRecord {
     pub traced: bool,
 }
 
-/// The files that are there, oldest first, with their sizes.
-pub(super) struct Kept {
-    files: VecDeque<(PathBuf, u64)>,
-    bytes: u64,
-}
-
 impl History {
     /// Keeps a job and what it used.
     pub fn write_job(&self, id: JobId, record: &JobRecord, trace: &[TraceItem]) -> io::Result<()> {
@@ -103,122 +92,44 @@ impl History {
             content.extend_from_slice(item.path.as_os_str().as_bytes());
             content.push(0);
         }
-        let mut kept = self.kept.lock();
-        let kept = match &mut *kept {
-            Some(kept) => kept,
-            none => none.insert(Kept::read(&self.dir)?),
-        };
-        let path = self.job_file(id);
-        put(&path, &content).or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                std::fs::create_dir_all(self.jobs_dir(id.build)).and_then(|()| put(&path, &content))
-            }
-            _ => Err(error),
-        })?;
-        kept.files.push_back((path, content.len() as u64));
-        kept.bytes += content.len() as u64;
-        // What was just written stays, however long it is.
-        while kept.files.len() > 1 && (kept.files.len() > self.limits.jobs || kept.bytes > self.limits.bytes) {
-            kept.drop_oldest()?;
-        }
-        Ok(())
+        self.logs.append(id, &content)
     }
 
     /// A job and what it used, in order of first use; `None`: it is not kept.
     pub fn job(&self, id: JobId) -> io::Result<Option<(JobRecord, Vec<TraceItem>)>> {
-        let content = match std::fs::read(self.job_file(id)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            content => content?,
-        };
-        let end = content.iter().position(|byte| *byte == b'\n').ok_or_else(torn)?;
-        let record = serde_json::from_slice(&content[..end])?;
-        let mut trace = Vec::new();
-        for item in content[end + 1..].split_inclusive(|byte| *byte == 0) {
-            trace.push(read_item(item).ok_or_else(torn)?);
-        }
-        Ok(Some((record, trace)))
+        self.logs.find(id.build, |number, record| {
+            if number != id.number {
+                return Ok(None);
+            }
+            let mut content = Vec::new();
+            record.read_to_end(&mut content)?;
+            let is_whole = record.limit() == 0;
+            is_whole.then(|| read_job(&content)).transpose()
+        })
     }
 
     /// The jobs of a build that are kept, in the order of their numbers.
     pub fn jobs(&self, build: BuildId) -> io::Result<Vec<JobRecord>> {
-        let mut files: Vec<(u32, PathBuf)> = entries(&self.jobs_dir(build))?
-            .into_iter()
-            .filter_map(|path| Some((number(&path)?, path)))
-            .collect();
-        files.sort_unstable();
-        let mut records = Vec::with_capacity(files.len());
-        for (_, path) in files {
+        let mut records: Vec<(u32, JobRecord)> = Vec::new();
+        self.logs.find(build, |number, record| {
             let mut line = Vec::new();
-            match std::fs::File::open(&path) {
-                // It made room for a newer one this moment.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                file => BufReader::new(file?).read_until(b'\n', &mut line)?,
-            };
-            let damaged = |error| io::Error::other(format!("{} is damaged ({error}); remove it", path.display()));
-            records.push(serde_json::from_slice(&line).map_err(damaged)?);
-        }
-        Ok(records)
-    }
-
-    pub(super) fn forget_jobs(&self, build: BuildId) -> io::Result<()> {
-        // Whoever counts them finds them gone, which does no harm.
-        match std::fs::remove_dir_all(self.jobs_dir(build)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    fn job_file(&self, id: JobId) -> PathBuf {
-        self.jobs_dir(id.build).join(format!("{}.{ENDING}", id.number))
-    }
-}
-
-impl Kept {
-    /// What earlier daemons left.
-    fn read(dir: &Path) -> io::Result<Self> {
-        let mut found: Vec<(SystemTime, PathBuf, u64)> = Vec::new();
-        for build in entries(dir)? {
-            if !build.is_dir() {
-                continue;
+            record.read_until(b'\n', &mut line)?;
+            if line.ends_with(b"\n") {
+                records.push((number, serde_json::from_slice(&line)?));
             }
-            for path in entries(&build)? {
-                let meta = std::fs::symlink_metadata(&path)?;
-                found.push((meta.modified()?, path, meta.len()));
-            }
-        }
-        found.sort_unstable();
-        Ok(Self {
-            bytes: found.iter().map(|(_, _, size)| size).sum(),
-            files: found.into_iter().map(|(_, path, size)| (path, size)).collect(),
-        })
-    }
-
-    fn drop_oldest(&mut self) -> io::Result<()> {
-        let Some((path, size)) = self.files.pop_front() else {
-            return Ok(());
-        };
-        self.bytes -= size;
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        // The build's last one takes the directory along; else it is not empty.
-        if let Some(dir) = path.parent() {
-            let _ = std::fs::remove_dir(dir);
-        }
-        Ok(())
+            Ok(None::<()>)
+        })?;
+        records.sort_by_key(|(number, _)| *number);
+        Ok(records.into_iter().map(|(_, record)| record).collect())
     }
 }
 
-fn number(path: &Path) -> Option<u32> {
-    if path.extension()? != ENDING {
-        return None;
-    }
-    path.file_stem()?.to_str()?.parse().ok()
-}
-
-fn torn() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the job's record is damaged")
+fn read_job(content: &[u8]) -> io::Result<(JobRecord, Vec<TraceItem>)> {
+    let end = content.iter().position(|byte| *byte == b'\n').ok_or_else(torn)?;
+    let record = serde_json::from_slice(&content[..end])?;
+    let items = content[end + 1..].split_inclusive(|byte| *byte == 0);
+    let trace: Option<Vec<_>> = items.map(read_item).collect();
+    Ok((record, trace.ok_or_else(torn)?))
 }
 
 fn read_item(mut item: &[u8]) -> Option<TraceItem> {

@@ -2,42 +2,31 @@
 //! `termite last` and `termite explain`.
 //!
 //! Knows files and their limits; knows nothing of running builds. A build is
-//! `BUILD.json`; its jobs are the files of the directory `BUILD`.
+//! `BUILD.json`; its jobs are in the files of the directory `BUILD`.
 
 mod jobs;
+mod log;
 #[cfg(test)]
 mod tests;
 
 pub use jobs::{JobRecord, Site};
 
 use crate::report::Last;
-use jobs::Kept;
-use parking_lot::Mutex;
+use log::Logs;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
-use termite_types::BuildId;
 
 /// Builds that are kept.
 const BUILDS: usize = 100;
 
-/// What all builds and jobs together may take.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    jobs: usize,
-    bytes: u64,
-}
-
-const LIMITS: Limits = Limits {
-    jobs: 20_000,
-    bytes: 256 << 20,
-};
+/// Bytes that all jobs together may take.
+const JOBS: u64 = 256 << 20;
 
 /// The history in one directory. Several programs may read it while one writes.
 pub struct History {
     dir: PathBuf,
-    limits: Limits,
-    kept: Mutex<Option<Kept>>,
+    logs: Logs,
 }
 
 /// A build as it is kept.
@@ -56,11 +45,12 @@ pub struct BuildRecord {
 impl History {
     /// The history in `dir`, which is made when first needed.
     pub fn new(dir: PathBuf) -> Self {
-        Self {
-            dir,
-            limits: LIMITS,
-            kept: Mutex::new(None),
-        }
+        Self::with_limit(dir, JOBS)
+    }
+
+    fn with_limit(dir: PathBuf, bytes: u64) -> Self {
+        let logs = Logs::new(dir.clone(), bytes);
+        Self { dir, logs }
     }
 
     /// The directory.
@@ -100,7 +90,7 @@ impl History {
         for record in records.iter().skip(BUILDS) {
             std::fs::remove_file(self.build_file(&record.build))?;
             if let Ok(build) = record.build.parse() {
-                self.forget_jobs(build)?;
+                self.logs.forget(build)?;
             }
         }
         Ok(())
@@ -108,10 +98,6 @@ impl History {
 
     fn build_file(&self, build: &str) -> PathBuf {
         self.dir.join(format!("{build}.json"))
-    }
-
-    fn jobs_dir(&self, build: BuildId) -> PathBuf {
-        self.dir.join(build.to_string())
     }
 }
 

@@ -5,7 +5,7 @@ use crate::report::Phases;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use termite_abi::Access;
-use termite_types::{BlobHash, JobId, TraceItem};
+use termite_types::{BlobHash, BuildId, JobId, TraceItem};
 
 fn id(build: u64, number: u32) -> JobId {
     JobId {
@@ -66,46 +66,80 @@ fn a_job_is_read_back_as_it_was_written() {
     assert_eq!(history.jobs(BuildId(2)).unwrap(), []);
 }
 
+/// The one file with the jobs of build 1.
+fn log(history: &History) -> PathBuf {
+    let files = entries(&history.dir().join(BuildId(1).to_string())).unwrap();
+    let [file] = &files[..] else { panic!("{files:?}") };
+    file.clone()
+}
+
 #[test]
-fn a_damaged_record_is_an_error() {
+fn a_damaged_record_is_an_error_and_one_that_is_not_whole_is_none() {
     let dir = tempfile::tempdir().unwrap();
     let history = History::new(dir.path().into());
-    let one = id(1, 1);
-    history
-        .write_job(one, &record(one), &[item(Access::Read, b"/x", None)])
-        .unwrap();
-    let file = dir.path().join("0000000000000001/1.job");
+    let (one, two) = (id(1, 1), id(1, 2));
+    let trace = [item(Access::Read, b"/x", None)];
+    history.write_job(one, &record(one), &trace).unwrap();
+    let file = log(&history);
+    let first = std::fs::read(&file).unwrap();
+    history.write_job(two, &record(two), &trace).unwrap();
     let whole = std::fs::read(&file).unwrap();
-    for cut in [0, 5, whole.len() - 1] {
+    for cut in [first.len(), first.len() + 2, first.len() + 9, whole.len() - 1] {
         std::fs::write(&file, &whole[..cut]).unwrap();
-        assert!(history.job(one).is_err(), "{cut}");
+        assert!(
+            history.job(one).unwrap().is_some() && history.job(two).unwrap().is_none(),
+            "{cut}"
+        );
+        assert!(!history.jobs(BuildId(1)).unwrap().is_empty(), "{cut}");
+    }
+    for wrong in [0, 2, 9, whole.len() - 1] {
+        let mut damaged = whole.clone();
+        damaged[wrong] = b'?';
+        std::fs::write(&file, damaged).unwrap();
+        let error = history.job(one).and(history.job(two)).unwrap_err().to_string();
+        assert!(error.contains("is damaged"), "{wrong}: {error}");
     }
 }
 
 #[test]
 fn the_oldest_make_room_also_those_of_earlier_daemons() {
     let dir = tempfile::tempdir().unwrap();
-    let open = |jobs, bytes| History {
-        limits: Limits { jobs, bytes },
-        ..History::new(dir.path().into())
+    let history = History::new(dir.path().into());
+    let write = |history: &History, id: JobId| history.write_job(id, &record(id), &[]).unwrap();
+    write(&history, id(1, 1));
+    let size = std::fs::metadata(log(&history)).unwrap().len();
+    let open = || History::with_limit(dir.path().into(), 4 * size + size / 2);
+    let history = open();
+    (2..=4).for_each(|number| write(&history, id(1, number)));
+    let numbers = |build| -> Vec<String> {
+        let jobs = history.jobs(BuildId(build)).unwrap();
+        jobs.into_iter().map(|job| job.job).collect()
     };
-    let history = open(2, 1 << 20);
+    assert_eq!(numbers(1).len(), 4);
+    write(&open(), id(2, 1));
+    assert_eq!(
+        numbers(1),
+        [2, 3, 4].map(|number| id(1, number).to_string()),
+        "the first file went"
+    );
+    // One that is longer than all may be stays alone.
+    let long = item(Access::Read, &[b'/'; 10_000], None);
+    open().write_job(id(3, 1), &record(id(3, 1)), &[long]).unwrap();
+    assert_eq!((numbers(1).len(), numbers(2).len()), (0, 0));
+    assert!(!dir.path().join(BuildId(1).to_string()).exists());
+    assert_eq!(history.job(id(3, 1)).unwrap().unwrap().1.len(), 1);
+}
+
+#[test]
+fn who_removes_the_history_loses_nothing_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = History::new(dir.path().join("history"));
     for number in 1..=2 {
         history.write_job(id(1, number), &record(id(1, number)), &[]).unwrap();
+        std::fs::remove_dir_all(history.dir()).unwrap();
     }
-    let history = open(2, 1 << 20);
-    for number in 1..=2 {
-        history.write_job(id(2, number), &record(id(2, number)), &[]).unwrap();
-    }
-    assert_eq!(history.jobs(BuildId(1)).unwrap(), []);
-    assert!(!dir.path().join(BuildId(1).to_string()).exists());
-    assert_eq!(history.jobs(BuildId(2)).unwrap().len(), 2);
-    // One that is longer than all may be stays alone.
-    let history = open(9, 1000);
-    let long = item(Access::Read, &[b'/'; 2000], None);
-    history.write_job(id(3, 1), &record(id(3, 1)), &[long]).unwrap();
-    assert_eq!(history.jobs(BuildId(2)).unwrap(), []);
-    assert_eq!(history.job(id(3, 1)).unwrap().unwrap().1.len(), 1);
+    history.write_job(id(1, 3), &record(id(1, 3)), &[]).unwrap();
+    assert_eq!(history.jobs(BuildId(1)).unwrap(), [record(id(1, 3))]);
 }
 
 #[test]

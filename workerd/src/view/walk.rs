@@ -7,7 +7,7 @@
 
 use super::confine::{self, is_dir, is_symlink};
 use super::fault::{Patience, View};
-use super::mirror::{Fill, Mirror, OWN_NAMES, is_placeholder};
+use super::mirror::{Fill, Mirror, OWN_NAMES, Presence, is_placeholder};
 use super::trouble::Trouble;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Statx};
@@ -111,7 +111,7 @@ impl<'v> Walk<'v> {
         if matches!(name, b"" | b"." | b"..") {
             return self.walk(PathBuf::from("/"), spelled, true);
         }
-        let lead = self.lead(dir)?;
+        let lead = self.lead(dir, OsStr::from_bytes(name))?;
         self.linked.set(false);
         match lead {
             Lead::To(dir) => self.walk(dir, name, follow),
@@ -120,9 +120,9 @@ impl<'v> Walk<'v> {
         }
     }
 
-    /// Where a spelled directory leads, all that is looked at on the way and the
-    /// directory itself complete.
-    fn lead(&self, spelled: &[u8]) -> Result<Lead, Stop> {
+    /// Where a spelled directory leads in which a name is looked for: all that is looked at
+    /// is there.
+    fn lead(&self, spelled: &[u8], name: &OsStr) -> Result<Lead, Stop> {
         if let Some(lead) = self.view.known_lead(spelled) {
             return Ok(Lead::To(lead));
         }
@@ -135,7 +135,10 @@ impl<'v> Walk<'v> {
         let epoch = self.view.learning_epoch();
         let lead = match self.walk(PathBuf::from("/"), spelled, true)? {
             Walked::Dir(dir) => {
-                self.ensure(&dir)?;
+                self.ensure_name(&dir, None, name)?;
+                if !self.view.is_ready(&dir) {
+                    return Ok(Lead::To(dir));
+                }
                 Some(dir)
             }
             Walked::Outside => return Ok(Lead::Outside),
@@ -165,17 +168,18 @@ impl<'v> Walk<'v> {
 
     /// Completes the client's directory behind a canonical directory of the job's tree.
     pub fn ensure(&self, dir: &Path) -> Result<(), Stop> {
-        self.ensure_seen(dir, None)
+        self.ensure_by(dir, None, None, |mirror, path| mirror.complete(path).map(|()| true))
     }
 
     /// Brings its time alone, which some have that cannot be completed.
     pub fn ensure_time(&self, dir: &Path) -> Result<(), Stop> {
-        self.ensure_by(dir, None, Mirror::bring_time)
+        self.ensure_by(dir, None, None, Mirror::bring_time)
     }
 
-    /// Completes one whose inode number was just seen.
-    fn ensure_seen(&self, dir: &Path, seen: Option<u64>) -> Result<(), Stop> {
-        self.ensure_by(dir, seen, |mirror, path| mirror.complete(path).map(|()| true))
+    /// Brings a name of it, if the client has that. `seen`: its inode number, where that was
+    /// just seen.
+    fn ensure_name(&self, dir: &Path, seen: Option<u64>, name: &OsStr) -> Result<(), Stop> {
+        self.ensure_by(dir, seen, Some(name), |mirror, path| mirror.bring_name(path, name))
     }
 
     /// `bring` says whether the directory is complete then.
@@ -183,6 +187,7 @@ impl<'v> Walk<'v> {
         &self,
         dir: &Path,
         seen: Option<u64>,
+        name: Option<&OsStr>,
         bring: impl FnOnce(&Mirror, &Path) -> Result<bool, Trouble>,
     ) -> Result<(), Stop> {
         if self.view.is_ready(dir) {
@@ -198,15 +203,13 @@ impl<'v> Walk<'v> {
                 Err(_) => return Ok(()),
             },
         };
-        if let Some((path, false)) = self.view.mirror.dir_at(ino) {
-            if self.patience == Patience::None {
-                return Err(Stop::NeedsFetch);
-            }
-            if !bring(&self.view.mirror, &path)? {
-                return Ok(());
-            }
-        }
-        if let Some(epoch) = epoch {
+        let is_complete = match self.view.mirror.presence(ino, name) {
+            None | Some((_, Presence::Complete)) => true,
+            Some((_, Presence::Ready)) => false,
+            Some((_, Presence::Lacking)) if self.patience == Patience::None => return Err(Stop::NeedsFetch),
+            Some((path, Presence::Lacking)) => bring(&self.view.mirror, &path)?,
+        };
+        if let Some(epoch) = epoch.filter(|_| is_complete) {
             self.view.learn_ready(epoch, dir);
         }
         Ok(())
@@ -269,8 +272,9 @@ impl<'v> Walk<'v> {
                 }
                 continue;
             }
-            self.ensure_seen(&at, seen)?;
-            let next = at.join(OsStr::from_bytes(&name));
+            let name = OsStr::from_bytes(&name);
+            self.ensure_name(&at, seen, name)?;
+            let next = at.join(name);
             let handle = match confine::handle(&self.view.root, &next) {
                 Ok(handle) => handle,
                 Err(Errno::NOENT) => {

@@ -17,6 +17,7 @@ use crate::steps::{Steps, root};
 use anyhow::{Result, ensure};
 use serde::Serialize;
 use std::fs;
+use std::path::PathBuf;
 use table::{Row, Table};
 use termite_e2e::{Scene, User};
 
@@ -29,7 +30,8 @@ pub struct Options {
     pub pairs: usize,
     /// Only measurements with this in their name.
     pub only: Option<String>,
-    /// Write the table into benches/results.
+    /// Write the table into benches/results: a new one, or with [`Self::only`] into what was
+    /// written on this machine.
     pub write: bool,
 }
 
@@ -85,7 +87,11 @@ pub fn run(options: &Options) -> Result<()> {
         scene: Scene::new(User::Me)?,
         pairs: options.pairs,
     };
-    let mut table = Table::of_this_machine()?;
+    let written = match options.only {
+        Some(_) if options.write => Table::written(&results("bench.json"))?,
+        _ => None,
+    };
+    let mut table = written.map_or_else(Table::of_this_machine, Ok)?;
     for (name, measure) in wanted {
         let measured = steps.step(name, || measure(&bench))?;
         measured.iter().for_each(|row| eprintln!("{}", row.markdown()));
@@ -102,13 +108,15 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// Writes a result into `benches/results`, for programs and for readers.
 fn write_down(name: &str, report: &impl Serialize, text: &str) -> Result<()> {
-    let dir = root().join("benches/results");
-    fs::create_dir_all(&dir)?;
-    fs::write(
-        dir.join(name).with_extension("json"),
-        serde_json::to_string_pretty(report)? + "\n",
-    )?;
-    Ok(fs::write(dir.join(name).with_extension("md"), text)?)
+    fs::create_dir_all(results(""))?;
+    let json = serde_json::to_string_pretty(report)? + "\n";
+    fs::write(results(&format!("{name}.json")), json)?;
+    Ok(fs::write(results(&format!("{name}.md")), text)?)
+}
+
+/// A file of results.
+fn results(name: &str) -> PathBuf {
+    root().join("benches/results").join(name)
 }
 
 /// The middle value; of an even number the mean of the two in the middle.

@@ -3,12 +3,13 @@
 
 use super::median;
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::fs;
+use std::path::Path;
 
 /// What a figure is to be.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Goal {
     /// This or less.
@@ -20,10 +21,10 @@ pub enum Goal {
 }
 
 /// One line of the table.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Row {
     measurement: String,
-    unit: &'static str,
+    unit: String,
     /// The median of the samples.
     figure: f64,
     goal: Goal,
@@ -34,10 +35,10 @@ pub struct Row {
 
 impl Row {
     /// A row whose figure is the median of some samples.
-    pub fn new(measurement: impl Into<String>, unit: &'static str, samples: Vec<f64>, goal: Goal) -> Self {
+    pub fn new(measurement: impl Into<String>, unit: &str, samples: Vec<f64>, goal: Goal) -> Self {
         Self {
             measurement: measurement.into(),
-            unit,
+            unit: unit.to_owned(),
             figure: median(samples.iter().copied()),
             goal,
             samples,
@@ -79,7 +80,7 @@ impl Row {
 }
 
 /// All rows, and where they were measured.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Table {
     machine: String,
     rows: Vec<Row>,
@@ -94,9 +95,24 @@ impl Table {
         })
     }
 
-    /// Adds rows at the end.
+    /// As it was written, if that was on a machine like this one.
+    pub fn written(path: &Path) -> Result<Option<Self>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let table: Self = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        Ok((table.machine == machine()?).then_some(table))
+    }
+
+    /// Adds rows at the end, or in the places of those that say the same.
     pub fn add(&mut self, rows: Vec<Row>) {
-        self.rows.extend(rows);
+        for row in rows {
+            match self.rows.iter_mut().find(|old| old.measurement == row.measurement) {
+                Some(old) => *old = row,
+                None => self.rows.push(row),
+            }
+        }
     }
 
     /// For readers.

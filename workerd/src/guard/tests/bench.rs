@@ -107,13 +107,22 @@ impl Bench {
 
     /// An empty mirror of the client.
     pub fn mirror(&self) -> Arc<Mirror> {
+        Arc::new(self.new_mirror())
+    }
+
+    /// The same whose directories are all sparse.
+    pub fn sparse_mirror(&self) -> Arc<Mirror> {
+        Arc::new(self.new_mirror().sparse_beyond(0))
+    }
+
+    fn new_mirror(&self) -> Mirror {
         let dir = self
             .entered
             .store
             .root
             .join(format!("client-{}", self.mirrors.fetch_add(1, Ordering::Relaxed)));
         let owners = Owners::of(self.entered.store.root_user);
-        Arc::new(Mirror::new(&dir, self.files.clone(), owners).unwrap())
+        Mirror::new(&dir, self.files.clone(), owners).unwrap()
     }
 
     /// A job that runs a shell script in `cwd`.

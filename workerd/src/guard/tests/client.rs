@@ -250,3 +250,26 @@ fn a_directory_lists_in_the_order_of_the_client() {
         println!("5000 names: {:?}", ran.wall);
     });
 }
+
+#[test]
+fn of_a_large_directory_a_job_has_what_it_looks_for() {
+    with_client(this!(of_a_large_directory_a_job_has_what_it_looks_for), |bench| {
+        let (dir, at) = work();
+        fs::create_dir(at("large")).unwrap();
+        for number in 0..5000 {
+            fs::write(at(&format!("large/{number}")), number.to_string()).unwrap();
+        }
+        let mirror = bench.mirror();
+        let script = "cat large/7; cat large/none || echo >>large/8; mv large/9 large/new; rm large/10; cat large/11";
+        let ran = bench.run(&mirror, bench.script(dir.path(), script));
+        assert!(ran.output.ends_with("11"), "{}", ran.output);
+        println!("few of 5000 names: {:?}", ran.wall);
+        assert_eq!(mirror.count_unmade(), 5000 - 5);
+        let mut paths: Vec<_> = ran.harvest.changes.iter().map(|change| change.path.clone()).collect();
+        paths.sort();
+        assert_eq!(paths, ["10", "8", "9", "new"].map(|name| at("large").join(name)));
+        let ran = bench.run(&mirror, bench.script(dir.path(), "ls large | wc -l"));
+        assert_eq!(ran.output, "5000\n");
+        assert_eq!(mirror.count_unmade(), 0);
+    });
+}

@@ -2,6 +2,7 @@
 //! question. What cannot be had, or changes meanwhile, is left for the job to ask for.
 //! Knows nothing of how the expectation came about.
 
+use super::complete::Extent;
 use super::tables::{Claim, File, Fill};
 use super::{Mirror, OWN_NAMES};
 use crate::view::trouble::Trouble;
@@ -58,7 +59,7 @@ impl Mirror {
 
     fn take_listing(&self, path: &Path, claim: Claim, listing: &Listing) -> bool {
         self.await_above(path, claim);
-        let taken = self.reconcile(path, claim, listing);
+        let taken = self.reconcile(path, claim, listing, Extent::Some);
         if let Err(errno) = &taken {
             tracing::debug!("{} is not listed ahead: {errno}", path.display());
         }
@@ -105,6 +106,7 @@ impl Mirror {
         let Some((dir, name)) = self.place_of(path)? else {
             return Ok(None);
         };
+        self.make_listed(&dir.path, name)?;
         let known = self.known(&dir, name)?;
         Ok(known
             .filter(|known| known.fill == Fill::Placeholder)

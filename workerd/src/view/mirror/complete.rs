@@ -1,9 +1,10 @@
-//! Completing directories: one thread lists, the others wait; what is there already is
+//! Listing directories: one thread lists, the others wait; what is there already is
 //! kept where it is still right. Knows nothing of jobs.
 
 use super::place::{Workplace, names_in};
+use super::sparse::Unmade;
 use super::tables::{Claim, Fill, Names};
-use super::{Known, Mirror, OWN_NAMES};
+use super::{Known, Mirror, OWN_NAMES, Presence};
 use crate::view::confine;
 use crate::view::files::FilesError;
 use crate::view::trouble::Trouble;
@@ -19,9 +20,16 @@ use termite_types::{Attr, Listing, Node};
 /// What became of a listing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Listed {
-    /// There is nothing to bring any more.
-    Whole,
+    /// Its names are known.
+    Known,
     Not,
+}
+
+/// Whether a directory of many names may be left sparse.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    Some,
+    All,
 }
 
 impl Mirror {
@@ -49,51 +57,80 @@ impl Mirror {
 
     /// Brings all names of a directory that the mirror has. Blocks.
     pub(in crate::view) fn complete(&self, path: &Path) -> Result<(), Trouble> {
-        self.list(path, |error| match error {
-            FilesError::Errno(libc::EACCES) => self.shut_dir(path),
-            error => Err(Trouble::from_client(error, path)),
-        })
-        .map(drop)
+        self.list(path, Extent::All, |error| self.refused(path, error))
+            .map(drop)
     }
 
     /// Brings the time of a directory that the mirror has, which only its names keep up to
     /// date: the client tells of those that it has listed. False: the client does not list
     /// it, so that it has the time that is known. Blocks.
     pub(in crate::view) fn bring_time(&self, path: &Path) -> Result<bool, Trouble> {
-        self.list(path, |error| match error {
+        let listed = self.list(path, Extent::All, |error| match error {
             FilesError::Errno(libc::EACCES) | FilesError::Denied => Ok(Listed::Not),
             error => Err(Trouble::from_client(error, path)),
-        })
-        .map(|listed| listed == Listed::Whole)
+        });
+        listed.map(|listed| listed == Listed::Known)
     }
 
-    fn list(&self, path: &Path, refused: impl Fn(FilesError) -> Result<Listed, Trouble>) -> Result<Listed, Trouble> {
-        while let Some(claim) = self.claim_listing(path)? {
-            self.count_fetch();
-            let done = match self.files.read_dir(path) {
-                Ok(listing) => self
-                    .reconcile(path, claim, &listing)
-                    .map(|()| Listed::Whole)
-                    .map_err(|errno| Trouble::from_store(errno, path)),
-                Err(error) => refused(error),
-            };
-            self.end_listing(path, claim, matches!(done, Ok(Listed::Whole)));
-            if let Err(Trouble::Errno(libc::ENOENT | libc::ENOTDIR)) = done {
-                self.drop_vanished(path)?;
-            }
-            if done? == Listed::Not {
-                return Ok(Listed::Not);
+    /// Brings what is needed to look for one name. True: the directory is complete, too. Blocks.
+    pub(in crate::view) fn bring_name(&self, path: &Path, name: &OsStr) -> Result<bool, Trouble> {
+        loop {
+            self.list(path, Extent::Some, |error| self.refused(path, error))?;
+            self.make_listed(path, name)
+                .map_err(|errno| Trouble::from_store(errno, path))?;
+            match self.tables.lock().presence(path, Some(name)) {
+                Presence::Complete => return Ok(true),
+                Presence::Ready => return Ok(false),
+                // It fell into doubt meanwhile.
+                Presence::Lacking => {}
             }
         }
-        Ok(Listed::Whole)
     }
 
-    /// `Some`: it is this thread's to list. `None`: it is complete.
+    fn refused(&self, path: &Path, error: FilesError) -> Result<Listed, Trouble> {
+        match error {
+            FilesError::Errno(libc::EACCES) => self.shut_dir(path),
+            error => Err(Trouble::from_client(error, path)),
+        }
+    }
+
+    fn list(
+        &self,
+        path: &Path,
+        extent: Extent,
+        refused: impl Fn(FilesError) -> Result<Listed, Trouble>,
+    ) -> Result<Listed, Trouble> {
+        let store = |errno| Trouble::from_store(errno, path);
+        loop {
+            while let Some(claim) = self.claim_listing(path)? {
+                self.count_fetch();
+                let done = match self.files.read_dir(path) {
+                    Ok(listing) => self
+                        .reconcile(path, claim, &listing, extent)
+                        .map(|()| Listed::Known)
+                        .map_err(store),
+                    Err(error) => refused(error),
+                };
+                self.end_listing(path, claim, matches!(done, Ok(Listed::Known)));
+                if let Err(Trouble::Errno(libc::ENOENT | libc::ENOTDIR)) = done {
+                    self.drop_vanished(path)?;
+                }
+                if done? == Listed::Not {
+                    return Ok(Listed::Not);
+                }
+            }
+            if extent == Extent::Some || self.make_all_listed(path).map_err(store)? {
+                return Ok(Listed::Known);
+            }
+        }
+    }
+
+    /// `Some`: it is this thread's to list. `None`: its names are known.
     fn claim_listing(&self, path: &Path) -> Result<Option<Claim>, Trouble> {
         let mut tables = self.tables.lock();
         loop {
             match tables.dirs.get(path).ok_or(Trouble::Errno(libc::ENOENT))?.names {
-                Names::Complete => return Ok(None),
+                Names::Sparse | Names::Complete => return Ok(None),
                 Names::Listing { .. } => self.settled.wait(&mut tables),
                 Names::Partial => {
                     let claim = tables.new_claim();
@@ -119,7 +156,7 @@ impl Mirror {
         if let Some(known) = self.tables.lock().dirs.get_mut(path) {
             known.shut = true;
         }
-        Ok(Listed::Whole)
+        Ok(Listed::Known)
     }
 
     /// The client has no such directory any more.
@@ -146,12 +183,13 @@ impl Mirror {
 
     /// Makes the mirror's directory equal to the listing, unless something changed there
     /// since that was asked for. Names are made in reverse, because tmpfs lists the newest
-    /// first.
-    pub(super) fn reconcile(&self, path: &Path, claim: Claim, listing: &Listing) -> Result<(), Errno> {
+    /// first. Of a sparse one only directories are made, which its link count tells of.
+    pub(super) fn reconcile(&self, path: &Path, claim: Claim, listing: &Listing, extent: Extent) -> Result<(), Errno> {
         let _turn = self.naming.lock();
-        if !self.tables.lock().is_sound(path, claim) {
-            return Ok(());
-        }
+        let is_sparse = match self.tables.lock().listed_soundly(path, claim) {
+            Some(dir) => extent == Extent::Some && listing.entries.len() > self.many && !dir.was_complete,
+            None => return Ok(()),
+        };
         let Some(dir) = self.workplace(path)? else {
             return Ok(());
         };
@@ -160,9 +198,12 @@ impl Mirror {
             .into_iter()
             .filter(|name| !own(name))
             .collect();
+        let mut unmade = Unmade::default();
         for entry in listing.entries.iter().rev().filter(|entry| !own(&entry.name)) {
             if stale.remove(&entry.name) {
                 self.settle(&dir, &entry.name, &entry.attr)?;
+            } else if is_sparse && !entry.attr.is_dir() {
+                unmade.add(&entry.name, &entry.attr);
             } else {
                 self.make(&dir, &entry.name, &entry.attr)?;
             }
@@ -170,6 +211,7 @@ impl Mirror {
         for name in stale {
             self.remove(&dir, &name)?;
         }
+        self.tables.lock().set_unmade(path, unmade);
         self.dress_dir(&dir, &listing.attr)
     }
 
@@ -279,6 +321,7 @@ impl Mirror {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Ok(None);
         };
+        self.make_listed(parent, name)?;
         match self.workplace(parent)? {
             Some(dir) => self.known_at_rest(&dir, name),
             None => Ok(None),

@@ -68,7 +68,7 @@ impl Mirror {
         }
     }
 
-    /// How many directories and files it knows.
+    /// How many directories and files it has.
     pub fn size(&self) -> u64 {
         let tables = self.tables.lock();
         (tables.dirs.len() + tables.count_files()) as u64

@@ -4,7 +4,7 @@
 use super::Mirror;
 use super::fill::copy;
 use super::place::Workplace;
-use super::tables::{Fill, Names};
+use super::tables::Fill;
 use crate::view::confine;
 use crate::view::outputs::Outputs;
 use rustix::fd::{AsFd, OwnedFd};
@@ -55,8 +55,10 @@ impl Mirror {
     /// A directory that a complete one did not have was made by the job, so that the
     /// names to come are all it holds.
     fn merge_dir(&self, dir: &Workplace, name: &OsStr, attr: &Attr) -> Result<(), Errno> {
-        let is_new = self.known(dir, name)?.is_none_or(|known| !known.attr.is_dir()) && self.is_complete(&dir.path);
-        if !is_new && self.known(dir, name)?.is_none() {
+        let known = self.known(dir, name)?;
+        let is_new =
+            known.as_ref().is_none_or(|known| !known.attr.is_dir()) && self.tables.lock().takes(&dir.path, name, attr);
+        if !is_new && known.is_none() {
             return Ok(());
         }
         self.settle(dir, name, attr)?;
@@ -64,8 +66,8 @@ impl Mirror {
         if !is_new {
             // Another one may have taken its place that looks the same.
             tables.doubt_dir(&path);
-        } else if let Some(made) = tables.dirs.get_mut(path.as_path()) {
-            made.names = Names::Complete;
+        } else {
+            tables.set_complete(&path);
         }
         Ok(())
     }
@@ -106,6 +108,7 @@ impl Mirror {
         self.note_file(dir, name, ino, &Attr { node, ..attr.clone() }, Fill::Filled);
         self.uses.lock().begin(ino);
         self.place_over(&beside, dir, name)?;
+        self.tables.lock().strike(&dir.path, name);
         Ok(true)
     }
 

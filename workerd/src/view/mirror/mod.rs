@@ -16,6 +16,7 @@ mod give;
 mod leads;
 mod merge;
 mod place;
+mod sparse;
 mod tables;
 mod update;
 
@@ -40,6 +41,7 @@ pub use evict::Evicted;
 pub(super) use leads::Lead;
 pub(super) use merge::COPY_UP_NOTES;
 pub(super) use place::{Workplace, is_placeholder, names_in, seen};
+pub(super) use sparse::Presence;
 pub(super) use tables::Fill;
 
 /// Top-level names that every view has of its own: mount points that the client's tree
@@ -78,6 +80,8 @@ pub struct Mirror {
     fetches: AtomicU64,
     from_peers: AtomicU64,
     names: AtomicU64,
+    /// Directories of more names are sparse.
+    many: usize,
     uses: Mutex<Uses>,
     /// What is known of the programs in it.
     pub(super) programs: Programs,
@@ -153,9 +157,16 @@ impl Mirror {
             fetches: AtomicU64::new(0),
             from_peers: AtomicU64::new(0),
             names: AtomicU64::new(0),
+            many: sparse::MANY,
             uses: Mutex::default(),
             programs: Programs::default(),
         })
+    }
+
+    /// The same whose directories are sparse beyond so many names.
+    #[cfg(test)]
+    pub fn sparse_beyond(self, many: usize) -> Self {
+        Self { many, ..self }
     }
 
     /// A job begins to see it.

@@ -1,6 +1,7 @@
 //! What a mirror remembers of its directories and files. Knows no I/O.
 
 use super::leads::Leads;
+use super::sparse::Unmade;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ pub(super) enum Names {
         /// It changed meanwhile: the listing may be older than that.
         again: bool,
     },
+    /// Known, but some are made only when somebody looks for them: [`Tables::sparse`].
+    Sparse,
     /// Has exactly the client's names.
     Complete,
 }
@@ -53,6 +56,9 @@ pub(in crate::view) enum Fill {
 pub(super) struct Dir {
     pub ino: u64,
     pub names: Names,
+    /// It was complete once. Jobs that began then look for any name there without asking, so
+    /// that it is never sparse again.
+    pub was_complete: bool,
     pub attr: Attr,
     /// The client's user may not look into it.
     pub shut: bool,
@@ -74,6 +80,8 @@ pub(super) struct Tables {
     pub dirs: HashMap<Arc<Path>, Dir>,
     /// Voided by every change to what spellings lead through.
     pub leads: Leads,
+    /// What sparse directories do not have yet.
+    pub sparse: HashMap<Arc<Path>, Unmade>,
     /// Directories that are being listed together with what they are in.
     awaited: HashMap<PathBuf, Awaited>,
     /// Counts claims.
@@ -125,6 +133,7 @@ impl Tables {
         let mut tables = Self {
             dirs: HashMap::new(),
             leads: Leads::default(),
+            sparse: HashMap::new(),
             awaited: HashMap::new(),
             claims: 0,
             dir_of: HashMap::new(),
@@ -167,6 +176,7 @@ impl Tables {
             Dir {
                 ino,
                 names,
+                was_complete: false,
                 attr,
                 shut: false,
             },
@@ -205,10 +215,11 @@ impl Tables {
         holder.is_some_and(|holder| holder != claim)
     }
 
-    /// Whether a listing that was asked for under this claim is not older than what is known.
-    pub fn is_sound(&self, path: &Path, claim: Claim) -> bool {
+    /// The directory of which a listing was asked for under this claim. `None`: the listing
+    /// may be older than what is known.
+    pub fn listed_soundly(&self, path: &Path, claim: Claim) -> Option<&Dir> {
         let sound = Names::Listing { claim, again: false };
-        self.dirs.get(path).is_some_and(|dir| dir.names == sound)
+        self.dirs.get(path).filter(|dir| dir.names == sound)
     }
 
     /// A directory is not being listed under this claim any more.
@@ -220,11 +231,14 @@ impl Tables {
         if let Names::Listing { claim: held, again } = dir.names
             && held == claim
         {
-            dir.names = if listed && !again {
-                Names::Complete
-            } else {
-                Names::Partial
-            };
+            match listed && !again {
+                true if self.sparse.contains_key(path) => dir.names = Names::Sparse,
+                true => self.set_complete(path),
+                false => {
+                    dir.names = Names::Partial;
+                    self.sparse.remove(path);
+                }
+            }
         }
     }
 
@@ -234,8 +248,9 @@ impl Tables {
             self.leads.void();
             dir.names = match dir.names {
                 Names::Listing { claim, .. } => Names::Listing { claim, again: true },
-                Names::Partial | Names::Complete => Names::Partial,
+                Names::Partial | Names::Sparse | Names::Complete => Names::Partial,
             };
+            self.sparse.remove(path);
         }
     }
 
@@ -258,7 +273,17 @@ impl Tables {
     pub fn forget_dir(&mut self, path: &Path) {
         if let Some(dir) = self.dirs.remove(path) {
             self.leads.void();
+            self.sparse.remove(path);
             self.dir_of.remove(&dir.ino);
+        }
+    }
+
+    /// A directory has exactly the client's names.
+    pub fn set_complete(&mut self, path: &Path) {
+        self.sparse.remove(path);
+        if let Some(dir) = self.dirs.get_mut(path) {
+            dir.names = Names::Complete;
+            dir.was_complete = true;
         }
     }
 

@@ -49,13 +49,10 @@ impl Mirror {
             return Ok(());
         };
         let Some(attr) = &update.attr else {
+            self.tables.lock().strike(&dir.path, name);
             return self.remove(&dir, name);
         };
-        if self.known(&dir, name)?.is_some() {
-            return self.settle(&dir, name, attr);
-        }
-        // Names of a directory that is not complete come with its listing.
-        if self.is_complete(&dir.path) {
+        if self.known(&dir, name)?.is_some() || self.tables.lock().takes(&dir.path, name, attr) {
             self.settle(&dir, name, attr)
         } else {
             Ok(())
@@ -71,9 +68,5 @@ impl Mirror {
             return Ok(None);
         }
         Ok(self.workplace(parent)?.map(|dir| (dir, name)))
-    }
-
-    pub(super) fn is_complete(&self, path: &Path) -> bool {
-        self.tables.lock().is_complete(path)
     }
 }

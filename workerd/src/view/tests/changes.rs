@@ -26,6 +26,8 @@ enum Act {
     Chmod(PathBuf, u32),
     /// The mirror lists a directory.
     Complete(PathBuf),
+    /// The mirror looks for a name.
+    Look(PathBuf),
     /// The mirror fills a file.
     Fill(PathBuf),
     /// The mirror brings a file, and all directories down to it, ahead.
@@ -51,6 +53,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (path(), path()).prop_map(|(from, to)| Act::Rename(from, to)),
         1 => (path(), select(vec![0o600, 0o644, 0o755])).prop_map(|(path, mode)| Act::Chmod(path, mode)),
         4 => path().prop_map(Act::Complete),
+        4 => path().prop_map(Act::Look),
         4 => path().prop_map(Act::Fill),
         3 => path().prop_map(Act::Bring),
         2 => (0..3 * 4096u64).prop_map(Act::Evict),
@@ -75,7 +78,9 @@ fn perform(pair: &Pair, act: &Act) -> Vec<PathBuf> {
             vec![before(path)]
         }
         Act::Rename(from, to) => vec![before(from), before(to)],
-        Act::Complete(_) | Act::Fill(_) | Act::Bring(_) | Act::Evict(_) | Act::Forget | Act::Tell => Vec::new(),
+        Act::Complete(_) | Act::Look(_) | Act::Fill(_) | Act::Bring(_) | Act::Evict(_) | Act::Forget | Act::Tell => {
+            Vec::new()
+        }
     };
     let done = match act {
         Act::Write(path, byte) => fs::write(here(path), vec![*byte; usize::from(*byte % 7)]).is_ok(),
@@ -93,10 +98,12 @@ fn perform(pair: &Pair, act: &Act) -> Vec<PathBuf> {
             look_into(&pair.mirror, path);
             false
         }
+        Act::Look(path) => {
+            look_for(&pair.mirror, path);
+            false
+        }
         Act::Fill(path) => {
-            if let Some(parent) = path.parent() {
-                look_into(&pair.mirror, parent);
-            }
+            look_for(&pair.mirror, path);
             if let Ok(meta) = fs::symlink_metadata(pair.mirror.root().join(path)) {
                 // A file that is not what the mirror holds any more is no concern here.
                 let _ = pair.mirror.fill(meta.ino());
@@ -150,6 +157,16 @@ fn look_into(mirror: &Mirror, path: &Path) {
             return;
         }
     }
+}
+
+/// Looks for every name down to this one, as a walk does. False: it found no way.
+fn look_for(mirror: &Mirror, path: &Path) -> bool {
+    let mut dir = PathBuf::from("/");
+    path.iter().all(|name| {
+        let looked = mirror.bring_name(&dir, name).is_ok();
+        dir.push(name);
+        looked
+    })
 }
 
 fn tell(pair: &Pair, paths: &mut Vec<PathBuf>) {
@@ -232,8 +249,8 @@ fn whole(root: &Path, dir: &Path, mirror: Option<&Mirror>, found: &mut BTreeMap<
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
     #[test]
-    fn a_mirror_that_is_told_is_equal(acts in prop::collection::vec(act(), 1..60)) {
-        let pair = Pair::new();
+    fn a_mirror_that_is_told_is_equal(acts in prop::collection::vec(act(), 1..60), is_sparse: bool) {
+        let pair = Pair::maybe_sparse(is_sparse);
         let mut changed = Vec::new();
         for act in &acts {
             changed.extend(perform(&pair, act));
@@ -242,6 +259,13 @@ proptest! {
             }
         }
         tell(&pair, &mut changed);
+        let names = ["a", "b", "c"];
+        for path in names.iter().flat_map(|dir| names.map(|name| Path::new(dir).join(name))) {
+            let kind = |root: &Path| fs::symlink_metadata(root.join(&path)).ok().map(|meta| meta.file_type());
+            if look_for(&pair.mirror, &path) {
+                prop_assert_eq!(kind(pair.mirror.root()), kind(pair.client.path()), "{}", path.display());
+            }
+        }
         let (mut here, mut there) = (BTreeMap::new(), BTreeMap::new());
         whole(pair.client.path(), Path::new("/"), None, &mut here);
         whole(pair.mirror.root(), Path::new("/"), Some(&pair.mirror), &mut there);
@@ -252,8 +276,8 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
     #[test]
-    fn what_jobs_learnt_is_true_of_the_mirror(acts in prop::collection::vec(act(), 1..60)) {
-        let pair = Pair::new();
+    fn what_jobs_learnt_is_true_of_the_mirror(acts in prop::collection::vec(act(), 1..60), is_sparse: bool) {
+        let pair = Pair::maybe_sparse(is_sparse);
         let mut changed = Vec::new();
         for act in &acts {
             changed.extend(perform(&pair, act));
@@ -291,15 +315,21 @@ proptest! {
         before in prop::collection::vec(act(), 1..40),
         target in path(),
         meanwhile in prop::collection::vec(act(), 1..20),
+        is_sparse: bool,
     ) {
-        let pair = Arc::new(Pair::new());
+        let pair = Arc::new(Pair::maybe_sparse(is_sparse));
         let changed = Arc::new(Mutex::new(Vec::new()));
         let play = |acts: &[Act], pair: &Pair, changed: &Mutex<Vec<PathBuf>>| {
             // Whoever asks now waits for the answer that is under way, and nothing is evicted.
             let is_mirrors = |act: &&Act| {
                 matches!(
                     act,
-                    Act::Complete(_) | Act::Fill(_) | Act::Bring(_) | Act::Evict(_) | Act::Forget
+                    Act::Complete(_)
+                        | Act::Look(_)
+                        | Act::Fill(_)
+                        | Act::Bring(_)
+                        | Act::Evict(_)
+                        | Act::Forget
                 )
             };
             for act in acts.iter().filter(|act| !is_mirrors(act)) {

@@ -5,6 +5,7 @@ mod ahead;
 mod changes;
 mod evict;
 mod peers;
+mod sparse;
 
 use super::mirror::{Fill, Mirror, Owners};
 use super::outputs::Outputs;
@@ -129,6 +130,15 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
+        Self::with(|mirror| mirror)
+    }
+
+    /// The same whose mirror's directories are all sparse, or as usual.
+    fn maybe_sparse(is_sparse: bool) -> Self {
+        Self::with(|mirror| if is_sparse { mirror.sparse_beyond(0) } else { mirror })
+    }
+
+    fn with(change: impl FnOnce(Mirror) -> Mirror) -> Self {
         let client = tempfile::tempdir().unwrap();
         // A store is a tmpfs.
         let store = tempfile::tempdir_in("/dev/shm").unwrap();
@@ -148,12 +158,12 @@ impl Pair {
             meanwhile: Mutex::default(),
         });
         let owners = Owners::of(rustix::process::geteuid().is_root());
-        let mirror = Arc::new(Mirror::new(store.path(), files.clone(), owners).unwrap());
+        let mirror = Mirror::new(store.path(), files.clone(), owners).unwrap();
         Self {
             client,
             _store: store,
             files,
-            mirror,
+            mirror: Arc::new(change(mirror)),
         }
     }
 
