@@ -36,10 +36,8 @@ impl Mirror {
     /// The directory with this inode number, and whether all of its names are there.
     /// `None`: it is none of the mirror's.
     pub(in crate::view) fn dir_at(&self, ino: u64) -> Option<(Arc<Path>, bool)> {
-        let tables = self.tables.lock();
-        let path = tables.dir_path(ino)?;
-        let complete = tables.dirs.get(path).is_some_and(|dir| dir.names == Names::Complete);
-        Some((path.clone(), complete))
+        let (path, presence) = self.presence(ino, None)?;
+        Some((path, presence == Presence::Complete))
     }
 
     /// Whether this is the inode number of a directory that the client's user may not look

@@ -142,14 +142,14 @@ impl Mirror {
 
     /// Makes all names that wait for it. False: the directory fell into doubt meanwhile.
     pub(super) fn make_all_listed(&self, path: &Path) -> Result<bool, Errno> {
-        let presence = || self.tables.lock().presence(path, None);
-        if presence() == Presence::Complete {
+        let is_complete = || self.tables.lock().is_complete(path);
+        if is_complete() {
             return Ok(true);
         }
         let _turn = self.naming.lock();
         let unmade = self.tables.lock().sparse.get(path).map(Unmade::in_order);
         let Some(unmade) = unmade else {
-            return Ok(presence() == Presence::Complete);
+            return Ok(is_complete());
         };
         self.make_late(path, &unmade)?;
         self.tables.lock().set_complete(path);
