@@ -22,7 +22,7 @@ const UNWRITTEN: u32 = 64;
 /// All builds of a daemon, and the history of earlier ones.
 pub struct Builds {
     history: Arc<History>,
-    /// Has a permit less for each job that is being written.
+    /// Has a permit less for each job that is being written and learnt from.
     unwritten: Arc<Semaphore>,
     traffic: Rc<Traffic>,
     known: RefCell<HashMap<BuildId, Rc<Build>>>,
@@ -140,20 +140,28 @@ impl Builds {
         }
     }
 
-    /// Has a job that has ended kept, and what it used. Returns before that is written, unless
-    /// many others are not written either; see [`Self::settled`].
-    pub async fn keep(&self, id: JobId, record: JobRecord, trace: Arc<[TraceItem]>) {
+    /// Has a job that has ended kept, and what it used, which `learn` may look at afterwards.
+    /// Returns before that is done, unless many others are not written either; see
+    /// [`Self::settled`].
+    pub async fn keep(
+        &self,
+        id: JobId,
+        record: JobRecord,
+        trace: Vec<TraceItem>,
+        learn: impl FnOnce(&[TraceItem]) + Send + 'static,
+    ) {
         let permit = self.unwritten.clone().acquire_owned().await;
         let history = self.history.clone();
         tokio::task::spawn_blocking(move || {
             if let Err(error) = history.write_job(id, &record, &trace) {
                 unwritable(&history, &error);
             }
+            learn(&trace);
             drop(permit);
         });
     }
 
-    /// Waits until all jobs that were to be kept are written.
+    /// Waits until all jobs that were to be kept are written, and what was to be learnt is.
     pub async fn settled(&self) {
         // Nobody closes the semaphore.
         let _ = self.unwritten.acquire_many(UNWRITTEN).await;

@@ -74,13 +74,14 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
     };
     match outcome {
         Outcome::Done(mut result, command) => {
-            let trace: Arc<[TraceItem]> = std::mem::take(&mut result.trace).into();
+            let trace = std::mem::take(&mut result.trace);
             let record = account.ended(&result);
             build.remote(&record);
-            daemon.builds.keep(id, record, trace.clone()).await;
+            let forecasts = daemon.forecasts.clone();
+            let learn = move |trace: &[TraceItem]| forecasts.learn(&command, trace);
+            daemon.builds.keep(id, record, trace, learn).await;
             daemon.builds.touched(&build);
             finish(&caller, *result).await;
-            learn(daemon, command, trace);
         }
         Outcome::Home {
             reason,
@@ -91,10 +92,10 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
                 tracing::warn!("{} runs on the client: {reason}", job.program.display());
             }
             let record = account.stays(as_driver, &reason);
-            daemon.builds.keep(id, record, Arc::default()).await;
+            daemon.builds.keep(id, record, Vec::new(), |_| {}).await;
             send_home(daemon, &build, &caller, reason, as_driver, fault).await;
         }
-        Outcome::CallerGone => daemon.builds.keep(id, account.left(), Arc::default()).await,
+        Outcome::CallerGone => daemon.builds.keep(id, account.left(), Vec::new(), |_| {}).await,
     }
 }
 
@@ -418,12 +419,6 @@ fn drop_outputs(place: &Place, job: JobId) {
             tracing::debug!("job {job}: outputs not dropped: {error}");
         }
     });
-}
-
-/// Takes in what a command used, for the forecasts. Nobody waits for that.
-fn learn(daemon: &Daemon, command: Command, trace: Arc<[TraceItem]>) {
-    let forecasts = daemon.forecasts.clone();
-    tokio::task::spawn_blocking(move || forecasts.learn(&command, &trace));
 }
 
 /// Shows what the job said and ends the caller as the job ended.

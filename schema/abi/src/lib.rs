@@ -71,6 +71,9 @@ pub struct Shared {
     trace: core::cell::UnsafeCell<[u8; TRACE_LEN]>,
 }
 
+/// Where the trace log begins. It comes last, and is used from its start.
+pub const TRACE_AT: usize = core::mem::offset_of!(Shared, trace);
+
 // SAFETY: the trace is written only in ranges handed out once by `trace_head`
 // and read only after the job's last process has ended.
 unsafe impl Sync for Shared {}

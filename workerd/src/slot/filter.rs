@@ -1,11 +1,13 @@
 //! The guard's seccomp filter as a BPF program, made from the table of calls. Pure:
 //! knows how to decide, not how to install or answer.
 //!
-//! Shape: one balanced binary search over the call numbers for each architecture, whose
-//! leaves decide at once or jump to the comparison with the cookie.
+//! Shape: one binary search over the call numbers for each architecture, which ends in a few
+//! comparisons; behind it, once, what becomes of a call. It is short, since the kernel
+//! translates it anew for each slot.
 
 use super::calls::{self, Arch, Effect, LAST, PathCall};
 use libc::sock_filter;
+use std::ops::Range;
 use termite_abi::ENTRY;
 
 /// What a slot's filter depends on.
@@ -30,7 +32,7 @@ pub const AUDIT_I386: u32 = 0x4000_0003;
 
 /// Upper halves of the addresses where the kernel maps libraries: up to 1 TiB below the
 /// place for stacks, which are in the last 16 GiB (`arch/x86/mm/mmap.c`).
-const LIBRARIES: std::ops::Range<u32> = 0x7eff..0x7ffb;
+const LIBRARIES: Range<u32> = 0x7eff..0x7ffb;
 
 // Offsets in struct seccomp_data of linux/seccomp.h.
 const NR: u32 = 0;
@@ -47,10 +49,10 @@ const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
 const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 const IF_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-/// Steps of the longest program, about.
-const ROOM: usize = 1 << 10;
-/// Stands for the distance of a jump to the comparison with the cookie, which comes last.
-const TO_COOKIE: u32 = u32::MAX;
+/// How far a conditional jump reaches, in steps that it passes over.
+const REACH: usize = u8::MAX as usize;
+/// Comparisons in a row that a search ends in, at most.
+const ROW: usize = 2;
 
 /// What becomes of a call number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,43 +70,48 @@ enum Fate {
     StopWhen(&'static [(u8, &'static [u32])]),
 }
 
+/// Numbers in a row that share a fate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Run {
+    numbers: Range<u32>,
+    fate: Fate,
+}
+
 /// The filter of a slot.
 pub fn program(options: FilterOptions) -> Vec<sock_filter> {
-    let mut code = Vec::with_capacity(ROOM);
-    code.push(step(LOAD, ARCH));
-    for (audit, arch) in [(AUDIT_X86_64, Arch::X86_64), (AUDIT_I386, Arch::I386)] {
-        passed_over_unless(&mut code, IF_EQUAL, audit, |code| {
-            code.push(step(LOAD, NR));
-            search(code, &ranges(arch, options));
-        });
-    }
-    code.push(step(RETURN, errno(libc::ENOSYS)));
-    let comparison = code.len();
-    for (at, step) in code.iter_mut().enumerate() {
-        if (step.code, step.k) == (JUMP, TO_COOKIE) {
-            step.k = (comparison - at - 1) as u32;
-        }
-    }
-    code.extend(compare_cookie(options));
-    code
+    let mut code = Backwards::new(options);
+    let unknown = code.fate(Fate::Errno(libc::ENOSYS));
+    let i386 = code.call_of(Arch::I386);
+    let other = code.branch(IF_EQUAL, AUDIT_I386, i386, unknown);
+    let x86_64 = code.call_of(Arch::X86_64);
+    let begin = code.branch(IF_EQUAL, AUDIT_X86_64, x86_64, other);
+    code.load(ARCH, begin);
+    code.steps.reverse();
+    code.steps
 }
 
 fn errno(number: i32) -> u32 {
     libc::SECCOMP_RET_ERRNO | number as u32
 }
 
-/// The fates of all numbers as ranges that begin at the given number; the first at 0.
-/// x32 numbers have bit 30 set and so lie beyond the last.
-fn ranges(arch: Arch, options: FilterOptions) -> Vec<(u32, Fate)> {
-    let mut ranges = Vec::new();
+/// The fates of all numbers. x32 numbers have bit 30 set and so lie beyond the last.
+fn runs(arch: Arch, options: FilterOptions) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
     for nr in 0..=LAST {
         let fate = calls::lookup(arch, nr).map_or(Fate::Allow, |call| fate(call, arch, options));
-        if ranges.last().is_none_or(|&(_, last)| last != fate) {
-            ranges.push((nr, fate));
+        match runs.last_mut() {
+            Some(last) if last.fate == fate => last.numbers.end = nr + 1,
+            _ => runs.push(Run {
+                numbers: nr..nr + 1,
+                fate,
+            }),
         }
     }
-    ranges.push((LAST + 1, Fate::Errno(libc::ENOSYS)));
-    ranges
+    runs.push(Run {
+        numbers: LAST + 1..u32::MAX,
+        fate: Fate::Errno(libc::ENOSYS),
+    });
+    runs
 }
 
 fn fate(call: &PathCall, arch: Arch, options: FilterOptions) -> Fate {
@@ -124,104 +131,156 @@ fn fate(call: &PathCall, arch: Arch, options: FilterOptions) -> Fate {
     }
 }
 
-fn step(code: u16, k: u32) -> sock_filter {
-    branch(code, k, [0, 0])
+/// A program that is written from its end, so that what a step leads to is there already.
+struct Backwards {
+    options: FilterOptions,
+    steps: Vec<sock_filter>,
+    /// The nearest place for each fate that is known so far.
+    fates: Vec<(Fate, Place)>,
 }
 
-/// A near jump over so many steps, if the condition holds and if not.
-fn branch(code: u16, k: u32, [jt, jf]: [u8; 2]) -> sock_filter {
-    sock_filter { code, jt, jf, k }
-}
+/// A step, by the number of those behind it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Place(usize);
 
-/// Steps that are passed over unless the condition holds: by a near jump where it reaches,
-/// since the kernel translates every step anew for each slot.
-fn passed_over_unless(code: &mut Vec<sock_filter>, condition: u16, k: u32, emit: impl FnOnce(&mut Vec<sock_filter>)) {
-    let at = code.len();
-    code.push(branch(condition, k, [1, 0]));
-    emit(code);
-    let steps = code.len() - at - 1;
-    match u8::try_from(steps) {
-        Ok(near) => code[at] = branch(condition, k, [0, near]),
-        Err(_) => code.insert(at + 1, step(JUMP, steps as u32)),
-    }
-}
-
-fn search(code: &mut Vec<sock_filter>, ranges: &[(u32, Fate)]) {
-    match ranges {
-        [] => {}
-        [(_, fate)] => leaf(code, *fate),
-        _ => {
-            let (left, right) = ranges.split_at(ranges.len() / 2);
-            passed_over_unless(code, IF_AT_LEAST, right[0].0, |code| search(code, right));
-            search(code, left);
+impl Backwards {
+    fn new(options: FilterOptions) -> Self {
+        Self {
+            options,
+            steps: Vec::new(),
+            fates: Vec::new(),
         }
     }
-}
 
-fn leaf(code: &mut Vec<sock_filter>, fate: Fate) {
-    match fate {
-        Fate::Allow => code.push(step(RETURN, libc::SECCOMP_RET_ALLOW)),
-        Fate::Errno(number) => code.push(step(RETURN, errno(number))),
-        Fate::Stop => code.push(step(RETURN, libc::SECCOMP_RET_USER_NOTIF)),
-        Fate::StopGiven(arg) => code.extend(stop_given(arg)),
-        Fate::StopWhen(conditions) => stop_when(code, conditions),
-        Fate::StopOrCookie => code.push(step(JUMP, TO_COOKIE)),
-        Fate::StopOrCookieOrFstat => code.extend(fstat_or_cookie()),
+    fn push(&mut self, code: u16, k: u32, [jt, jf]: [u8; 2]) -> Place {
+        self.steps.push(sock_filter { code, jt, jf, k });
+        Place(self.steps.len() - 1)
     }
-}
 
-/// libc's empty path lies among its constants. Those of a static program, and paths on
-/// a stack or in a heap that grows by `brk`, lie outside of where libraries are.
-fn fstat_or_cookie() -> [sock_filter; 7] {
-    [
-        step(LOAD, low(3)),
-        branch(IF_EQUAL, libc::AT_EMPTY_PATH as u32, [0, 4]),
-        step(LOAD, high(1)),
-        branch(IF_AT_LEAST, LIBRARIES.start, [0, 2]),
-        branch(IF_AT_LEAST, LIBRARIES.end, [1, 0]),
-        step(RETURN, libc::SECCOMP_RET_ALLOW),
-        step(JUMP, TO_COOKIE),
-    ]
-}
+    /// What the next step to be written has to pass over to get to `place`.
+    fn distance(&self, place: Place) -> usize {
+        self.steps.len() - 1 - place.0
+    }
 
-fn stop_given(arg: u8) -> [sock_filter; 6] {
-    [
-        step(LOAD, low(arg)),
-        branch(IF_EQUAL, 0, [0, 3]),
-        step(LOAD, high(arg)),
-        branch(IF_EQUAL, 0, [0, 1]),
-        step(RETURN, libc::SECCOMP_RET_ALLOW),
-        step(RETURN, libc::SECCOMP_RET_USER_NOTIF),
-    ]
-}
+    /// Loads a word, and goes on at `next`.
+    fn load(&mut self, word: u32, next: Place) -> Place {
+        self.near(next, 0);
+        self.push(LOAD, word, [0, 0])
+    }
 
-fn stop_when(code: &mut Vec<sock_filter>, conditions: &[(u8, &[u32])]) {
-    for (arg, values) in conditions {
-        code.push(step(LOAD, low(*arg)));
-        let count = values.len();
-        for (at, value) in values.iter().enumerate() {
-            // Over the values that remain, and over the return behind them.
-            code.push(branch(IF_EQUAL, *value, [(count - at) as u8, 0]));
+    /// Goes on at `yes` if the condition holds, else at `no`.
+    fn branch(&mut self, condition: u16, k: u32, yes: Place, no: Place) -> Place {
+        // What brings the second near may put a step before the first.
+        let yes = self.near(yes, REACH - 1);
+        let no = self.near(no, REACH);
+        let [jt, jf] = [yes, no].map(|place| self.distance(place) as u8);
+        self.push(condition, k, [jt, jf])
+    }
+
+    /// `place`, or a jump to it that the next step reaches.
+    fn near(&mut self, place: Place, reach: usize) -> Place {
+        match self.distance(place) {
+            distance if distance > reach => self.push(JUMP, distance as u32, [0, 0]),
+            _ => place,
         }
-        code.push(step(RETURN, libc::SECCOMP_RET_ALLOW));
     }
-    code.push(step(RETURN, libc::SECCOMP_RET_USER_NOTIF));
+
+    /// Decides by the number of a call.
+    fn call_of(&mut self, arch: Arch) -> Place {
+        let by_number = self.search(&runs(arch, self.options));
+        self.load(NR, by_number)
+    }
+
+    /// Finds the fate of the number that is loaded, which is one of these.
+    fn search(&mut self, runs: &[Run]) -> Place {
+        if let Some(usual) = usual(runs) {
+            let others = runs.iter().filter(|run| run.fate != usual);
+            return others.fold(self.fate(usual), |next, run| {
+                let other = self.fate(run.fate);
+                let test = |next, nr| self.branch(IF_EQUAL, nr, other, next);
+                run.numbers.clone().fold(next, test)
+            });
+        }
+        let (left, right) = runs.split_at(runs.len() / 2);
+        let from = right[0].numbers.start;
+        let right = self.search(right);
+        let left = self.search(left);
+        self.branch(IF_AT_LEAST, from, right, left)
+    }
+
+    fn fate(&mut self, fate: Fate) -> Place {
+        if let Some(known) = self.fates.iter().position(|&(known, _)| known == fate) {
+            self.fates[known].1 = self.near(self.fates[known].1, REACH - 2);
+            return self.fates[known].1;
+        }
+        let place = match fate {
+            Fate::Allow => self.push(RETURN, libc::SECCOMP_RET_ALLOW, [0, 0]),
+            Fate::Errno(number) => self.push(RETURN, errno(number), [0, 0]),
+            Fate::Stop => self.push(RETURN, libc::SECCOMP_RET_USER_NOTIF, [0, 0]),
+            Fate::StopGiven(arg) => self.stop_given(arg),
+            Fate::StopWhen(conditions) => self.stop_when(conditions),
+            Fate::StopOrCookie => self.stop_or_cookie(),
+            Fate::StopOrCookieOrFstat => self.stop_or_cookie_or_fstat(),
+        };
+        self.fates.push((fate, place));
+        place
+    }
+
+    fn stop_given(&mut self, arg: u8) -> Place {
+        let (allow, stop) = (self.fate(Fate::Allow), self.fate(Fate::Stop));
+        let upper = self.branch(IF_EQUAL, 0, allow, stop);
+        let upper = self.load(high(arg), upper);
+        let lower = self.branch(IF_EQUAL, 0, upper, stop);
+        self.load(low(arg), lower)
+    }
+
+    fn stop_when(&mut self, conditions: &[(u8, &[u32])]) -> Place {
+        let allow = self.fate(Fate::Allow);
+        conditions.iter().rfold(self.fate(Fate::Stop), |met, (arg, values)| {
+            let test = |next, value: &u32| self.branch(IF_EQUAL, *value, met, next);
+            let any = values.iter().rfold(allow, test);
+            self.load(low(*arg), any)
+        })
+    }
+
+    /// Compares both halves of the sixth argument with those that pass.
+    fn stop_or_cookie(&mut self) -> Place {
+        let (allow, stop) = (self.fate(Fate::Allow), self.fate(Fate::Stop));
+        let entry = Some(ENTRY).filter(|_| self.options.shim);
+        let passing = [entry, Some(self.options.cookie)].into_iter().flatten();
+        passing.fold(stop, |next, value| {
+            let upper = self.branch(IF_EQUAL, (value >> 32) as u32, allow, next);
+            let upper = self.load(high(5), upper);
+            let lower = self.branch(IF_EQUAL, value as u32, upper, next);
+            self.load(low(5), lower)
+        })
+    }
+
+    /// libc's empty path lies among its constants. Those of a static program, and paths on
+    /// a stack or in a heap that grows by `brk`, lie outside of where libraries are.
+    fn stop_or_cookie_or_fstat(&mut self) -> Place {
+        let (allow, other) = (self.fate(Fate::Allow), self.fate(Fate::StopOrCookie));
+        let below = self.branch(IF_AT_LEAST, LIBRARIES.end, other, allow);
+        let library = self.branch(IF_AT_LEAST, LIBRARIES.start, below, other);
+        let library = self.load(high(1), library);
+        let empty = self.branch(IF_EQUAL, libc::AT_EMPTY_PATH as u32, library, other);
+        self.load(low(3), empty)
+    }
 }
 
-/// Both halves of the sixth argument against those that pass.
-fn compare_cookie(options: FilterOptions) -> impl Iterator<Item = sock_filter> {
-    let entry = Some(ENTRY).filter(|_| options.shim);
-    let pass = |value: u64| {
-        [
-            step(LOAD, low(5)),
-            branch(IF_EQUAL, value as u32, [0, 3]),
-            step(LOAD, high(5)),
-            branch(IF_EQUAL, (value >> 32) as u32, [0, 1]),
-            step(RETURN, libc::SECCOMP_RET_ALLOW),
-        ]
+/// The fate of most of these numbers, if it is no longer to compare with the others than to
+/// split the runs.
+fn usual(runs: &[Run]) -> Option<Fate> {
+    // Neighbours differ, and so every second one has another fate at least.
+    if runs.len() > 2 * ROW + 1 {
+        return None;
+    }
+    let others = |usual: Fate| {
+        let others = runs.iter().filter(|run| run.fate != usual);
+        others.map(|run| run.numbers.len()).sum::<usize>()
     };
-    let stop = step(RETURN, libc::SECCOMP_RET_USER_NOTIF);
-    [options.cookie].into_iter().chain(entry).flat_map(pass).chain([stop])
+    let usual = runs.iter().map(|run| run.fate).min_by_key(|&fate| others(fate))?;
+    Some(usual).filter(|&usual| others(usual) < runs.len().min(ROW + 1))
 }
 
 #[cfg(test)]

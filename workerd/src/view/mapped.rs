@@ -8,7 +8,7 @@ use rustix::fs::FallocateFlags;
 use std::io;
 use std::ops::Deref;
 use std::os::fd::BorrowedFd;
-use termite_abi::Shared;
+use termite_abi::{Shared, TRACE_AT};
 
 /// A mapped [`Shared`], alive as long as this is.
 pub struct SharedMap(MmapRaw);
@@ -17,7 +17,12 @@ impl SharedMap {
     /// Maps the shared file of a slot, which gets its size and all of its memory here. Its
     /// header is the caller's to make (`Shared::init`).
     pub fn new(file: BorrowedFd<'_>) -> io::Result<Self> {
-        rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size_of::<Shared>() as u64)?;
+        // What a file gets at once lies in pieces as large as they fit, and the first touch
+        // clears a whole piece: the log, of which most jobs use little, is not to lie in one
+        // piece with the rest.
+        for part in [0..TRACE_AT, TRACE_AT..size_of::<Shared>()] {
+            rustix::fs::fallocate(file, FallocateFlags::empty(), part.start as u64, part.len() as u64)?;
+        }
         let map = MmapOptions::new().len(size_of::<Shared>()).map_raw(&file)?;
         Ok(Self(map))
     }

@@ -283,7 +283,7 @@ impl Step {
 
     fn change_dir(&self, ground: &Ground, names: &Names) -> Result<Vec<PathBuf>> {
         if names.dirs.is_empty() || self.trick == Trick::MakeDir {
-            let dir = beside(&self.place(ground, names)).with_extension("d");
+            let dir = beside(&self.place(ground, names).with_extension("d"));
             fs::create_dir_all(dir.join("in"))?;
             fs::write(dir.join("in").join(FILES[0]), ground.fresh(100))?;
             return Ok(vec![dir]);
