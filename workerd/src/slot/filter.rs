@@ -71,7 +71,7 @@ enum Fate {
 }
 
 /// Numbers in a row that share a fate.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 struct Run {
     numbers: Range<u32>,
     fate: Fate,
@@ -140,7 +140,7 @@ struct Backwards {
 }
 
 /// A step, by the number of those behind it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Place(usize);
 
 impl Backwards {
@@ -209,9 +209,11 @@ impl Backwards {
     }
 
     fn fate(&mut self, fate: Fate) -> Place {
-        if let Some(known) = self.fates.iter().position(|&(known, _)| known == fate) {
-            self.fates[known].1 = self.near(self.fates[known].1, REACH - 2);
-            return self.fates[known].1;
+        if let Some(at) = self.fates.iter().position(|&(known, _)| known == fate) {
+            // One jump brings it near for all that lead to it from here on, not each its own.
+            let place = self.near(self.fates[at].1, REACH - 2);
+            self.fates[at].1 = place;
+            return place;
         }
         let place = match fate {
             Fate::Allow => self.push(RETURN, libc::SECCOMP_RET_ALLOW, [0, 0]),
