@@ -2,6 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+/// A job's trace is some hundred small strings that come and go together, with which the C
+/// library's allocator is slow, and gives the memory back each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     termite_tools::cli::main()
 }
