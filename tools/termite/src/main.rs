@@ -2,8 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-/// A job's trace is some hundred small strings that come and go together, with which the C
-/// library's allocator is slow, and gives the memory back each time.
+/// A job's trace is some hundred small strings that come and go together; the C library's
+/// allocator is slow with them and gives their memory back each time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
