@@ -23,7 +23,5 @@ pub fn gist(trace: &[TraceItem]) -> u128 {
         content.extend_from_slice(path.map_or(b"", |path| path.as_os_str().as_bytes()));
         content.push(0);
     }
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&content);
-    super::command::number(&hasher)
+    super::command::number(blake3::Hasher::new().update(&content))
 }

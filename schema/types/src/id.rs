@@ -64,13 +64,11 @@ impl fmt::Display for JobId {
 
 impl fmt::Display for BlobHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // By hand: traces are full of hashes.
-        let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
-        let mut digits = [0; 64];
-        for (byte, two) in self.0.iter().zip(digits.as_chunks_mut().0) {
-            *two = [digit(byte >> 4), digit(byte & 0xf)];
-        }
-        f.write_str(str::from_utf8(&digits).map_err(|_| fmt::Error)?)
+        // As two numbers: traces are full of hashes.
+        let (halves, _) = self.0.as_chunks();
+        halves
+            .iter()
+            .try_for_each(|half| write!(f, "{:032x}", u128::from_be_bytes(*half)))
     }
 }
 
