@@ -199,6 +199,11 @@ struct Abandon {
     slot @4 :Text;
     unsupported @5 :Text;
     cancelled @6 :Void;
+    conflict :group {         # to run again: what it was told does not hold any more
+      path @7 :Path;
+      seen @8 :Text;
+      found @9 :Text;
+    }
   }
 }
 

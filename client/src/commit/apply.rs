@@ -63,7 +63,7 @@ pub fn apply(
             source: std::io::Error::other(why),
             untouched: false,
         },
-        refused @ CommitError::Refused { .. } => refused,
+        untouched @ (CommitError::Refused { .. } | CommitError::Conflict(_)) => untouched,
     })
 }
 

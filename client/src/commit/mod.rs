@@ -20,7 +20,7 @@ use crate::tree::{CommittedPath, DenyRules};
 use parking_lot::Mutex;
 use std::io;
 use std::path::{Path, PathBuf};
-use termite_types::{BlobHash, Change};
+use termite_types::{BlobHash, Change, Conflict};
 
 /// Contents that are not in the list of changes itself.
 pub trait Contents {
@@ -55,6 +55,9 @@ pub enum CommitError {
         /// Which rule or permission stands against it.
         why: String,
     },
+    /// The job was told something that does not hold any more. Nothing was changed.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
     /// The content did not come, or is not what it was said to be. Nothing was changed.
     #[error("content of {}: {why}", path.display())]
     Content {

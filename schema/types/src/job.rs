@@ -178,9 +178,25 @@ pub enum Abandon {
     /// It needs what a view cannot give.
     #[error("{0} is not possible in a view")]
     Unsupported(String),
+    /// What it was told does not hold any more: it is to run again.
+    #[error(transparent)]
+    Conflict(Conflict),
     /// The client asked for it.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// Something that a job was told and that does not hold any more when it is to be
+/// committed: the job does not count, and runs again.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{}: the job saw {seen}, at its commit there was {found}", .path.display())]
+pub struct Conflict {
+    /// On the client.
+    pub path: PathBuf,
+    /// What the job was told, in words.
+    pub seen: String,
+    /// What is there, in words.
+    pub found: String,
 }
 
 /// Everything that is known when a job has ended.

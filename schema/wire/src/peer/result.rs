@@ -3,7 +3,7 @@
 use super::{read_change, write_change};
 use crate::peer_capnp::{abandon, job_result, output, trace_item};
 use crate::{WireError, checked};
-use termite_types::{Abandon, JobEnd, JobResult, Phases, TraceItem, Usage};
+use termite_types::{Abandon, Conflict, JobEnd, JobResult, Phases, TraceItem, Usage};
 
 type Result<T> = std::result::Result<T, WireError>;
 
@@ -111,6 +111,11 @@ fn read_abandon(from: abandon::Reader<'_>) -> Result<Abandon> {
         abandon::Slot(why) => Abandon::Slot(text(why)?),
         abandon::Unsupported(what) => Abandon::Unsupported(text(what)?),
         abandon::Cancelled(()) => Abandon::Cancelled,
+        abandon::Conflict(conflict) => Abandon::Conflict(Conflict {
+            path: checked::plain_path("path of a conflict", conflict.get_path()?)?,
+            seen: text(conflict.get_seen())?,
+            found: text(conflict.get_found())?,
+        }),
     })
 }
 
@@ -123,5 +128,11 @@ fn write_abandon(why: &Abandon, mut to: abandon::Builder<'_>) {
         Abandon::Slot(why) => to.set_slot(&why[..]),
         Abandon::Unsupported(what) => to.set_unsupported(&what[..]),
         Abandon::Cancelled => to.set_cancelled(()),
+        Abandon::Conflict(Conflict { path, seen, found }) => {
+            let mut to = to.init_conflict();
+            to.set_path(checked::bytes(path));
+            to.set_seen(&seen[..]);
+            to.set_found(&found[..]);
+        }
     }
 }

@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use termite_types::{
-    Abandon, Base, BlobHash, BuildId, Change, ChangeKind, Content, Entry, Expected, FileTime, Holder, JobEnd, JobId,
-    JobResult, JobSpec, Jobserver, Limit, Listing, Owner, Phases, Snapshot, Stdin, Stdio, TerminalSize, TraceItem,
-    Update, Usage,
+    Abandon, Base, BlobHash, BuildId, Change, ChangeKind, Conflict, Content, Entry, Expected, FileTime, Holder, JobEnd,
+    JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Owner, Phases, Snapshot, Stdin, Stdio, TerminalSize,
+    TraceItem, Update, Usage,
 };
 use termite_wire::peer::{self, ClientInfo, Listed, Opened};
 use termite_wire::peer_capnp as wire;
@@ -355,6 +355,14 @@ fn results() {
         ("slot", Abandon::Slot("no namespaces".into())),
         ("unsupported", Abandon::Unsupported("FIFO".into())),
         ("cancelled", Abandon::Cancelled),
+        (
+            "conflict",
+            Abandon::Conflict(Conflict {
+                path: path("/w/log"),
+                seen: "nothing".into(),
+                found: "a directory".into(),
+            }),
+        ),
     ];
     let mut cases = vec![("exited", exited), ("signaled", result(JobEnd::Signaled(9)))];
     cases.extend(abandoned.map(|(case, why)| (case, result(JobEnd::Abandoned(why)))));

@@ -7,9 +7,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use termite_types::{
-    Abandon, Attr, Base, BlobHash, BuildId, Change, ChangeKind, Content, Entry, Expected, FileTime, Holder, JobEnd,
-    JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Node, Owner, Phases, Stdin, Stdio, TerminalSize, TraceItem,
-    Update, Usage,
+    Abandon, Attr, Base, BlobHash, BuildId, Change, ChangeKind, Conflict, Content, Entry, Expected, FileTime, Holder,
+    JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Node, Owner, Phases, Stdin, Stdio, TerminalSize,
+    TraceItem, Update, Usage,
 };
 use termite_wire::frame::{CallerJob, Control, ToCaller, ToDaemon};
 use termite_wire::peer::{self, Listed, Opened};
@@ -234,6 +234,11 @@ fn end() -> impl Strategy<Value = JobEnd> {
         any::<String>().prop_map(Abandon::Slot),
         any::<String>().prop_map(Abandon::Unsupported),
         Just(Abandon::Cancelled),
+        (path(), any::<String>(), any::<String>()).prop_map(|(path, seen, found)| Abandon::Conflict(Conflict {
+            path,
+            seen,
+            found
+        })),
     ];
     prop_oneof![
         any::<u8>().prop_map(JobEnd::Exited),
