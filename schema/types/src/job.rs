@@ -1,7 +1,7 @@
 //! A job: the command as the driver started it, and how it ended. Knows nothing of
 //! slots or sockets.
 
-use crate::{BlobHash, BuildId, Change, FileTime, JobId};
+use crate::{BlobHash, BuildId, Change, FileTime, JobId, Premises};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -204,8 +204,11 @@ pub struct Conflict {
 pub struct JobResult {
     /// How it ended.
     pub end: JobEnd,
-    /// What it changed, parents before children, removals before what takes their place.
+    /// What it changed. Directories that it made stand before what is in them, removed ones
+    /// behind.
     pub changes: Vec<Change>,
+    /// What has to hold for that.
+    pub premises: Premises,
     /// What it used, in order of first use.
     pub trace: Vec<TraceItem>,
     /// What was written to stdout and stderr since the last streamed piece, in order:

@@ -120,7 +120,7 @@ fn a_change_has_attributes_of_its_kind() {
         )
     };
     let kind = ("attributes of a change", Fault::Kind);
-    assert_eq!(of(|to| to.init_dir().init_attr().set_symlink(b"x")), kind);
+    assert_eq!(of(|to| to.init_make_dir().init_attr().set_symlink(b"x")), kind);
     assert_eq!(of(|to| to.init_symlink().set_dir(())), kind);
     assert_eq!(of(|to| to.init_file().init_attr().set_dir(())), kind);
     assert_eq!(
