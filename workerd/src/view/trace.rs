@@ -37,7 +37,7 @@ impl Overflow {
         }
     }
 
-    fn in_order(&self) -> Vec<(Access, &[u8])> {
+    pub fn in_order(&self) -> Vec<(Access, &[u8])> {
         let mut records: Vec<_> = self
             .records
             .iter()

@@ -91,7 +91,7 @@ fn files_of_the_client_are_changed_with_their_content() {
         assert_eq!(
             told(&ran),
             [
-                "f three", "f two", "f large", "f one", "- big", "f five", "h four", "f trunc", "- empty"
+                "a three", "a two", "n large", "a one", "- big", "n five", "f trunc", "- empty"
             ]
         );
         same(
@@ -164,7 +164,7 @@ fn links_fifos_and_times_are_told_as_they_are() {
         // The name that came and went gave d another time.
         assert_eq!(
             told(&ran),
-            ["f n3", "d d", "h n1", "h n2", "l to-fifo"].map(String::from)
+            ["f n3", "a d", "h n1", "h n2", "l to-fifo"].map(String::from)
         );
         let ran = same(
             bench,

@@ -39,7 +39,6 @@ use termite_types::{Attr, BlobHash, FileTime, Node};
 
 pub use evict::Evicted;
 pub(super) use leads::Lead;
-pub(super) use merge::COPY_UP_NOTES;
 pub(super) use place::{Workplace, is_placeholder, names_in, seen};
 pub(super) use sparse::Presence;
 pub(super) use tables::Fill;
@@ -267,11 +266,6 @@ impl Mirror {
         };
         let stat = confine::stat(&dir)?;
         Ok(Some(place::seen(&stat, Node::Dir).mtime))
-    }
-
-    /// A regular file of the mirror by client path, for reading.
-    pub(super) fn open_file(&self, path: &Path) -> Result<OwnedFd, Errno> {
-        confine::file(&self.root, path)
     }
 
     /// The owner to record for a file: `None` where the mirror cannot give it away.

@@ -315,8 +315,12 @@ impl Tables {
     /// inode is that of another path. A job that moves or exchanges files takes their
     /// inode numbers along to paths where the client has something else, or nothing.
     pub fn attr_of(&self, ino: u64, path: &Path) -> Option<&Attr> {
-        let file = self.files.get(&ino).or_else(|| self.former.get(&ino))?;
-        file.is_at(path).then_some(&file.attr)
+        self.known_file(ino).filter(|file| file.is_at(path)).map(|file| &file.attr)
+    }
+
+    /// A file by its inode number, also one that lost its name while jobs run.
+    pub fn known_file(&self, ino: u64) -> Option<&File> {
+        self.files.get(&ino).or_else(|| self.former.get(&ino))
     }
 
     /// The file that stands at a client path with its content.
