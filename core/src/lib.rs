@@ -3,5 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod jobserver;
+pub mod overlap;
 pub mod placement;
 pub mod rules;

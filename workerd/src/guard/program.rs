@@ -38,10 +38,23 @@ mod tests {
             let words: Vec<_> = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
             is_plain_mkdir(&words)
         };
-        for plain in ["mkdir d", "/bin/mkdir -m 755 d", "busybox mkdir d", "mkdir -- -p", "mkdir -v d"] {
+        for plain in [
+            "mkdir d",
+            "/bin/mkdir -m 755 d",
+            "busybox mkdir d",
+            "mkdir -- -p",
+            "mkdir -v d",
+        ] {
             assert!(is_plain(plain), "{plain}");
         }
-        for other in ["mkdir -p d", "mkdir -vp d", "mkdir --parents d", "mkdir --par d", "sh -c mkdir", "cp -r a b"] {
+        for other in [
+            "mkdir -p d",
+            "mkdir -vp d",
+            "mkdir --parents d",
+            "mkdir --par d",
+            "sh -c mkdir",
+            "cp -r a b",
+        ] {
             assert!(!is_plain(other), "{other}");
         }
     }

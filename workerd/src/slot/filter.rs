@@ -124,10 +124,9 @@ fn fate(call: &PathCall, arch: Arch, options: FilterOptions) -> Fate {
     match call.effect {
         Effect::Refused(number) => Fate::Errno(number),
         _ if !options.stops => Fate::Allow,
-        _ if !call.locks.is_empty() => Fate::StopLockOrWhen(
-            call.locks,
-            if options.input_on_demand { call.when } else { &[] },
-        ),
+        _ if !call.locks.is_empty() => {
+            Fate::StopLockOrWhen(call.locks, if options.input_on_demand { call.when } else { &[] })
+        }
         Effect::Input(_) | Effect::Poll(..) | Effect::Select { .. } if !options.input_on_demand => Fate::Allow,
         _ if !call.when.is_empty() => Fate::StopWhen(call.when),
         Effect::Poll(..) | Effect::Select { .. } => Fate::Stop,

@@ -54,6 +54,18 @@ pub enum Act {
     Attributes,
 }
 
+impl Act {
+    /// Whether a file of the client's at the path is copied up by it. Its content is there
+    /// then.
+    fn copies_up(self) -> bool {
+        match self {
+            Self::Open { exclusive, .. } => !exclusive,
+            Self::MoveAway | Self::Exchange | Self::Link | Self::Attributes => true,
+            Self::Look | Self::MakeDir { .. } | Self::Make | Self::Remove | Self::MoveHere { .. } => false,
+        }
+    }
+}
+
 /// How a file is written through a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Writes {
@@ -252,9 +264,8 @@ impl View {
             Walked::Missing(path) | Walked::Symlink(path) | Walked::Dir(path) => (path, None),
             Walked::Nowhere | Walked::Blocked | Walked::Outside => return Ok(()),
         };
-        let changes_file = !matches!(act, Act::Look | Act::Remove | Act::MoveHere { .. } | Act::Make);
         let upper = match looks {
-            Some(looks) if changes_file => self.copy_up(path, looks)?,
+            Some(looks) if act.copies_up() => self.copy_up(path, looks)?,
             _ => None,
         };
         let known = self.acts.lock().names.contains_key(path);
@@ -287,7 +298,9 @@ impl View {
             return Ok(acts.clone());
         }
         let known = self.mirror.lookup(at)?;
-        Ok(NameActs::of(known.map_or(Before::Nothing, |known| Before::of(at, known.attr))))
+        Ok(NameActs::of(
+            known.map_or(Before::Nothing, |known| Before::of(at, known.attr)),
+        ))
     }
 
     /// What stands at a canonical path that no act was about before.
@@ -295,7 +308,11 @@ impl View {
         if !self.is_of_client(path) {
             return Ok(Before::Own);
         }
-        let known = || self.mirror.lookup(path).map_err(|errno| Trouble::from_store(errno, path));
+        let known = || {
+            self.mirror
+                .lookup(path)
+                .map_err(|errno| Trouble::from_store(errno, path))
+        };
         Ok(match walked {
             Walked::Missing(_) => Before::Nothing,
             Walked::File(_, looks) => match self.client_file(path, looks.ino)? {
@@ -348,7 +365,10 @@ impl View {
 
     /// The client's file at a path, as far as it is known here.
     pub(super) fn file_at(&self, path: &Path) -> Result<Option<ClientFile>, Trouble> {
-        let known = self.mirror.lookup(path).map_err(|errno| Trouble::from_store(errno, path))?;
+        let known = self
+            .mirror
+            .lookup(path)
+            .map_err(|errno| Trouble::from_store(errno, path))?;
         Ok(known
             .filter(|known| matches!(known.attr.node, Node::File { .. }))
             .map(|known| ClientFile {

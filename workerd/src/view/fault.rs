@@ -41,7 +41,7 @@ pub struct ViewSpec {
 /// One job's tree.
 pub struct View {
     pub(super) mirror: Arc<Mirror>,
-    _tenancy: Tenancy,
+    pub(super) tenancy: Tenancy,
     pub(super) root: OwnedFd,
     pub(super) upper: OwnedFd,
     pub(super) proc: OwnedFd,
@@ -175,7 +175,7 @@ impl View {
             shared.set_complete(key);
         });
         Self {
-            _tenancy: mirror.enter(),
+            tenancy: mirror.enter(),
             mirror,
             root,
             upper,

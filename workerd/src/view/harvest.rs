@@ -218,7 +218,9 @@ impl Gather<'_> {
             None => {
                 let acts = self.view.acts.lock();
                 let of_client = |before: &Before| !matches!(before, Before::Nothing | Before::Own);
-                let removed = acts.below(at).filter(|(_, acts)| acts.removed && of_client(&acts.before));
+                let removed = acts
+                    .below(at)
+                    .filter(|(_, acts)| acts.removed && of_client(&acts.before));
                 let is_dir = |acts: &NameActs| matches!(acts.before, Before::Dir(_));
                 removed.map(|(path, acts)| (path.to_path_buf(), is_dir(acts))).collect()
             }
@@ -262,7 +264,8 @@ impl Gather<'_> {
             Some(shows) => self.view.mirror().lookup(shows).map_err(unread(at))?,
             None => None,
         };
-        let below = below.filter(|_| marks.redirect.is_some() || known.as_ref().is_some_and(|known| known.attr.is_dir()));
+        let below =
+            below.filter(|_| marks.redirect.is_some() || known.as_ref().is_some_and(|known| known.attr.is_dir()));
         match (&acts.before, below) {
             (Before::Dir(before), Some(below)) if !layer.moved && marks.redirect.is_none() => {
                 let before = before.clone();

@@ -52,7 +52,9 @@ impl Outputs {
     /// Up to `len` bytes of an output, fewer only at its end. `None`: this job left no
     /// such content, or it was merged already.
     pub fn read(&self, hash: &BlobHash, offset: u64, len: u32) -> io::Result<Option<Vec<u8>>> {
-        let Some(path) = self.held.get(hash) else { return Ok(None) };
+        let Some(path) = self.held.get(hash) else {
+            return Ok(None);
+        };
         let file = confine::file(&self.upper, path);
         let file = match file {
             Ok(file) => file,

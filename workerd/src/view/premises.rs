@@ -36,9 +36,9 @@ impl View {
         }
         let made: HashSet<_> = changes.iter().map(|change| change.path.as_path()).collect();
         let recorded = self.acts.lock();
-        let passing = recorded.names().filter(|(path, acts)| {
-            acts.exclusive && matches!(acts.before, Before::Nothing) && !made.contains(path)
-        });
+        let passing = recorded
+            .names()
+            .filter(|(path, acts)| acts.exclusive && matches!(acts.before, Before::Nothing) && !made.contains(path));
         Ok(Premises {
             checks,
             locked: recorded.locked(),
@@ -74,7 +74,10 @@ impl View {
                     // What it had overwritten before was its own.
                     if !written.contains(spelled) || self.lower().is_some() {
                         read.insert(*path);
-                    } else if changes.iter().any(|change| change.path == **path && is_appended(change)) {
+                    } else if changes
+                        .iter()
+                        .any(|change| change.path == **path && is_appended(change))
+                    {
                         read.insert(*path);
                     }
                 }

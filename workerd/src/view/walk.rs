@@ -280,7 +280,11 @@ impl<'v> Walk<'v> {
                 Err(Errno::NOENT) => {
                     turns_back(&todo);
                     let is_last = todo.iter().all(Vec::is_empty);
-                    return Ok(if is_last { Walked::Missing(next) } else { Walked::Nowhere });
+                    return Ok(if is_last {
+                        Walked::Missing(next)
+                    } else {
+                        Walked::Nowhere
+                    });
                 }
                 Err(_) => return Ok(Walked::Blocked),
             };

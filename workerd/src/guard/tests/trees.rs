@@ -8,6 +8,7 @@ use crate::slot::tests::bed::this;
 use crate::view::Mirror;
 use std::process::Command;
 use std::sync::Arc;
+use termite_types::ChangeKind;
 
 fn same(bench: &Bench, make: &str, script: &str) -> Ran {
     same_over(bench, &bench.mirror(), make, script)
@@ -174,13 +175,11 @@ fn links_fifos_and_times_are_told_as_they_are() {
         let explicit = |name: &str| {
             ran.harvest.changes.iter().any(|change| {
                 change.path.ends_with(name)
-                    && matches!(
-                        change.kind,
-                        termite_types::ChangeKind::File {
-                            explicit_mtime: true,
-                            ..
-                        }
-                    )
+                    && match &change.kind {
+                        ChangeKind::File { explicit_mtime, .. } => *explicit_mtime,
+                        ChangeKind::Alter(alter) => alter.mtime.is_some_and(|set| set.explicit),
+                        _ => false,
+                    }
             })
         };
         assert_eq!(

@@ -29,6 +29,7 @@ impl Mirror {
     }
 
     fn merge_one(&self, outputs: &Outputs, update: &Update) -> Result<(), Errno> {
+        self.tables.lock().note_shift(&update.path);
         if !update.names_told {
             self.tables.lock().doubt_listings(&update.path);
         }

@@ -28,6 +28,7 @@ use parking_lot::{Condvar, Mutex};
 use rustix::fd::OwnedFd;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -90,6 +91,13 @@ pub struct Mirror {
 pub(super) struct Tenancy {
     mirror: Arc<Mirror>,
     tenant: u64,
+}
+
+impl Tenancy {
+    /// The paths that changed in the mirror since the job began.
+    pub fn shifted(&self) -> HashSet<PathBuf> {
+        self.mirror.tables.lock().shifted(self.tenant)
+    }
 }
 
 impl Drop for Tenancy {
