@@ -296,6 +296,7 @@ async fn on_worker(
     let begun = Instant::now();
     let request = Arc::new(CommitRequest {
         changes: std::mem::take(&mut result.changes),
+        premises: std::mem::take(&mut result.premises),
         clock: ClockShift::between(result.worker_now, session.greeting.machine == daemon.machine),
     });
     match commit_on_client(daemon, place, request.clone()).await {
@@ -404,9 +405,15 @@ fn merge_outputs(daemon: &Rc<Daemon>, place: &Place, job: JobId, committed: &Com
 /// Other workers may have the outputs from this one.
 fn note_outputs(daemon: &Daemon, place: &Place, changes: &[Change]) {
     for change in changes {
-        if let ChangeKind::File { attr, .. } = &change.kind
-            && let Node::File { size, hash: Some(hash) } = attr.node
-        {
+        let content = match &change.kind {
+            ChangeKind::File { attr, .. } => match attr.node {
+                Node::File { size, hash: Some(hash) } => Some((hash, size)),
+                _ => None,
+            },
+            ChangeKind::Alter(alter) => alter.content.as_ref().map(|edit| (edit.hash, edit.size)),
+            _ => None,
+        };
+        if let Some((hash, size)) = content {
             daemon.fleet.holders.has(place.link().key, hash, size);
         }
     }
