@@ -72,12 +72,8 @@ impl View {
                         continue;
                     };
                     // What it had overwritten before was its own.
-                    if !written.contains(spelled) || self.lower().is_some() {
-                        read.insert(*path);
-                    } else if changes
-                        .iter()
-                        .any(|change| change.path == **path && is_appended(change))
-                    {
+                    let is_own = written.contains(spelled) && self.lower().is_none();
+                    if !is_own || changes.iter().any(|change| change.path == **path && is_appended(change)) {
                         read.insert(*path);
                     }
                 }
