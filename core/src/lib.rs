@@ -3,5 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod jobserver;
+pub mod pids;
 pub mod placement;
 pub mod rules;
