@@ -17,7 +17,7 @@ const FIRST: u32 = 300;
 /// Largest width of a range: what a whole machine has by default.
 const WIDEST: u32 = 1 << 15;
 /// Smallest width of a range. A job that finds no gap of that width gets no range.
-const NARROWEST: u32 = 16;
+const NARROWEST: u32 = 8;
 /// All ranges in use together take no more than this part of the numbers, where they can be wide.
 const SHARE: u32 = 4;
 /// How many numbers at the beginning of a range rest after the job's end: what most jobs use.
@@ -52,6 +52,8 @@ pub struct PidAllocator {
     resting_order: VecDeque<u32>,
     /// Where the next range is looked for first.
     cursor: u32,
+    /// A gap of this width is not passed over for a wider one: hardly any was found of late.
+    enough: u32,
 }
 
 impl PidAllocator {
@@ -66,6 +68,7 @@ impl PidAllocator {
             resting: BTreeSet::new(),
             resting_order: VecDeque::new(),
             cursor: 0,
+            enough: u32::MAX,
         }
     }
 
@@ -82,30 +85,36 @@ impl PidAllocator {
         self.living = living.into_iter().collect();
         self.listed_at = last.clamp(FIRST, self.client_limit - 1);
         self.last = self.listed_at;
+        self.enough = u32::MAX;
     }
 
-    /// Takes a range. It is as wide as the number of jobs allows; where no such gap is left, it is
-    /// narrower; `None` where no gap is left at all. A first number comes again as late as possible.
+    /// Takes a range. It is as wide as the number of jobs allows, or half of that; where no such gap is
+    /// left, the widest one is taken; `None` where no gap is left at all. A first number comes again as
+    /// late as possible.
     pub fn lease(&mut self, request: Request) -> Option<PidRange> {
         let windows = self.windows(request.limit);
         let numbers = windows.iter().flatten().map(|span| span.end - span.start).sum::<u32>();
         let jobs = request.jobs.max(self.leased.len() as u32 + 1);
         let widest = (numbers / SHARE / jobs).clamp(NARROWEST, WIDEST);
-        let mut least = widest / 2;
-        loop {
-            least = least.max(NARROWEST);
-            if let Some(gap) = windows.iter().find_map(|window| self.find(window, least)) {
-                return Some(self.take(gap, widest));
-            }
-            if least > NARROWEST {
-                least /= 4;
-            } else if self.resting.is_empty() {
-                return None;
-            } else {
-                self.resting.clear();
-                self.resting_order.clear();
-            }
+        let enough = (widest / 2).min(self.enough).max(NARROWEST);
+        let mut found = self.find(&windows, enough);
+        if found.is_none() && !self.resting.is_empty() {
+            self.resting.clear();
+            self.resting_order.clear();
+            found = self.find(&windows, enough);
         }
+        let gap = found?;
+        let width = gap.end - gap.start;
+        if width < enough {
+            self.enough = width / 2;
+        }
+        let range = PidRange {
+            first: gap.start,
+            count: width.min(widest),
+        };
+        self.leased.insert(range.first, range.end());
+        self.cursor = range.first + RESTING;
+        Some(range)
     }
 
     /// Gives a range back.
@@ -122,16 +131,6 @@ impl PidAllocator {
         {
             self.resting.remove(&oldest);
         }
-    }
-
-    fn take(&mut self, gap: Range<u32>, widest: u32) -> PidRange {
-        let range = PidRange {
-            first: gap.start,
-            count: (gap.end - gap.start).min(widest),
-        };
-        self.leased.insert(range.first, range.end());
-        self.cursor = range.first + RESTING;
-        range
     }
 
     /// How many numbers the client's kernel gives before it comes to one again.
@@ -170,32 +169,55 @@ impl PidAllocator {
         ]
     }
 
-    /// The first gap of that width from the cursor on, else from the window's beginning.
-    fn find(&self, window: &[Range<u32>], least: u32) -> Option<Range<u32>> {
-        let at = window.iter().position(|span| span.contains(&self.cursor));
-        let from_cursor = at.into_iter().flat_map(|at| {
-            let rest = self.cursor..window[at].end;
-            Some(rest).into_iter().chain(window[at + 1..].iter().cloned())
-        });
-        from_cursor
-            .chain(window.iter().cloned())
-            .find_map(|span| self.find_in(span, least))
+    /// The first gap that is wide enough, from the cursor on in each window; else the widest one.
+    fn find(&self, windows: &[Vec<Range<u32>>], enough: u32) -> Option<Range<u32>> {
+        let mut widest = None;
+        for window in windows {
+            for span in self.from_cursor(window) {
+                let gap = self.find_in(span, enough);
+                if gap.as_ref().is_some_and(|gap| gap.len() >= enough as usize) {
+                    return gap;
+                }
+                widest = widest.into_iter().chain(gap).max_by_key(Range::len);
+            }
+        }
+        widest.filter(|gap| gap.len() >= NARROWEST as usize)
     }
 
-    fn find_in(&self, span: Range<u32>, least: u32) -> Option<Range<u32>> {
+    /// A window's parts in the order in which ranges are looked for.
+    fn from_cursor(&self, window: &[Range<u32>]) -> Vec<Range<u32>> {
+        let Some(at) = window.iter().position(|span| span.contains(&self.cursor)) else {
+            return window.to_vec();
+        };
+        let (before, after) = (window[at].start..self.cursor, self.cursor..window[at].end);
+        let mut parts = vec![after];
+        parts.extend_from_slice(&window[at + 1..]);
+        parts.extend_from_slice(&window[..at]);
+        parts.push(before);
+        parts
+    }
+
+    /// The same in one span.
+    fn find_in(&self, span: Range<u32>, enough: u32) -> Option<Range<u32>> {
+        let mut widest: Option<Range<u32>> = None;
         let mut at = span.start;
-        loop {
+        while at < span.end {
             let used = self.next_used(at);
             let end = used.start.min(span.end);
-            let start = self.rested_from(at);
-            if end.saturating_sub(start) >= least {
-                return Some(start..end);
-            }
-            if used.start >= span.end {
-                return None;
+            let best = widest.as_ref().map_or(0, Range::len);
+            // Looking for a start that has rested costs more than the comparison.
+            if at + (best as u32) < end {
+                let start = self.rested_from(at);
+                if start + (best as u32) < end {
+                    widest = Some(start..end);
+                }
+                if end.saturating_sub(start) >= enough {
+                    break;
+                }
             }
             at = used.end;
         }
+        widest
     }
 
     /// The first range or process at or after a number; without one, an empty span at the end.
