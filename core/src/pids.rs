@@ -173,7 +173,7 @@ impl PidAllocator {
     fn find(&self, windows: &[Vec<Range<u32>>], enough: u32) -> Option<Range<u32>> {
         let mut widest = None;
         for window in windows {
-            for span in self.from_cursor(window) {
+            for span in self.parts_from_cursor(window) {
                 let gap = self.find_in(span, enough);
                 if gap.as_ref().is_some_and(|gap| gap.len() >= enough as usize) {
                     return gap;
@@ -185,7 +185,7 @@ impl PidAllocator {
     }
 
     /// A window's parts in the order in which ranges are looked for.
-    fn from_cursor(&self, window: &[Range<u32>]) -> Vec<Range<u32>> {
+    fn parts_from_cursor(&self, window: &[Range<u32>]) -> Vec<Range<u32>> {
         let Some(at) = window.iter().position(|span| span.contains(&self.cursor)) else {
             return window.to_vec();
         };
