@@ -20,6 +20,7 @@ struct Hello {
   slots @4 :UInt16;         # 0: offers no slots
   worker @5 :Worker;        # null: is no worker
   sameMachine @6 :Data;     # boot id and user namespace: equal means that files may be as trusted as there
+  pidLimit @7 :UInt32;      # its jobs' process numbers may be below this; 0: it cannot choose them
 }
 
 interface Worker {
@@ -145,9 +146,11 @@ struct Job {
   stdio @11 :Stdio;
   jobserver @12 :Jobserver;  # null: none
   drivers @13 :List(Data);
+  pids @14 :PidRange;        # null: any
 }
 
 struct Limit { resource @0 :UInt32; soft @1 :UInt64; hard @2 :UInt64; }
+struct PidRange { first @0 :UInt32; count @1 :UInt32; }   # process numbers of the job's own
 struct Jobserver { read @0 :UInt32; write @1 :UInt32; }
 
 struct Stdio {

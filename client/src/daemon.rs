@@ -9,6 +9,7 @@ use crate::embedded::Embedded;
 use crate::fleet::Fleet;
 use crate::forecast::Forecasts;
 use crate::link::{Introduction, State};
+use crate::pids::JobPids;
 use crate::report::{Status, WorkerStatus};
 use crate::traffic::Traffic;
 use crate::tree::{DenyRules, Tree, TreeOptions};
@@ -47,6 +48,8 @@ pub struct Daemon {
     pub fleet: Rc<Fleet>,
     /// What ran.
     pub builds: Builds,
+    /// Process numbers of the running jobs.
+    pub pids: JobPids,
     /// The user.
     pub uid: u32,
     /// The user's group.
@@ -118,6 +121,7 @@ impl Daemon {
                 token: config.token()?,
                 hostname: hostname.clone(),
                 slots: 0,
+                pid_limit: 0,
                 machine: machine.clone(),
             },
             client: ClientInfo {
@@ -132,6 +136,7 @@ impl Daemon {
             fleet: Fleet::new(introduction, tree.clone(), traffic.clone(), forecasts.clone()),
             forecasts,
             builds: Builds::new(config.history_dir(), traffic),
+            pids: JobPids::new(),
             drivers: rules::DRIVERS.iter().map(OsString::from).collect(),
             rules: RefCell::default(),
             started: Instant::now(),

@@ -65,9 +65,9 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
         Verdict::Remote { why, whole } => {
             account.goes_because(why);
             let drivers = if whole { Vec::new() } else { daemon.drivers.clone() };
-            let spec = specify(daemon, &job, id, drivers);
+            let mut spec = specify(daemon, &job, id, drivers);
             let running = daemon.builds.started(&spec, &build);
-            let outcome = on_fleet(daemon, &spec, &caller, &running, &mut account).await;
+            let outcome = on_fleet(daemon, &mut spec, &caller, &running, &mut account).await;
             drop(running);
             outcome
         }
@@ -154,13 +154,14 @@ fn specify(daemon: &Daemon, job: &CallerJob, id: JobId, drivers: Vec<OsString>) 
         stdio: job.stdio.clone(),
         jobserver: jobserver::in_environment(&job.env),
         drivers,
+        pids: None,
     }
 }
 
 /// Tries workers until one ends the job, or says why none can.
 async fn on_fleet(
     daemon: &Rc<Daemon>,
-    spec: &JobSpec,
+    spec: &mut JobSpec,
     caller: &Rc<Caller>,
     running: &Running<'_>,
     account: &mut Account,
@@ -184,6 +185,11 @@ async fn on_fleet(
             Err(_) => break,
         };
         running.on(&place);
+        // Of this attempt: a worker that was lost may run the job for a while yet.
+        let pids = daemon
+            .pids
+            .lease(place.session.greeting.pid_limit, daemon.fleet.most_jobs());
+        spec.pids = pids.range;
         account.try_on(&place.link().address);
         let sink = Rc::new(Sink::new(
             caller.clone(),

@@ -16,6 +16,7 @@ mod forecast;
 pub mod history;
 mod holders;
 pub mod link;
+mod pids;
 pub mod report;
 mod serve;
 mod sink;

@@ -4,5 +4,6 @@
 
 pub mod jobserver;
 pub mod overlap;
+pub mod pids;
 pub mod placement;
 pub mod rules;

@@ -199,6 +199,21 @@ fn a_job_can_be_executed() {
 }
 
 #[test]
+fn process_numbers_of_a_job_exist() {
+    let of = |first, count| {
+        fault_of_job(move |to| {
+            let mut to = to.init_pids();
+            to.set_first(first);
+            to.set_count(count);
+        })
+    };
+    assert_eq!(of(1, 10), ("first process number", Fault::Range(1)));
+    assert_eq!(of(1 << 22, 1), ("first process number", Fault::Range(1 << 22)));
+    assert_eq!(of(300, 0), ("number of process numbers", Fault::Range(0)));
+    assert_eq!(of((1 << 22) - 1, 2), ("number of process numbers", Fault::Range(2)));
+}
+
+#[test]
 fn a_result_is_in_range() {
     let of =
         |write: fn(wire::job_result::Builder<'_>)| fault::<wire::job_result::Owned, _>(write, peer::read_job_result);

@@ -73,7 +73,11 @@ impl View {
                     };
                     // What it had overwritten before was its own.
                     let is_own = written.contains(spelled) && self.lower().is_none();
-                    if !is_own || changes.iter().any(|change| change.path == **path && is_appended(change)) {
+                    if !is_own
+                        || changes
+                            .iter()
+                            .any(|change| change.path == **path && is_appended(change))
+                    {
                         read.insert(*path);
                     }
                 }

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use termite_types::{
     Abandon, Alter, Base, BlobHash, BuildId, Change, ChangeKind, Check, Conflict, Content, Edit, Entry, Expected,
-    FileTime, Holder, JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Owner, Phases, Premises, Seen,
-    SetTime, Snapshot, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage,
+    FileTime, Holder, JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Owner, Phases, PidRange, Premises,
+    Seen, SetTime, Snapshot, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage,
 };
 use termite_wire::peer::{self, ClientInfo, Listed, Opened};
 use termite_wire::peer_capnp as wire;
@@ -42,6 +42,7 @@ fn introductions() {
     assert_eq!(hello.get_slots(), 4);
     assert!(!hello.has_worker());
     assert_eq!(hello.get_same_machine().expect("bytes"), b"boot");
+    assert_eq!(hello.get_pid_limit(), 32_768);
 
     let client = ClientInfo {
         id: vec![0, 255],
@@ -204,6 +205,10 @@ fn jobs() {
         },
         jobserver: Some(Jobserver { read: 3, write: 4 }),
         drivers: vec!["make".into(), "ninja".into()],
+        pids: Some(PidRange {
+            first: 32_000,
+            count: 700,
+        }),
     };
     let bare = JobSpec {
         id: JobId {
@@ -232,6 +237,7 @@ fn jobs() {
         },
         jobserver: None,
         drivers: Vec::new(),
+        pids: None,
     };
     for (case, job) in [("full", full), ("bare", bare)] {
         check::<wire::job::Owned, _>(&format!("peer.Job.{case}"), &job, peer::read_job, peer::write_job);

@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use termite_types::{
     Abandon, Alter, Attr, Base, BlobHash, BuildId, Change, ChangeKind, Check, Conflict, Content, Edit, Entry, Expected,
-    FileTime, Holder, JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Node, Owner, Phases, Premises,
-    Seen, SetTime, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage,
+    FileTime, Holder, JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Node, Owner, Phases, PidRange,
+    Premises, Seen, SetTime, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage,
 };
 use termite_wire::frame::{CallerJob, Control, ToCaller, ToDaemon};
 use termite_wire::peer::{self, Listed, Opened};
@@ -173,28 +173,38 @@ pub fn job() -> impl Strategy<Value = JobSpec> {
         string(),
         jobserver,
         vec(name(), 0..3),
+        option::of(pids()),
     );
-    (caller_job(), rest).prop_map(|(job, (number, uid, gid, hostname, jobserver, drivers))| JobSpec {
-        id: JobId {
-            build: job.build,
-            number,
+    (caller_job(), rest).prop_map(
+        |(job, (number, uid, gid, hostname, jobserver, drivers, pids))| JobSpec {
+            id: JobId {
+                build: job.build,
+                number,
+            },
+            program: job.program,
+            argv: job.argv,
+            env: job.env,
+            cwd: job.cwd,
+            umask: job.umask,
+            limits: job.limits,
+            owner: Owner {
+                uid,
+                gid,
+                groups: job.groups,
+            },
+            hostname,
+            stdio: job.stdio,
+            jobserver,
+            drivers,
+            pids,
         },
-        program: job.program,
-        argv: job.argv,
-        env: job.env,
-        cwd: job.cwd,
-        umask: job.umask,
-        limits: job.limits,
-        owner: Owner {
-            uid,
-            gid,
-            groups: job.groups,
-        },
-        hostname,
-        stdio: job.stdio,
-        jobserver,
-        drivers,
-    })
+    )
+}
+
+fn pids() -> impl Strategy<Value = PidRange> {
+    (2..PidRange::LIMIT)
+        .prop_flat_map(|first| (Just(first), 1..=PidRange::LIMIT - first))
+        .prop_map(|(first, count)| PidRange { first, count })
 }
 
 fn base() -> impl Strategy<Value = Base> {
