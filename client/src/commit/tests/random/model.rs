@@ -58,15 +58,15 @@ fn path() -> impl Strategy<Value = String> {
 pub fn step() -> impl Strategy<Value = Step> {
     let mode = prop::sample::select(&[0o600, 0o640, 0o755][..]);
     prop_oneof![
-        4 => (path(), b'0'..b'9').prop_map(|(path, byte)| Step::Write(path, byte)),
-        3 => (path(), b'0'..b'9').prop_map(|(path, byte)| Step::Append(path, byte)),
+        4 => (path(), b'0'..=b'9').prop_map(|(path, byte)| Step::Write(path, byte)),
+        3 => (path(), b'0'..=b'9').prop_map(|(path, byte)| Step::Append(path, byte)),
         2 => (path(), mode).prop_map(|(path, mode)| Step::Chmod(path, mode)),
         2 => path().prop_map(Step::Unlink),
         4 => path().prop_map(Step::MakeDir),
         1 => path().prop_map(Step::RemoveDir),
         5 => (path(), path()).prop_map(|(from, to)| Step::Rename(from, to)),
         3 => (path(), path()).prop_map(|(from, to)| Step::Link(from, to)),
-        1 => (path(), b'0'..b'9').prop_map(|(path, byte)| Step::Symlink(path, byte)),
+        1 => (path(), b'0'..=b'9').prop_map(|(path, byte)| Step::Symlink(path, byte)),
     ]
 }
 
