@@ -6,7 +6,7 @@ use super::{CommitError, CommitRequest};
 use crate::tree::{DenyRules, is_canonical};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use termite_types::{Alter, Change, ChangeKind};
+use termite_types::{Alter, Change, ChangeKind, Node};
 
 /// A list of changes by what it does.
 pub struct Plan<'a> {
@@ -62,6 +62,9 @@ impl<'a> Plan<'a> {
                     plan.sources[source].names.push(index);
                 }
                 ChangeKind::Link { to } => plan.check_link(path, to)?,
+                ChangeKind::Symlink { attr } if !matches!(attr.node, Node::Symlink { .. }) => {
+                    return Err(CommitError::refused(path, "its attributes are not those of a symlink"));
+                }
                 ChangeKind::MakeDir { .. } | ChangeKind::Symlink { .. } | ChangeKind::File { .. } => {}
             }
             if plan.puts.insert(path, index).is_some() {

@@ -120,13 +120,10 @@ impl Validate<'_> {
         let left_kind = left.map(|stamp| stamp.kind);
         match kind {
             ChangeKind::MakeDir { plain, .. } => match &left {
-                Some(stamp) if stamp.kind == Kind::Dir => {
-                    if *plain && self.plain.contains(path, stamp) {
-                        return conflict("nothing");
-                    }
+                Some(stamp) if stamp.kind != Kind::Dir || (*plain && self.plain.contains(path, stamp)) => {
+                    return conflict("nothing");
                 }
-                Some(_) => return conflict("nothing"),
-                None => {}
+                Some(_) | None => {}
             },
             _ if left_kind == Some(Kind::Dir) => return conflict("no directory"),
             ChangeKind::Name { from, .. } => {

@@ -24,8 +24,9 @@ struct Opened {
 }
 
 impl Apply<'_> {
-    /// Changes a file in place. Returns its content's hash, if that is all the job's.
-    pub(super) fn alter_file(
+    /// Changes a content in place. Returns its hash, if it is all the job's: of what is
+    /// appended, if `is_whole` says that it meets what the job saw.
+    pub(super) fn alter_content(
         &self,
         path: &Path,
         present: &Stamp,
@@ -33,20 +34,22 @@ impl Apply<'_> {
         staged: Option<Staged>,
         is_whole: bool,
     ) -> Result<Option<BlobHash>, CommitError> {
-        let mut hash = None;
-        if let (Some(edit), Some(staged)) = (&alter.content, staged) {
-            if edit.appended {
-                let length = self.append(path, present, &staged.file)?;
-                hash = (is_whole && length == edit.base.size).then_some(edit.hash);
-            } else {
-                self.write_whole(path, present, &staged.file)?;
-                hash = Some(staged.hash);
-            }
+        let (Some(edit), Some(staged)) = (&alter.content, staged) else {
+            return Ok(None);
+        };
+        if edit.appended {
+            let length = self.append(path, present, &staged.file)?;
+            return Ok((is_whole && length == edit.base.size).then_some(edit.hash));
         }
+        self.write_whole(path, present, &staged.file)?;
+        Ok(Some(staged.hash))
+    }
+
+    /// Changes what is given of a file's attributes.
+    pub(super) fn alter_attributes(&self, path: &Path, present: &Stamp, alter: &Alter) -> Result<(), CommitError> {
         let (dir, name) = open_parent(path)?;
         self.set_altered(&dir, name, present, alter)
-            .map_err(CommitError::at("set the attributes of", path))?;
-        Ok(hash)
+            .map_err(CommitError::at("set the attributes of", path))
     }
 
     /// Owner, mode and time, as far as they are given. A file of somebody else keeps what it

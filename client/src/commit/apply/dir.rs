@@ -1,8 +1,9 @@
 //! Directories: made with all rights for their owner, and given their attributes once all
 //! names are there. Knows nothing of files.
 
+use super::Apply;
 use super::attributes::set_mode;
-use super::{Apply, Done, note};
+use super::report::Done;
 use crate::commit::CommitError;
 use crate::commit::name::{open_parent, set_time, stamp_at};
 use crate::commit::plain::PlainDirs;
@@ -77,8 +78,8 @@ impl<'a> Apply<'a> {
             match wanted {
                 Wanted::Made { attr, explicit_mtime } => self.finish_made(path, attr, explicit_mtime)?,
                 Wanted::Altered(alter) => {
-                    let touched = self.alter_dir(path, alter)? || done.contains_key(path);
-                    note(done, path, Stamp::at_path(path), None, touched);
+                    let touched = self.alter_dir(path, alter)? || done.contains(path);
+                    done.note(path, Stamp::at_path(path), None, touched);
                 }
             }
         }

@@ -91,7 +91,7 @@ impl Apply<'_> {
 
     pub(super) fn put_symlink(&self, path: &Path, attr: &Attr) -> Result<(), CommitError> {
         let Node::Symlink { target } = &attr.node else {
-            return Err(CommitError::refused(path, "its attributes are not those of a symlink"));
+            return Err(CommitError::at("make a symlink at", path)(Errno::INVAL));
         };
         let (parent, name) = open_parent(path)?;
         let owner = (attr.uid, attr.gid);

@@ -3,10 +3,12 @@
 //! Knows nothing of contents.
 
 use super::Apply;
+use super::report::Done;
 use crate::commit::CommitError;
 use crate::commit::name::{open_dir, open_parent, unnoticed};
 use crate::commit::plan::Source;
 use crate::commit::temporary::Temporary;
+use crate::tree::Stamp;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
@@ -31,11 +33,13 @@ enum Held {
 impl Apply<'_> {
     /// Holds a file. Its old name goes if the list removes it, or if the file system has no
     /// second name for it and the list replaces the first.
-    pub(super) fn pin(&self, source: &Source<'_>, hash: Option<BlobHash>) -> Result<Pin, CommitError> {
+    pub(super) fn pin(&self, source: &Source<'_>, done: &Done<'_>) -> Result<Pin, CommitError> {
         let from = source.from;
         let beside = self.plan.stage_dir(&self.plan.changes[source.names[0]].path);
         let holder = open_dir(beside).map_err(CommitError::at("open", beside))?;
         let (dir, name) = open_parent(from)?;
+        let present = Stamp::at(&dir, name).map_err(CommitError::at("look at", from))?;
+        let hash = done.hash_in_place(&present);
         let mut temporary = Temporary::reserve(beside);
         let mut is_gone = self.plan.removes.contains_key(from);
         let mut failed = None;

@@ -200,35 +200,40 @@ fn permissions_of_an_ordinary_user_are_heeded() {
     assert_eq!(bench.read("locked"), b"yz");
     assert_eq!(bench.mode("locked"), 0o444);
     if let Some(of_root) = inner() {
-        let file = std::path::Path::new(&of_root).join("file");
-        let sticky = |kind: ChangeKind| Change {
-            path: file.clone(),
-            kind,
-        };
-        refused(&bench, sticky(ChangeKind::Remove { dir: false }));
-        refused(&bench, sticky(bench.file("x", b"mine").kind));
-        let open = std::path::Path::new(&of_root).with_file_name("open");
-        let at = |name: &str, kind: ChangeKind| Change {
-            path: open.join(name),
-            kind,
-        };
-        refused(&bench, at("file", bench.edit("x", b"root's", b"mine").kind));
-        refused(&bench, at("file", bench.append("x", b"root's", b"root's, mine").kind));
-        refused(&bench, at("file", bench.log("x", b"mine").kind));
-        refused(&bench, at("writable", bench.chmod("x", 0o600).kind));
-        let kept = fs::metadata(open.join("writable")).unwrap();
-        let mut change = at("writable", bench.edit("x", b"root's", b"mine").kind);
-        if let ChangeKind::Alter(alter) = &mut change.kind {
-            let time = super::OLD;
-            alter.mtime = Some(termite_types::SetTime { time, explicit: true });
-        }
-        bench.commit(vec![change]).unwrap();
-        let is = fs::metadata(open.join("writable")).unwrap();
-        assert_eq!(fs::read(open.join("writable")).unwrap(), b"mine");
-        assert_eq!((is.uid(), is.ino(), is.mode()), (0, kept.ino(), kept.mode()));
-        assert!(is.mtime() > super::OLD.sec);
+        files_of_root_are_heeded(&bench, std::path::Path::new(&of_root));
     }
     fs::set_permissions(bench.path("closed"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A sticky directory of root's, and one that all may write in beside it.
+fn files_of_root_are_heeded(bench: &Bench, of_root: &std::path::Path) {
+    let file = of_root.join("file");
+    let sticky = |kind: ChangeKind| Change {
+        path: file.clone(),
+        kind,
+    };
+    refused(bench, sticky(ChangeKind::Remove { dir: false }));
+    refused(bench, sticky(bench.file("x", b"mine").kind));
+    let open = of_root.with_file_name("open");
+    let at = |name: &str, kind: ChangeKind| Change {
+        path: open.join(name),
+        kind,
+    };
+    refused(bench, at("file", bench.edit("x", b"root's", b"mine").kind));
+    refused(bench, at("file", bench.append("x", b"root's", b"root's, mine").kind));
+    refused(bench, at("file", bench.log("x", b"mine").kind));
+    refused(bench, at("writable", bench.chmod("x", 0o600).kind));
+    let kept = fs::metadata(open.join("writable")).unwrap();
+    let mut change = at("writable", bench.edit("x", b"root's", b"mine").kind);
+    if let ChangeKind::Alter(alter) = &mut change.kind {
+        let time = super::OLD;
+        alter.mtime = Some(termite_types::SetTime { time, explicit: true });
+    }
+    bench.commit(vec![change]).unwrap();
+    let is = fs::metadata(open.join("writable")).unwrap();
+    assert_eq!(fs::read(open.join("writable")).unwrap(), b"mine");
+    assert_eq!((is.uid(), is.ino(), is.mode()), (0, kept.ino(), kept.mode()));
+    assert!(is.mtime() > super::OLD.sec);
 }
 
 /// Runs a test of this program again with a file system of 1 MiB in a mount namespace of
