@@ -8,6 +8,7 @@
 
 use super::confine::{self, is_file};
 use super::fault::View;
+use super::harvest::content_of;
 use super::mirror::Mirror;
 use super::trouble::Trouble;
 use super::walk::{Looks, Walk, Walked};
@@ -16,7 +17,7 @@ use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use termite_types::{Attr, Node};
+use termite_types::{Attr, Base, Node};
 
 /// What a call does to the name or the file that a path leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -301,6 +302,24 @@ impl View {
         Ok(NameActs::of(
             known.map_or(Before::Nothing, |known| Before::of(at, known.attr)),
         ))
+    }
+
+    /// The content of a file of the client's before the job changed it or its name.
+    pub(super) fn content_before(&self, path: &Path) -> Option<Base> {
+        let before = match self.lower() {
+            Some(lower) => lower.acts(path).before,
+            None => self.acts.lock().of_name(path)?.before.clone(),
+        };
+        match before {
+            Before::File(file) => content_of(&file.attr),
+            _ => None,
+        }
+    }
+
+    /// Whether the job changed any file of the client's, or its name.
+    pub(super) fn changed_client_files(&self) -> bool {
+        let is_file = |acts: &NameActs| matches!(acts.before, Before::File(_));
+        self.lower().is_some() || self.acts.lock().names.values().any(is_file)
     }
 
     /// What stands at a canonical path that no act was about before.

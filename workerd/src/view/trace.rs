@@ -66,10 +66,12 @@ impl View {
         let mut contents = Contents {
             view: self,
             turn: self.turn_at(self.shared.epoch()),
+            is_steady: false,
             shifted: self.tenancy.shifted(),
             dirs: HashMap::new(),
             open: HashMap::new(),
         };
+        contents.is_steady = contents.shifted.is_empty() && !self.changed_client_files();
         for (access, path) in self.shared.trace_records().chain(overflow.in_order()) {
             // The shared log forgets what it holds when its index runs over.
             if !known.insert((access, path)) {
@@ -99,6 +101,8 @@ struct Contents<'v> {
     turn: Option<u64>,
     /// What changed in the mirror while the job ran: the job may have seen what was there before.
     shifted: HashSet<PathBuf>,
+    /// Nothing did, and the job changed no file of the client's.
+    is_steady: bool,
     /// Spelled directories and where they lead.
     dirs: HashMap<PathBuf, Option<PathBuf>>,
     /// Directories of the mirror: most items are in few of them.
@@ -110,7 +114,7 @@ impl Contents<'_> {
     fn of(&mut self, spelled: &[u8]) -> Option<BlobHash> {
         let mirror = &self.view.mirror;
         if let Some(file) = self.turn.and_then(|turn| mirror.leads_to_file(turn, spelled)) {
-            return match self.shifted.is_empty() {
+            return match self.is_steady {
                 true => file.content,
                 false => self.shown(&file.path()).or(file.content),
             };
@@ -132,9 +136,13 @@ impl Contents<'_> {
         }
     }
 
-    /// The content that the job's tree shows where the mirror has another one by now, or
-    /// none: overlayfs remembers what it has looked up.
+    /// The content that the job saw where the mirror may have another one by now, or none:
+    /// the one that it changed itself, or the one that its tree still shows, since overlayfs
+    /// remembers what it has looked up.
     fn shown(&self, path: &Path) -> Option<BlobHash> {
+        if let Some(before) = self.view.content_before(path) {
+            return Some(before.hash);
+        }
         if !self.shifted.contains(path) {
             return None;
         }
