@@ -2,6 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod claims;
+pub mod job;
 pub mod jobserver;
 pub mod placement;
 pub mod rules;
+pub mod writers;
