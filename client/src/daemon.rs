@@ -4,6 +4,7 @@
 use crate::build::Builds;
 use crate::callers::{self, Caller, Requests};
 use crate::config::Config;
+use crate::contention::Contention;
 use crate::dispatch;
 use crate::embedded::Embedded;
 use crate::fleet::Fleet;
@@ -45,6 +46,8 @@ pub struct Daemon {
     pub deny: Arc<DenyRules>,
     /// The workers.
     pub fleet: Rc<Fleet>,
+    /// Which job may change a contended path.
+    pub contention: Rc<Contention>,
     /// What ran.
     pub builds: Builds,
     /// The user.
@@ -99,7 +102,7 @@ async fn live(config: Config) -> anyhow::Result<()> {
 }
 
 impl Daemon {
-    async fn new(config: Config) -> anyhow::Result<Rc<Self>> {
+    pub(crate) async fn new(config: Config) -> anyhow::Result<Rc<Self>> {
         let uname = rustix::system::uname();
         let hostname = OsString::from_vec(uname.nodename().to_bytes().to_vec());
         let machine = std::fs::read("/proc/sys/kernel/random/boot_id").context("cannot read this machine's boot id")?;
@@ -130,6 +133,7 @@ impl Daemon {
         let forecasts = Arc::new(Forecasts::open(&config.cache_dir));
         Ok(Rc::new(Self {
             fleet: Fleet::new(introduction, tree.clone(), traffic.clone(), forecasts.clone()),
+            contention: Contention::new(forecasts.load_contended()),
             forecasts,
             builds: Builds::new(config.history_dir(), traffic),
             drivers: rules::DRIVERS.iter().map(OsString::from).collect(),
@@ -149,7 +153,7 @@ impl Daemon {
     }
 
     /// The configured workers, or the embedded one.
-    fn enlist_workers(self: &Rc<Self>) -> anyhow::Result<Option<Embedded>> {
+    pub(crate) fn enlist_workers(self: &Rc<Self>) -> anyhow::Result<Option<Embedded>> {
         if !self.config.workers.is_empty() {
             self.fleet.enlist(&self.config.workers, Duration::ZERO);
             return Ok(None);
@@ -197,6 +201,7 @@ impl Daemon {
     fn flush(&self) {
         self.tree.flush();
         self.forecasts.flush();
+        self.forecasts.save_contended(&self.contention.take_unsaved());
     }
 
     fn status(&self) -> Status {

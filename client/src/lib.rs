@@ -7,6 +7,7 @@ mod cache;
 pub mod callers;
 pub mod commit;
 pub mod config;
+mod contention;
 pub mod daemon;
 mod dispatch;
 mod embedded;

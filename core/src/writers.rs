@@ -61,6 +61,8 @@ pub struct Contended {
 pub struct Writers {
     commits: u64,
     last: HashMap<PathBuf, Change>,
+    /// The jobs whose commits are under way, and what they change.
+    committing: HashMap<JobId, (CommandKey, Vec<PathBuf>)>,
     /// In the order of the commits; an entry of a path that changed again since is void.
     order: VecDeque<(Moment, PathBuf)>,
     contended: HashMap<PathBuf, Contended>,
@@ -113,6 +115,18 @@ impl Writers {
             .collect()
     }
 
+    /// A job's commit begins, which changes these paths. Other jobs may see them before it
+    /// has ended.
+    pub fn committing<'a>(&mut self, job: JobId, command: CommandKey, changes: impl IntoIterator<Item = &'a Path>) {
+        let paths = changes.into_iter().map(Path::to_owned).collect();
+        self.committing.insert(job, (command, paths));
+    }
+
+    /// A job's commit has ended and changed nothing.
+    pub fn not_committed(&mut self, job: JobId) {
+        self.committing.remove(&job);
+    }
+
     /// A job was committed that changed these paths, and wrote to those without changing
     /// them.
     pub fn committed<'a>(
@@ -123,6 +137,7 @@ impl Writers {
         wrote: impl IntoIterator<Item = &'a Path>,
     ) {
         self.commits += 1;
+        self.committing.remove(&job);
         let at = self.now();
         let mut contended = BTreeSet::new();
         for path in changed {
@@ -139,18 +154,24 @@ impl Writers {
     }
 
     /// A job that began at `since` conflicted on a path, which is contended from now on.
-    /// Returns the job that changed the path after `since`; `None`: no job of ours did.
+    /// Returns the job that changed the path after `since`, or is about to; `None`: no job of
+    /// ours did.
     pub fn conflicted(&mut self, command: CommandKey, path: &Path, since: Moment) -> Option<JobId> {
-        let change = self.last.get(path).filter(|change| change.at > since).copied();
+        let changed = self.last.get(path).filter(|change| change.at > since);
+        let change = changed.map(|change| (change.job, change.command)).or_else(|| {
+            let mut under_way = self.committing.iter();
+            let (job, (command, _)) = under_way.find(|(_, (_, paths))| paths.iter().any(|changes| changes == path))?;
+            Some((*job, *command))
+        });
         let is_new = !self.contended.contains_key(path);
         if is_new && self.contended.len() < MOST_CONTENDED {
             self.contended.insert(path.to_owned(), Contended::default());
-            if let Some(change) = change {
-                self.note(change.command, path, true);
+            if let Some((_, writer)) = change {
+                self.note(writer, path, true);
             }
         }
         self.note(command, path, true);
-        change.map(|change| change.job)
+        change.map(|(job, _)| job)
     }
 
     /// Notes for each contended path that a command or its kind is known for whether it was
@@ -280,6 +301,17 @@ mod tests {
         let begun = writers.now();
         assert_eq!(writers.conflicted(command(2, 200), Path::new("n"), begun), None);
         assert_eq!(writers.conflicted(command(2, 200), Path::new("m"), begun), None);
+    }
+
+    #[test]
+    fn a_commit_under_way_is_to_blame() {
+        let mut writers = Writers::default();
+        writers.committing(job(1), command(1, 100), paths(&["n"]));
+        let by = writers.conflicted(command(2, 200), Path::new("n"), writers.now());
+        assert_eq!(by, Some(job(1)));
+        writers.not_committed(job(1));
+        let by = writers.conflicted(command(2, 200), Path::new("n"), writers.now());
+        assert_eq!(by, None);
     }
 
     #[test]

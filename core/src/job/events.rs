@@ -65,6 +65,8 @@ pub enum Event<W> {
     Interrupted(u8),
     /// The user has seen some of the job's output.
     Shown,
+    /// The job took more of its standard input than is kept to be given again.
+    InputLost,
     /// The command that the client ran in its own place ended, or nothing is known of it.
     HomeEnded,
 }

@@ -29,15 +29,17 @@
 //! Claims are held until the job has ended, in whatever way. After four conflicts the
 //! client runs the job in its own place, still with the claims. What was shown on a terminal
 //! cannot be taken back: the job runs again all the same, since its changes are needed, and
-//! the one who performs the actions shows of the new run what differs.
+//! whoever performs the actions shows of the new run what differs. Standard input that was
+//! taken is given again; if more was taken than is kept, the job goes to the client, which
+//! says so.
 //!
 //! **An interrupted job** that fails leaves nothing: make has removed its targets by then.
 //! If it ended well and its commit conflicts, it does not run again; the caller ends by
 //! the signal. The same holds for a job that waits for a claim or to run again.
 //!
 //! Answers of attempts other than the current one are ignored, so a late answer does no
-//! harm. Knows no clock, disk, socket, and neither results nor contents: they stay with who
-//! performs the actions.
+//! harm. Knows no clock, disk, socket, and neither results nor contents: they stay with
+//! whoever performs the actions.
 
 mod events;
 #[cfg(test)]
@@ -84,6 +86,7 @@ pub struct Job<W> {
     /// Paths that it conflicted on.
     contended: BTreeSet<PathBuf>,
     was_shown: bool,
+    is_input_lost: bool,
     interrupted: Option<u8>,
     caller_left: bool,
     actions: VecDeque<Action<W>>,
@@ -102,6 +105,7 @@ impl<W: Copy + Eq> Job<W> {
             conflicts: 0,
             contended: BTreeSet::new(),
             was_shown: false,
+            is_input_lost: false,
             interrupted: None,
             caller_left: false,
             actions: VecDeque::new(),
@@ -121,6 +125,8 @@ impl<W: Copy + Eq> Job<W> {
     /// Something happened. What does not fit the state comes too late and is ignored.
     pub fn handle(&mut self, event: Event<W>) {
         match (self.state, event) {
+            (_, Event::Shown) => self.was_shown = true,
+            (_, Event::InputLost) => self.is_input_lost = true,
             (State::New, Event::Asked(verdict)) => self.asked(verdict),
             (State::Claiming, Event::Claimed) => self.claimed(),
             (State::Placing, Event::Placed { worker, address }) => self.placed(worker, address),
@@ -164,6 +170,9 @@ impl<W: Copy + Eq> Job<W> {
         if self.conflicts >= self.policy.most_conflicts {
             let reason = format!("it conflicted {} times, last on {}", self.conflicts, self.last_fault);
             return self.go_home(reason, false, true);
+        }
+        if self.is_input_lost {
+            return self.go_home(self.last_fault.clone(), false, true);
         }
         self.place();
     }
@@ -223,7 +232,6 @@ impl<W: Copy + Eq> Job<W> {
             Event::Lost { attempt, why } if attempt == running => self.failed(&why),
             Event::CallerLeft => self.leave(),
             Event::Interrupted(signal) => self.interrupted = Some(signal),
-            Event::Shown => self.was_shown = true,
             _ => {}
         }
     }
@@ -243,7 +251,7 @@ impl<W: Copy + Eq> Job<W> {
         self.failed.push(*worker);
         self.last_fault = format!("{address}: {why}");
         self.act(Action::RecordFault(self.last_fault.clone()));
-        if self.was_shown || self.failed.len() >= self.policy.most_failures {
+        if self.was_shown || self.is_input_lost || self.failed.len() >= self.policy.most_failures {
             return self.go_home(self.last_fault.clone(), false, true);
         }
         self.place();
@@ -268,7 +276,6 @@ impl<W: Copy + Eq> Job<W> {
                 self.caller_left = true;
                 self.act(Action::HurryCommit);
             }
-            Event::Shown => self.was_shown = true,
             Event::Interrupted(signal) => self.interrupted = Some(signal),
             _ => {}
         }

@@ -155,6 +155,16 @@ fn a_job_whose_output_was_shown_goes_home() {
 }
 
 #[test]
+fn a_job_whose_input_cannot_be_given_again_goes_home() {
+    let actions = does(&mut running(), [Event::InputLost, lost(1)]);
+    assert_eq!(actions.last(), Some(&home("w1: gone", false, true)));
+    let mut job = running();
+    let torn = given_up(1, Abandon::Conflict(conflict("n")));
+    assert_eq!(does(&mut job, [Event::InputLost, torn]).last(), Some(&claim(&["n"])));
+    assert!(matches!(does(&mut job, [Event::Claimed])[..], [Action::GoHome(_)]));
+}
+
+#[test]
 fn what_no_worker_can_do_goes_home_at_once() {
     let of = |why| does(&mut running(), [given_up(1, why)]);
     assert_eq!(
