@@ -2,7 +2,7 @@
 //! and at its end the record that the history keeps. Knows no worker and no file.
 
 use crate::build::{command_line, unix_ms};
-use crate::history::{JobRecord, Site};
+use crate::history::{ConflictRecord, JobRecord, Site};
 use crate::report::Phases;
 use std::time::{Duration, Instant};
 use termite_types::{JobEnd, JobId, JobResult};
@@ -24,22 +24,8 @@ impl Account {
             program: job.program.to_string_lossy().into_owned(),
             argv: argv.collect(),
             cwd: job.cwd.to_string_lossy().into_owned(),
-            site: Site::Nowhere,
-            worker: None,
-            reason: String::new(),
-            attempts: Vec::new(),
-            exit: None,
-            signal: None,
             started_unix_ms: unix_ms(),
-            waited_s: 0.0,
-            wall_s: 0.0,
-            worker_s: 0.0,
-            cpu_s: 0.0,
-            guard_faults: 0,
-            fetches: 0,
-            brought: 0,
-            phases: Phases::default(),
-            traced: false,
+            ..JobRecord::default()
         };
         Self {
             since: Instant::now(),
@@ -65,13 +51,19 @@ impl Account {
         self.record.attempts.push(fault.to_owned());
     }
 
+    /// What it did there does not count, and it runs again.
+    pub fn conflicted(&mut self, conflict: ConflictRecord) {
+        self.record.worker = None;
+        self.record.conflicts.push(conflict);
+    }
+
     /// Its outputs were written into the client's tree.
     pub fn committed(&mut self, took: Duration) {
         self.record.phases.commit_s = took.as_secs_f64();
     }
 
     /// It ended on the worker that it was given to.
-    pub fn ended(mut self, result: &JobResult) -> JobRecord {
+    pub fn ended(&mut self, result: &JobResult) -> JobRecord {
         let record = &mut self.record;
         record.site = Site::Worker;
         (record.exit, record.signal) = match result.end {
@@ -98,7 +90,7 @@ impl Account {
     }
 
     /// It stays on the client.
-    pub fn stays(mut self, as_driver: bool, why: &str) -> JobRecord {
+    pub fn stays(&mut self, as_driver: bool, why: &str) -> JobRecord {
         self.record.site = if as_driver { Site::Driver } else { Site::Client };
         self.record.worker = None;
         self.record.reason = why.to_owned();
@@ -106,13 +98,22 @@ impl Account {
     }
 
     /// Nobody waits for it any more.
-    pub fn left(mut self) -> JobRecord {
+    pub fn left(&mut self) -> JobRecord {
         self.record.reason = "who had started it went away".to_owned();
         self.close()
     }
 
-    fn close(mut self) -> JobRecord {
+    /// A signal that its caller passed on ended its wait to run again.
+    pub fn interrupted(&mut self, signal: u8) -> JobRecord {
+        self.record.worker = None;
+        self.record.signal = Some(signal);
+        self.record.reason = "it was interrupted before it could run again".to_owned();
+        self.close()
+    }
+
+    /// The record, once.
+    fn close(&mut self) -> JobRecord {
         self.record.wall_s = self.since.elapsed().as_secs_f64();
-        self.record
+        std::mem::take(&mut self.record)
     }
 }

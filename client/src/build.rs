@@ -239,6 +239,11 @@ impl Build {
         *jobs == 1
     }
 
+    /// Attempts of a job did not count.
+    pub fn reran(&self, job: &JobRecord) {
+        self.record.borrow_mut().report.reruns += job.conflicts.len() as u64;
+    }
+
     fn count(&self, add: impl FnOnce(&mut JobCounts)) {
         let jobs = &mut self.record.borrow_mut().report.jobs;
         jobs.total += 1;

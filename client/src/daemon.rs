@@ -4,11 +4,13 @@
 use crate::build::Builds;
 use crate::callers::{self, Caller, Requests};
 use crate::config::Config;
+use crate::contention::Contention;
 use crate::dispatch;
 use crate::embedded::Embedded;
 use crate::fleet::Fleet;
 use crate::forecast::Forecasts;
 use crate::link::{Introduction, State};
+use crate::overlap::Overlap;
 use crate::pids::JobPids;
 use crate::report::{Status, WorkerStatus};
 use crate::traffic::Traffic;
@@ -46,6 +48,10 @@ pub struct Daemon {
     pub deny: Arc<DenyRules>,
     /// The workers.
     pub fleet: Rc<Fleet>,
+    /// Which job may change a contended path.
+    pub contention: Rc<Contention>,
+    /// What was committed while each job ran.
+    pub overlap: Arc<Overlap>,
     /// What ran.
     pub builds: Builds,
     /// Process numbers of the running jobs.
@@ -102,7 +108,7 @@ async fn live(config: Config) -> anyhow::Result<()> {
 }
 
 impl Daemon {
-    async fn new(config: Config) -> anyhow::Result<Rc<Self>> {
+    pub(crate) async fn new(config: Config) -> anyhow::Result<Rc<Self>> {
         let uname = rustix::system::uname();
         let hostname = OsString::from_vec(uname.nodename().to_bytes().to_vec());
         let machine = std::fs::read("/proc/sys/kernel/random/boot_id").context("cannot read this machine's boot id")?;
@@ -134,8 +140,10 @@ impl Daemon {
         let forecasts = Arc::new(Forecasts::open(&config.cache_dir));
         Ok(Rc::new(Self {
             fleet: Fleet::new(introduction, tree.clone(), traffic.clone(), forecasts.clone()),
+            contention: Contention::new(forecasts.load_contended()),
             forecasts,
             builds: Builds::new(config.history_dir(), traffic),
+            overlap: Arc::default(),
             pids: JobPids::new(),
             drivers: rules::DRIVERS.iter().map(OsString::from).collect(),
             rules: RefCell::default(),
@@ -154,7 +162,7 @@ impl Daemon {
     }
 
     /// The configured workers, or the embedded one.
-    fn enlist_workers(self: &Rc<Self>) -> anyhow::Result<Option<Embedded>> {
+    pub(crate) fn enlist_workers(self: &Rc<Self>) -> anyhow::Result<Option<Embedded>> {
         if !self.config.workers.is_empty() {
             self.fleet.enlist(&self.config.workers, Duration::ZERO);
             return Ok(None);
@@ -202,6 +210,7 @@ impl Daemon {
     fn flush(&self) {
         self.tree.flush();
         self.forecasts.flush();
+        self.forecasts.save_contended(&self.contention.take_unsaved());
     }
 
     fn status(&self) -> Status {

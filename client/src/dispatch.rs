@@ -1,47 +1,99 @@
-//! One job's way: rules, a place on a worker, its end, the commit. Knows the order of
-//! these steps and what to do when one fails; the steps themselves live elsewhere.
+//! One job's way: performs what its state machine (`termite_core::job`) decides, and tells
+//! it what happened. The steps themselves live elsewhere: rules, claims, the fleet, the
+//! commit. Decides nothing about where a job runs or whether it counts.
+
+mod ending;
+mod input;
+mod outputs;
+#[cfg(test)]
+mod tests;
 
 use crate::account::Account;
 use crate::build::{Build, Running};
 use crate::callers::Caller;
-use crate::commit::{self, ClockShift, CommitRequest, Committed};
+use crate::commit::{ClockShift, CommitRequest, Committed};
+use crate::contention::Claim;
 use crate::daemon::Daemon;
-use crate::fleet::Seeker;
+use crate::fleet::{Seeker, Unreachable};
 use crate::forecast::Command;
+use crate::history::ConflictRecord;
 use crate::link::Place;
-use crate::sink::Sink;
+use crate::overlap::Began;
+use crate::pids::PidLease;
+use crate::sink::{Shown, Sink};
+use crate::tree::WorkerKey;
+use input::{Input, Want};
+use outputs::NotCommitted;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io;
+use std::future::pending;
+use std::path::PathBuf;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use termite_core::job::{Action, Attempt, Event, Job, Policy, State};
 use termite_core::jobserver;
 use termite_core::rules::{self, Verdict};
-use termite_types::{Abandon, BlobHash, Change, ChangeKind, JobEnd, JobId, JobResult, JobSpec, Node, Owner, TraceItem};
+use termite_types::{Abandon, Conflict, JobEnd, JobId, JobResult, JobSpec, Owner};
 use termite_wire::frame::{CallerJob, ToCaller, ToDaemon};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
-/// Workers that a job is offered to before it stays at home.
-const ATTEMPTS: usize = 3;
+/// A job under way.
+struct Dispatch<'a> {
+    daemon: &'a Rc<Daemon>,
+    build: Rc<Build>,
+    caller: Rc<Caller>,
+    spec: Rc<JobSpec>,
+    command: Command,
+    machine: Job<WorkerKey>,
+    claim: Claim,
+    account: Account,
+    /// Its line in `termite status`, until it has ended.
+    running: Option<Running<'a>>,
+    /// The action that takes a while, if there is one.
+    under_way: Option<Pin<Box<dyn Future<Output = Happened>>>>,
+    /// Ends the commit that is under way, see [`outputs::commit`].
+    hurry: Rc<Notify>,
+    /// Of the current attempt, as all up to `result`.
+    place: Option<Rc<Place>>,
+    began: Option<Began>,
+    pids: Option<PidLease<'a>>,
+    sink: Option<Rc<Sink>>,
+    /// It ended on its worker, and so.
+    result: Option<JobResult>,
+    shown: Rc<Shown>,
+    input: Input,
+    /// What the caller said while no worker had the job.
+    early: Vec<ToDaemon>,
+    caller_left: bool,
+}
 
-/// How the fleet's part of a job ended.
-enum Outcome {
-    /// It ran; its outputs are committed.
-    Done(Box<JobResult>, Command),
-    /// It stays on the client, with the shim in it or not, by rule or because of a fault.
-    Home {
-        reason: String,
-        as_driver: bool,
-        fault: bool,
+/// How an action ended that took a while.
+enum Happened {
+    Claimed,
+    Placed(Result<Place, Unreachable>),
+    Ran(Attempt, Result<JobResult, String>),
+    Committed {
+        attempt: Attempt,
+        request: Arc<CommitRequest>,
+        outcome: Result<Committed, NotCommitted>,
+        took: Duration,
     },
-    /// Nobody waits for it any more.
-    CallerGone,
+    HomeEnded,
+}
+
+/// What a job waits for.
+enum News {
+    Happened(Happened),
+    Said(ToDaemon),
+    CallerLeft,
+    WantsInput,
 }
 
 /// Serves one `termite-run` to its end.
 pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
     let build = daemon.builds.of(job.build, &job.cwd);
-    let caller = Rc::new(caller);
     let verdict = match judge(daemon, &job) {
         Ok(verdict) => verdict,
         Err(bad) => {
@@ -51,52 +103,41 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
     };
     let id = build.next_job();
     let mut account = Account::open(id, &job);
-    let outcome = match verdict {
-        Verdict::Local { why } => Outcome::Home {
-            reason: why,
-            as_driver: false,
-            fault: false,
-        },
-        Verdict::Driver { why } => Outcome::Home {
-            reason: why,
-            as_driver: true,
-            fault: false,
-        },
-        Verdict::Remote { why, whole } => {
-            account.goes_because(why);
-            let drivers = if whole { Vec::new() } else { daemon.drivers.clone() };
-            let mut spec = specify(daemon, &job, id, drivers);
-            let running = daemon.builds.started(&spec, &build);
-            let outcome = on_fleet(daemon, &mut spec, &caller, &running, &mut account).await;
-            drop(running);
-            outcome
+    let mut drivers = daemon.drivers.clone();
+    let mut is_remote = false;
+    if let Verdict::Remote { why, whole } = &verdict {
+        account.goes_because(why.clone());
+        is_remote = true;
+        if *whole {
+            drivers.clear();
         }
-    };
-    match outcome {
-        Outcome::Done(mut result, command) => {
-            let trace = std::mem::take(&mut result.trace);
-            let record = account.ended(&result);
-            build.remote(&record);
-            let forecasts = daemon.forecasts.clone();
-            let learn = move |trace: &[TraceItem]| forecasts.learn(&command, trace);
-            daemon.builds.keep(id, record, trace, learn).await;
-            daemon.builds.touched(&build);
-            finish(&caller, *result).await;
-        }
-        Outcome::Home {
-            reason,
-            as_driver,
-            fault,
-        } => {
-            if fault {
-                tracing::warn!("{} runs on the client: {reason}", job.program.display());
-            }
-            let record = account.stays(as_driver, &reason);
-            daemon.builds.keep(id, record, Vec::new(), |_| {}).await;
-            send_home(daemon, &build, &caller, reason, as_driver, fault).await;
-        }
-        Outcome::CallerGone => daemon.builds.keep(id, account.left(), Vec::new(), |_| {}).await,
     }
+    let spec = specify(daemon, &job, id, drivers);
+    let command = Command::of(&spec);
+    let mut dispatch = Dispatch {
+        running: is_remote.then(|| daemon.builds.started(&spec, &build)),
+        machine: Job::new(Policy::PLAIN),
+        claim: daemon.contention.join(&command),
+        caller: Rc::new(caller),
+        spec: Rc::new(spec),
+        under_way: None,
+        hurry: Rc::default(),
+        place: None,
+        began: None,
+        pids: None,
+        sink: None,
+        result: None,
+        shown: Rc::default(),
+        input: Input::default(),
+        early: Vec::new(),
+        caller_left: false,
+        daemon,
+        build,
+        command,
+        account,
+    };
+    dispatch.machine.handle(Event::Asked(verdict));
+    dispatch.live().await;
 }
 
 /// Where the rules want the command.
@@ -113,27 +154,6 @@ fn judge(daemon: &Daemon, job: &CallerJob) -> Result<Verdict, String> {
         },
         decided => decided,
     })
-}
-
-/// Has the caller execute the command itself.
-async fn send_home(daemon: &Daemon, build: &Build, caller: &Caller, reason: String, as_driver: bool, fault: bool) {
-    let mut is_news = false;
-    // A driver is not a job.
-    if !as_driver {
-        is_news = build.local(&reason);
-        daemon.builds.touched(build);
-    }
-    let tell = fault && is_news && !build.has_reporter();
-    let tools = daemon.config.tools_value();
-    let reason = if fault { reason } else { String::new() };
-    caller
-        .send(ToCaller::Local {
-            reason,
-            as_driver,
-            tell,
-            tools,
-        })
-        .await;
 }
 
 fn specify(daemon: &Daemon, job: &CallerJob, id: JobId, drivers: Vec<OsString>) -> JobSpec {
@@ -158,292 +178,328 @@ fn specify(daemon: &Daemon, job: &CallerJob, id: JobId, drivers: Vec<OsString>) 
     }
 }
 
-/// Tries workers until one ends the job, or says why none can.
-async fn on_fleet(
-    daemon: &Rc<Daemon>,
-    spec: &mut JobSpec,
-    caller: &Rc<Caller>,
-    running: &Running<'_>,
-    account: &mut Account,
-) -> Outcome {
-    let command = Command::of(spec);
-    let mut tried = Vec::new();
-    let mut last_fault = String::new();
-    while tried.len() < ATTEMPTS {
-        let seeker = Seeker {
-            command: &command,
-            cwd: &spec.cwd,
-            avoid: &tried,
-        };
-        let place = tokio::select! {
-            place = daemon.fleet.place(seeker) => place,
-            () = caller.gone() => return Outcome::CallerGone,
-        };
-        let place = match place {
-            Ok(place) => place,
-            Err(unreachable) if last_fault.is_empty() => return home(unreachable.to_string()),
-            Err(_) => break,
-        };
-        running.on(&place);
-        // Of this attempt: a worker that was lost may run the job for a while yet.
-        let pids = daemon
-            .pids
-            .lease(place.session.greeting.pid_limit, daemon.fleet.most_jobs());
-        spec.pids = pids.range;
-        account.try_on(&place.link().address);
-        let sink = Rc::new(Sink::new(
-            caller.clone(),
-            spec.stdio.terminal[1] || spec.stdio.terminal[2],
-        ));
-        let ended = tokio::select! {
-            ended = on_worker(daemon, &place, spec, &command, &sink, caller) => ended,
-            () = caller.gone() => return Outcome::CallerGone,
-        };
-        tried.push(place.link().key);
-        match ended {
-            Ok(Ended::Done(mut result, commit)) => {
-                account.committed(commit);
-                note_length(daemon, &command, &place, &result);
-                result.output.splice(0..0, sink.take_held());
-                return Outcome::Done(Box::new(result), command);
+impl Dispatch<'_> {
+    /// To the job's end.
+    async fn live(mut self) {
+        loop {
+            while let Some(action) = self.machine.poll() {
+                self.perform(action).await;
             }
-            Ok(Ended::Refused(why)) => return home(why),
-            Ok(Ended::GivenUp(Abandon::Driver(program))) => {
-                let reason = format!("it starts {}", program.display());
-                return Outcome::Home {
-                    reason,
-                    as_driver: true,
-                    fault: false,
-                };
+            if self.machine.state() == State::Ended {
+                return;
             }
-            Ok(Ended::GivenUp(why @ (Abandon::Denied(_) | Abandon::Unsupported(_)))) => return home(why.to_string()),
-            Ok(Ended::GivenUp(why)) => last_fault = format!("{}: {why}", place.link().address),
-            Err(lost) => last_fault = format!("{}: {lost}", place.link().address),
-        }
-        account.failed(&last_fault);
-        if sink.has_shown() {
-            break;
-        }
-    }
-    home(last_fault)
-}
-
-/// What is told of its worker and to later jobs by how long a job ran; a failed one may have
-/// ended early.
-fn note_length(daemon: &Daemon, command: &Command, place: &Place, result: &JobResult) {
-    if result.end != JobEnd::Exited(0) {
-        return;
-    }
-    let took = Duration::from_micros(result.usage.phases.run_us);
-    if let Some(usual) = daemon.forecasts.length(command) {
-        place.link().ran(usual, took);
-    }
-    daemon.forecasts.ran(command, took);
-}
-
-fn home(reason: String) -> Outcome {
-    Outcome::Home {
-        reason,
-        as_driver: false,
-        fault: true,
-    }
-}
-
-/// How one worker's attempt ended, short of losing the worker.
-enum Ended {
-    /// With the time that the commit took.
-    Done(JobResult, Duration),
-    GivenUp(Abandon),
-    /// The client cannot write what it wrote.
-    Refused(String),
-}
-
-async fn on_worker(
-    daemon: &Rc<Daemon>,
-    place: &Place,
-    spec: &JobSpec,
-    command: &Command,
-    sink: &Rc<Sink>,
-    caller: &Rc<Caller>,
-) -> Result<Ended, String> {
-    let session = &place.session;
-    daemon.tree.drain();
-    let (snapshot, updates) = daemon.tree.updates_for(place.link().key, session.seen.get());
-    session.seen.set(snapshot);
-    let expected = daemon
-        .forecasts
-        .expect(command, &updates, &mut session.told.borrow_mut());
-    let run = session.remote.run(spec, snapshot, &updates, &expected, sink.clone());
-    tokio::pin!(run);
-    let mut interrupted = false;
-    let mut result = loop {
-        tokio::select! {
-            result = &mut run => break result.map_err(|e| e.to_string())?,
-            said = caller.next() => match said {
-                Some(frame) => {
-                    interrupted |= matches!(frame, ToDaemon::Signal(signal) if ends(signal));
-                    pass_on(place, spec.id, sink, frame);
+            match self.news().await {
+                News::Happened(happened) => {
+                    self.under_way = None;
+                    let event = self.took(happened);
+                    self.machine.handle(event);
                 }
-                None => std::future::pending().await,
-            },
-            () = sink.wanted() => caller.send(ToCaller::WantInput).await,
+                News::Said(frame) => self.heard(frame),
+                News::CallerLeft => {
+                    self.caller_left = true;
+                    self.machine.handle(Event::CallerLeft);
+                }
+                News::WantsInput => self.give_input().await,
+            }
         }
-    };
-    place.link().traffic.between(result.usage.from_peers);
-    if let JobEnd::Abandoned(why) = result.end {
-        return Ok(Ended::GivenUp(why));
     }
-    // make removes the targets of what it interrupts, and by then it has done so.
-    let broken_off = interrupted && result.end != JobEnd::Exited(0);
-    if result.changes.is_empty() || broken_off {
-        drop_outputs(place, spec.id);
-        return Ok(Ended::Done(result, Duration::ZERO));
+
+    /// What comes next: from the action that is under way, from the caller, or from the job.
+    async fn news(&mut self) -> News {
+        let is_running = matches!(self.machine.state(), State::Running(_));
+        let (sink, under_way) = (&self.sink, &mut self.under_way);
+        let happened = async {
+            match under_way {
+                Some(action) => action.await,
+                None => pending().await,
+            }
+        };
+        let wanted = async {
+            match sink {
+                Some(sink) if is_running => sink.wanted().await,
+                _ => pending().await,
+            }
+        };
+        tokio::select! {
+            happened = happened => News::Happened(happened),
+            () = self.caller.gone(), if !self.caller_left => News::CallerLeft,
+            said = self.caller.next(), if !self.caller_left => said.map_or(News::CallerLeft, News::Said),
+            () = wanted => News::WantsInput,
+        }
     }
-    let begun = Instant::now();
-    let request = Arc::new(CommitRequest {
-        changes: std::mem::take(&mut result.changes),
-        premises: std::mem::take(&mut result.premises),
-        clock: ClockShift::between(result.worker_now, session.greeting.machine == daemon.machine),
-    });
-    match commit_on_client(daemon, place, request.clone()).await {
-        Ok(committed) => {
-            merge_outputs(daemon, place, spec.id, &committed);
-            note_outputs(daemon, place, &request.changes);
-            Ok(Ended::Done(result, begun.elapsed()))
+
+    async fn perform(&mut self, action: Action<WorkerKey>) {
+        match action {
+            Action::Claim(paths) => self.ask_claims(paths),
+            Action::Place { avoid } => self.find_place(avoid),
+            Action::Send { attempt, .. } => self.send(attempt),
+            Action::Commit(attempt) => self.commit(attempt),
+            Action::Cancel => self.under_way = None,
+            Action::HurryCommit => self.hurry.notify_one(),
+            Action::Discard(_) => {
+                if let Some(place) = &self.place {
+                    outputs::discard(place, self.spec.id);
+                }
+            }
+            Action::RecordFault(fault) => self.account.failed(&fault),
+            Action::RecordConflict(conflict) => self.record(&conflict),
+            Action::GoHome(home) => self.go_home(home).await,
+            Action::Release => self.claim.release(),
+            Action::Answer(answer) => self.answer(answer).await,
+            Action::Leave => self.leave().await,
         }
-        Err(why) => {
-            drop_outputs(place, spec.id);
-            Ok(Ended::Refused(why))
+    }
+
+    fn ask_claims(&mut self, paths: BTreeSet<PathBuf>) {
+        self.end_attempt();
+        let granted = self.claim.ask(paths);
+        self.under_way = Some(Box::pin(async move {
+            granted.await;
+            Happened::Claimed
+        }));
+    }
+
+    fn find_place(&mut self, avoid: Vec<WorkerKey>) {
+        self.end_attempt();
+        let (daemon, spec, command) = (self.daemon.clone(), self.spec.clone(), self.command);
+        let is_awaited = self.claim.holds_any();
+        self.under_way = Some(Box::pin(async move {
+            let seeker = Seeker {
+                command: &command,
+                cwd: &spec.cwd,
+                avoid: &avoid,
+                is_awaited,
+            };
+            Happened::Placed(daemon.fleet.place(seeker).await)
+        }));
+    }
+
+    /// Gives the slot back, and drops what the attempt said and was not shown.
+    fn end_attempt(&mut self) {
+        (self.place, self.sink, self.result) = (None, None, None);
+        (self.began, self.pids) = (None, None);
+    }
+
+    /// Sends the job to its worker, and what the caller said before.
+    fn send(&mut self, attempt: Attempt) {
+        let Some(place) = self.place.clone() else { return };
+        let (daemon, session) = (self.daemon, &place.session);
+        // Of this attempt: a worker that was lost may run the job for a while yet.
+        let pids = daemon.pids.lease(session.greeting.pid_limit, daemon.fleet.most_jobs());
+        Rc::make_mut(&mut self.spec).pids = pids.range;
+        self.pids = Some(pids);
+        self.claim.begin();
+        self.input.begin();
+        self.began = Some(daemon.overlap.begin());
+        daemon.tree.drain();
+        daemon.overlap.changed_outside(daemon.tree.take_outside());
+        let (snapshot, updates) = daemon.tree.updates_for(place.link().key, session.seen.get());
+        session.seen.set(snapshot);
+        let expected = daemon
+            .forecasts
+            .expect(&self.command, &updates, &mut session.told.borrow_mut());
+        let terminal = self.spec.stdio.terminal;
+        let sink = Sink::new(self.caller.clone(), terminal[1] || terminal[2], self.shown.clone());
+        let sink = self.sink.insert(Rc::new(sink));
+        let run = session
+            .remote
+            .run(&self.spec, snapshot, &updates, &expected, sink.clone());
+        self.under_way = Some(Box::pin(async move {
+            Happened::Ran(attempt, run.await.map_err(|e| e.to_string()))
+        }));
+        for frame in std::mem::take(&mut self.early) {
+            self.pass_on(frame);
         }
+    }
+
+    fn commit(&mut self, attempt: Attempt) {
+        let (Some(place), Some(result), Some(began)) = (self.place.clone(), &mut self.result, &self.began) else {
+            return;
+        };
+        if result.premises.locked {
+            self.daemon.tree.drain();
+            self.daemon.overlap.changed_outside(self.daemon.tree.take_outside());
+        }
+        let is_here = place.session.greeting.machine == self.daemon.machine;
+        let request = Arc::new(CommitRequest {
+            changes: std::mem::take(&mut result.changes),
+            premises: std::mem::take(&mut result.premises),
+            trace: std::mem::take(&mut result.trace),
+            began: began.at(),
+            clock: ClockShift::between(result.worker_now, is_here),
+        });
+        self.claim.committing(self.spec.id, &request.changes);
+        let (daemon, hurry) = (self.daemon.clone(), self.hurry.clone());
+        self.under_way = Some(Box::pin(async move {
+            let begun = Instant::now();
+            Happened::Committed {
+                attempt,
+                outcome: outputs::commit(&daemon, &place, request.clone(), &hurry).await,
+                request,
+                took: begun.elapsed(),
+            }
+        }));
+    }
+
+    /// An action has ended that took a while.
+    fn took(&mut self, happened: Happened) -> Event<WorkerKey> {
+        match happened {
+            Happened::Claimed => Event::Claimed,
+            Happened::Placed(Err(unreachable)) => Event::NoWorker(unreachable.to_string()),
+            Happened::Placed(Ok(_)) if self.claim.is_short() => Event::Unclaimed,
+            Happened::Placed(Ok(place)) => {
+                let (worker, address) = (place.link().key, place.link().address.to_string());
+                if let Some(running) = &self.running {
+                    running.on(&place);
+                }
+                self.account.try_on(&address);
+                self.place = Some(Rc::new(place));
+                Event::Placed { worker, address }
+            }
+            Happened::Ran(attempt, outcome) => self.ran(attempt, outcome),
+            Happened::Committed {
+                attempt,
+                request,
+                outcome,
+                took,
+            } => {
+                let failure = match outcome {
+                    Ok(committed) => {
+                        self.committed(request, &committed);
+                        self.account.committed(took);
+                        return Event::Committed(attempt);
+                    }
+                    Err(failure) => failure,
+                };
+                self.claim.not_committed(self.spec.id);
+                match failure {
+                    NotCommitted::Conflict(conflict) => Event::Conflicted(attempt, conflict),
+                    NotCommitted::Refused(why) => Event::Refused(attempt, why),
+                }
+            }
+            Happened::HomeEnded => Event::HomeEnded,
+        }
+    }
+
+    fn ran(&mut self, attempt: Attempt, outcome: Result<JobResult, String>) -> Event<WorkerKey> {
+        if self.shown.is_any() {
+            self.machine.handle(Event::Shown);
+        }
+        let result = match outcome {
+            Ok(result) => result,
+            Err(why) => return Event::Lost { attempt, why },
+        };
+        if let Some(place) = &self.place {
+            place.link().traffic.between(result.usage.from_peers);
+        }
+        if let JobEnd::Abandoned(why) = result.end {
+            return Event::GivenUp { attempt, why };
+        }
+        let (succeeded, has_changes) = (result.end == JobEnd::Exited(0), !result.changes.is_empty());
+        if let (false, Some(began)) = (has_changes, &self.began) {
+            let checked = self.daemon.overlap.check(began.at(), &result.trace, &result.premises);
+            if let Err(conflict) = checked {
+                let why = Abandon::Conflict(conflict);
+                return Event::GivenUp { attempt, why };
+            }
+            self.daemon.overlap.committed(&[], &result.premises);
+        }
+        if succeeded && !has_changes {
+            self.claim.committed(self.spec.id, &[], &result.trace);
+        }
+        self.result = Some(result);
+        Event::Finished {
+            attempt,
+            succeeded,
+            has_changes,
+        }
+    }
+
+    /// Tells worker, fleet and claims what is in the client's tree from here on.
+    fn committed(&mut self, request: Arc<CommitRequest>, committed: &Committed) {
+        let (Some(place), Some(result)) = (&self.place, &mut self.result) else {
+            return;
+        };
+        outputs::merge(self.daemon, place, self.spec.id, committed);
+        outputs::note_holder(self.daemon, place, &request.changes);
+        self.claim.committed(self.spec.id, &request.changes, &request.trace);
+        // The committer has ended, so that nobody else has it.
+        result.trace = Arc::try_unwrap(request).map_or_else(|shared| shared.trace.clone(), |request| request.trace);
+    }
+
+    fn record(&mut self, conflict: &Conflict) {
+        let by = self.claim.conflicted(&conflict.path);
+        tracing::info!("job {} runs again: {conflict}", self.spec.id);
+        self.account.conflicted(ConflictRecord::new(conflict, by));
+    }
+
+    /// The caller says something.
+    fn heard(&mut self, frame: ToDaemon) {
+        match frame {
+            ToDaemon::Input(piece) => {
+                let wanted = self.input.came(piece);
+                if self.input.is_lost() {
+                    self.machine.handle(Event::InputLost);
+                }
+                if let Some(piece) = wanted {
+                    self.pass_on(ToDaemon::Input(piece));
+                }
+            }
+            frame => {
+                let is_running = matches!(self.machine.state(), State::Running(_));
+                if let ToDaemon::Signal(signal) = frame
+                    && ends(signal)
+                {
+                    self.machine.handle(Event::Interrupted(signal));
+                }
+                if is_running {
+                    return self.pass_on(frame);
+                }
+                if matches!(frame, ToDaemon::Resize(_)) {
+                    self.early.retain(|early| !matches!(early, ToDaemon::Resize(_)));
+                }
+                self.early.push(frame);
+            }
+        }
+    }
+
+    async fn give_input(&mut self) {
+        match self.input.wanted() {
+            Want::Give(piece) => self.pass_on(ToDaemon::Input(piece)),
+            Want::Ask => self.caller.send(ToCaller::WantInput).await,
+            Want::Wait => {}
+        }
+    }
+
+    /// Sends on what the caller says while its job runs. Each call is sent in order; only
+    /// its answer is waited for elsewhere.
+    fn pass_on(&self, frame: ToDaemon) {
+        let (Some(place), Some(sink), job) = (&self.place, &self.sink, self.spec.id) else {
+            return;
+        };
+        let (session, sink) = (place.session.clone(), sink.clone());
+        tokio::task::spawn_local(async move {
+            let done = match frame {
+                ToDaemon::Signal(signal) => session.remote.signal(job, signal).await,
+                ToDaemon::Resize(size) => session.remote.resize(job, size).await,
+                ToDaemon::Input(bytes) => {
+                    let taken = session.remote.input(job, &bytes).await;
+                    if taken.is_ok() && !bytes.is_empty() {
+                        sink.want_more();
+                    }
+                    taken
+                }
+                ToDaemon::Job(_) | ToDaemon::Control(_) => Ok(()),
+            };
+            if let Err(error) = done {
+                // The job's own call fails by the same cause and decides what follows.
+                tracing::debug!("job {job}: {error}");
+            }
+        });
     }
 }
 
 /// Whether a signal asks its receiver to end.
 fn ends(signal: u8) -> bool {
     [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT].contains(&signal.into())
-}
-
-/// Sends on what the caller says while its job runs. Each call is sent in order; only
-/// its answer is waited for elsewhere.
-fn pass_on(place: &Place, job: JobId, sink: &Rc<Sink>, frame: ToDaemon) {
-    let (session, sink) = (place.session.clone(), sink.clone());
-    tokio::task::spawn_local(async move {
-        let done = match frame {
-            ToDaemon::Signal(signal) => session.remote.signal(job, signal).await,
-            ToDaemon::Resize(size) => session.remote.resize(job, size).await,
-            ToDaemon::Input(bytes) => {
-                let taken = session.remote.input(job, &bytes).await;
-                if taken.is_ok() && !bytes.is_empty() {
-                    sink.want_more();
-                }
-                taken
-            }
-            ToDaemon::Job(_) | ToDaemon::Control(_) => Ok(()),
-        };
-        if let Err(error) = done {
-            // The job's own call fails by the same cause and decides what follows.
-            tracing::debug!("job {job}: {error}");
-        }
-    });
-}
-
-/// Writes the outputs into the client's tree, reading their contents from the worker.
-async fn commit_on_client(daemon: &Daemon, place: &Place, request: Arc<CommitRequest>) -> Result<Committed, String> {
-    let (ask, mut asked) = mpsc::unbounded_channel::<BlobRequest>();
-    let deny = daemon.deny.clone();
-    let mut work = tokio::task::spawn_blocking(move || commit::commit(&request, &FromWorker(ask), &deny));
-    loop {
-        tokio::select! {
-            Some(BlobRequest { hash, offset, length, answer }) = asked.recv() => {
-                let piece = place.session.remote.read(hash, offset, length).await;
-                if let Ok(bytes) = &piece {
-                    place.link().traffic.received(bytes.len() as u64);
-                }
-                // The committer ends by itself when nobody answers.
-                let _ = answer.send(piece.map_err(|e| io::Error::other(e.to_string())));
-            }
-            done = &mut work => return match done {
-                Ok(committed) => committed.map_err(|e| e.to_string()),
-                Err(error) => Err(format!("the committer failed: {error}")),
-            },
-        }
-    }
-}
-
-struct BlobRequest {
-    hash: BlobHash,
-    offset: u64,
-    length: u32,
-    answer: std::sync::mpsc::Sender<io::Result<Vec<u8>>>,
-}
-
-/// Contents that are still on the worker, for the committer's thread.
-struct FromWorker(mpsc::UnboundedSender<BlobRequest>);
-
-impl commit::Contents for FromWorker {
-    fn read(&self, hash: BlobHash, offset: u64, length: u32) -> io::Result<Vec<u8>> {
-        let (answer, answered) = std::sync::mpsc::channel();
-        let gone = || io::Error::from(io::ErrorKind::ConnectionAborted);
-        self.0
-            .send(BlobRequest {
-                hash,
-                offset,
-                length,
-                answer,
-            })
-            .map_err(|_| gone())?;
-        answered.recv().map_err(|_| gone())?
-    }
-}
-
-/// Lets the worker keep the outputs in its mirror. The next job's dispatch follows on
-/// the same connection, so it is enough that this call is sent first.
-fn merge_outputs(daemon: &Rc<Daemon>, place: &Place, job: JobId, committed: &Committed) {
-    let (snapshot, updates) = daemon.tree.committed(place.link().key, &committed.paths);
-    let merged = place.session.remote.committed(job, snapshot, &updates);
-    tokio::task::spawn_local(async move {
-        if let Err(error) = merged.await {
-            tracing::debug!("job {job}: outputs not merged: {error}");
-        }
-    });
-}
-
-/// Other workers may have the outputs from this one.
-fn note_outputs(daemon: &Daemon, place: &Place, changes: &[Change]) {
-    for change in changes {
-        let content = match &change.kind {
-            ChangeKind::File { attr, .. } => match attr.node {
-                Node::File { size, hash: Some(hash) } => Some((hash, size)),
-                _ => None,
-            },
-            ChangeKind::Alter(alter) => alter.content.as_ref().map(|edit| (edit.hash, edit.size)),
-            _ => None,
-        };
-        if let Some((hash, size)) = content {
-            daemon.fleet.holders.has(place.link().key, hash, size);
-        }
-    }
-}
-
-fn drop_outputs(place: &Place, job: JobId) {
-    let session = place.session.clone();
-    tokio::task::spawn_local(async move {
-        if let Err(error) = session.remote.discard(job).await {
-            tracing::debug!("job {job}: outputs not dropped: {error}");
-        }
-    });
-}
-
-/// Shows what the job said and ends the caller as the job ended.
-async fn finish(caller: &Caller, result: JobResult) {
-    for (fd, bytes) in result.output {
-        caller.send(ToCaller::Output { fd, bytes }).await;
-    }
-    let unread_input = result.unread_input;
-    let last = match result.end {
-        JobEnd::Exited(status) => ToCaller::Exited { status, unread_input },
-        JobEnd::Signaled(signal) => ToCaller::Signaled { signal, unread_input },
-        JobEnd::Abandoned(why) => ToCaller::Error(why.to_string()),
-    };
-    caller.send(last).await;
 }

@@ -1,7 +1,7 @@
 //! What `termite explain` says of a job: the JSON, and the same for people. Knows neither
 //! files nor the command line.
 
-use crate::history::{BuildRecord, JobRecord, Site};
+use crate::history::{BuildRecord, ConflictRecord, JobRecord, Site};
 use crate::report::line;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
@@ -81,6 +81,9 @@ impl Explained {
         for attempt in &job.attempts {
             line(&mut text, "tried in vain", attempt);
         }
+        for conflict in &job.conflicts {
+            line(&mut text, "ran again", &reason(conflict));
+        }
         line(&mut text, "ended", &ending(job));
         line(&mut text, "waited for a slot", &format!("{:.3} s", job.waited_s));
         line(&mut text, "took in all", &format!("{:.3} s", job.wall_s));
@@ -146,6 +149,22 @@ impl Kind {
     }
 }
 
+fn reason(conflict: &ConflictRecord) -> String {
+    let ConflictRecord {
+        path,
+        path_hex: _,
+        seen,
+        found,
+        changed_by,
+    } = conflict;
+    let by = match changed_by {
+        Some(job) => format!("job {job}"),
+        None => "something outside of the build".to_owned(),
+    };
+    let path = path.escape_debug();
+    format!("{path}: it saw {seen}, at its commit there was {found}; changed by {by}")
+}
+
 fn place(job: &JobRecord) -> String {
     match (job.site, &job.worker) {
         (Site::Worker, Some(worker)) => format!("on {worker}"),
@@ -189,6 +208,16 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
     use termite_types::BlobHash;
 
+    fn conflict(path: &str, by: Option<&str>) -> ConflictRecord {
+        ConflictRecord {
+            path: path.into(),
+            path_hex: None,
+            seen: "3 bytes".into(),
+            found: "4 bytes".into(),
+            changed_by: by.map(str::to_owned),
+        }
+    }
+
     fn example() -> Explained {
         let job = JobRecord {
             job: "00000000000000ab.3".into(),
@@ -200,6 +229,7 @@ mod tests {
             worker: Some("unix:/w".into()),
             reason: "rule .termite.toml:3".into(),
             attempts: vec!["unix:/v: lost".into()],
+            conflicts: vec![conflict("/p/n", None), conflict("/p/m", Some("00000000000000ab.2"))],
             exit: Some(1),
             signal: None,
             started_unix_ms: 5,
@@ -234,6 +264,10 @@ mod tests {
             "job": "00000000000000ab.3", "command": "gcc -c x.c", "program": "/usr/bin/gcc",
             "argv": ["gcc", "-c", "x.c"], "cwd": "/p", "where": "worker", "worker": "unix:/w",
             "reason": "rule .termite.toml:3", "attempts": ["unix:/v: lost"], "exit": 1, "signal": null,
+            "conflicts": [
+                {"path": "/p/n", "seen": "3 bytes", "found": "4 bytes", "changed_by": null},
+                {"path": "/p/m", "seen": "3 bytes", "found": "4 bytes", "changed_by": "00000000000000ab.2"},
+            ],
             "started_unix_ms": 5, "waited_s": 0.5, "wall_s": 2.0, "worker_s": 1.25, "cpu_s": 1.0,
             "guard_faults": 4, "fetches": 2, "brought": 7, "traced": true,
             "phases": {
@@ -256,6 +290,8 @@ mod tests {
             "on unix:/w",
             "rule .termite.toml:3",
             "unix:/v: lost",
+            "/p/n: it saw 3 bytes, at its commit there was 4 bytes; changed by something outside",
+            "/p/m: it saw 3 bytes, at its commit there was 4 bytes; changed by job 00000000000000ab.2",
             "exit 1",
             "read     /p/x.c  abababababababab",
         ] {

@@ -101,7 +101,9 @@ impl Fleet {
 
     /// Waits for a free slot. Dropping it ends the wait.
     pub async fn place(&self, seeker: Seeker<'_>) -> Result<Place, Unreachable> {
-        let length = self.forecasts.guess(seeker.command);
+        // A job of unknown length goes before all others.
+        let known = (!seeker.is_awaited).then_some(seeker.command);
+        let length = known.and_then(|command| self.forecasts.guess(command));
         let (answer, answered) = oneshot::channel();
         let waiting = self.waiting.borrow_mut().join(length, seeker.owned(answer));
         let _leaving = Leaving { fleet: self, waiting };
@@ -169,6 +171,8 @@ pub struct Seeker<'a> {
     pub cwd: &'a Path,
     /// Workers that failed it already.
     pub avoid: &'a [WorkerKey],
+    /// It holds claims, so other jobs may wait for its end.
+    pub is_awaited: bool,
 }
 
 impl Seeker<'_> {

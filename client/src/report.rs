@@ -33,7 +33,8 @@ pub struct Last {
     /// Where the time of its jobs on the fleet went, of all together.
     #[serde(default)]
     pub phases: Phases,
-    /// Jobs of serial mode that ran again.
+    /// Attempts of jobs that did not count, since what the job was told did not hold any
+    /// more at its commit: each ran again.
     pub reruns: u64,
     /// Commits of serial mode that were undone.
     pub rollbacks: u64,
@@ -226,8 +227,10 @@ impl Last {
             &format!("{} while jobs ran, {} before they began", self.fetches, self.brought),
         );
         line(&mut text, "time of jobs", &self.phases.to_string());
-        if self.reruns + self.rollbacks > 0 {
+        if self.reruns > 0 {
             line(&mut text, "reruns", &self.reruns.to_string());
+        }
+        if self.rollbacks > 0 {
             line(&mut text, "rollbacks", &self.rollbacks.to_string());
         }
         text

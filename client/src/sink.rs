@@ -1,42 +1,62 @@
 //! What a running job says, on its way to the caller: at once to a terminal, else held
 //! until the job has ended. Knows nothing of how it is shown.
+//!
+//! What a terminal has shown cannot be taken back. If the job runs again, its output is
+//! compared with what was shown: what is the same is not shown twice, and from the first
+//! byte that differs all is shown.
 
 use crate::callers::Caller;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use termite_wire::frame::ToCaller;
 use termite_wire::offer::SinkService;
 use tokio::sync::Notify;
 
+/// Bytes of each stream that are remembered as shown. What a job says beyond them is shown
+/// again if it runs again.
+const REMEMBERED: usize = 1 << 20;
+
 /// One attempt's output.
 pub struct Sink {
     caller: Rc<Caller>,
     streams: bool,
-    shown: Cell<bool>,
+    shown: Rc<Shown>,
     held: RefCell<Vec<(u8, Vec<u8>)>>,
     wanted: Notify,
 }
 
+/// What the user has seen of a job in all of its attempts.
+#[derive(Default)]
+pub struct Shown(RefCell<[Stream; 2]>);
+
+/// One of the descriptors 1 and 2.
+#[derive(Default)]
+struct Stream {
+    seen: Vec<u8>,
+    /// So much of that was said by the current attempt too.
+    at: usize,
+}
+
 impl Sink {
-    /// `streams`: pieces are shown as they come.
-    pub fn new(caller: Rc<Caller>, streams: bool) -> Self {
+    /// For another attempt of a job. `streams`: pieces are shown as they come.
+    pub fn new(caller: Rc<Caller>, streams: bool, shown: Rc<Shown>) -> Self {
+        shown.begin();
         Self {
             caller,
             streams,
-            shown: Cell::new(false),
+            shown,
             held: RefCell::default(),
             wanted: Notify::new(),
         }
     }
 
-    /// Whether the user has seen some of it, so that the job cannot run again unseen.
-    pub fn has_shown(&self) -> bool {
-        self.shown.get()
-    }
-
-    /// What was held, in order.
-    pub fn take_held(&self) -> Vec<(u8, Vec<u8>)> {
-        self.held.take()
+    /// All that was not shown, in order, when the attempt ended with this last output.
+    pub fn unshown(&self, last: Vec<(u8, Vec<u8>)>) -> Vec<(u8, Vec<u8>)> {
+        if !self.streams {
+            return [self.held.take(), last].concat();
+        }
+        let fresh = last.into_iter().map(|(fd, bytes)| (fd, self.shown.fresh(fd, &bytes)));
+        fresh.filter(|(_, bytes)| !bytes.is_empty()).collect()
     }
 
     /// Resolves when the job wants a piece of its standard input.
@@ -52,15 +72,83 @@ impl Sink {
 
 impl SinkService for Sink {
     async fn output(&self, fd: u8, bytes: Vec<u8>) {
-        if self.streams {
-            self.shown.set(true);
+        if !self.streams {
+            return self.held.borrow_mut().push((fd, bytes));
+        }
+        let bytes = self.shown.fresh(fd, &bytes);
+        if !bytes.is_empty() {
             self.caller.send(ToCaller::Output { fd, bytes }).await;
-        } else {
-            self.held.borrow_mut().push((fd, bytes));
         }
     }
 
     fn want_input(&self) {
         self.wanted.notify_one();
+    }
+}
+
+impl Shown {
+    /// Whether the user has seen anything.
+    pub fn is_any(&self) -> bool {
+        self.0.borrow().iter().any(|stream| !stream.seen.is_empty())
+    }
+
+    /// Another attempt begins.
+    fn begin(&self) {
+        self.0.borrow_mut().iter_mut().for_each(|stream| stream.at = 0);
+    }
+
+    /// What of these bytes is to be shown; it counts as shown.
+    fn fresh(&self, fd: u8, bytes: &[u8]) -> Vec<u8> {
+        let stream = &mut self.0.borrow_mut()[usize::from(fd == 2)];
+        let known = stream.seen[stream.at..].iter().zip(bytes);
+        let same = known.take_while(|(seen, said)| seen == said).count();
+        stream.at += same;
+        let fresh = &bytes[same..];
+        if !fresh.is_empty() {
+            stream.seen.truncate(stream.at);
+            let room = REMEMBERED.saturating_sub(stream.seen.len());
+            stream.seen.extend_from_slice(&fresh[..room.min(fresh.len())]);
+            stream.at = stream.seen.len();
+        }
+        fresh.to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says(shown: &Shown, pieces: &[&str]) -> String {
+        shown.begin();
+        let fresh = pieces.iter().flat_map(|piece| shown.fresh(1, piece.as_bytes()));
+        String::from_utf8(fresh.collect()).unwrap()
+    }
+
+    #[test]
+    fn what_was_shown_is_not_shown_again() {
+        let shown = Shown::default();
+        assert!(!shown.is_any());
+        assert_eq!(says(&shown, &["one\ntw"]), "one\ntw");
+        assert!(shown.is_any());
+        assert_eq!(says(&shown, &["on", "e\ntwo\n"]), "o\n");
+        assert_eq!(
+            says(&shown, &["one\n", "2\n"]),
+            "2\n",
+            "from the first byte that differs"
+        );
+        assert_eq!(
+            says(&shown, &["one\n", "2\n", "3\n"]),
+            "3\n",
+            "the newest attempt is compared with"
+        );
+        assert_eq!(shown.fresh(2, b"one"), b"one", "another stream");
+    }
+
+    #[test]
+    fn what_is_too_long_is_shown_again() {
+        let shown = Shown::default();
+        let long = "x".repeat(REMEMBERED + 9);
+        assert_eq!(says(&shown, &[&long, "end"]).len(), long.len() + 3);
+        assert_eq!(says(&shown, &[&long, "end"]), ["x".repeat(9).as_str(), "end"].concat());
     }
 }

@@ -2,8 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod claims;
+pub mod job;
 pub mod jobserver;
 pub mod overlap;
 pub mod pids;
 pub mod placement;
 pub mod rules;
+pub mod writers;

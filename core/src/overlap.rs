@@ -8,8 +8,9 @@
 //! Knows paths and contents; knows nothing of locks in files, of the disk and of workers.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
-use termite_types::{BlobHash, Change, ChangeKind, Conflict, TraceItem};
+use termite_types::{BlobHash, Change, ChangeKind, Conflict, Node, Premises, TraceItem};
 
 /// Commits that are remembered at most; a job that began before the oldest is held against
 /// those that are left.
@@ -44,7 +45,7 @@ struct Commit {
 
 /// How a job used a path, of those uses that tell something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Sight {
+enum Sight {
     /// It read this content.
     Content(BlobHash),
     /// It looked for it in vain.
@@ -56,7 +57,7 @@ pub enum Sight {
 }
 
 /// The paths that a job used, spelled without `.` and `..`, with what it saw first.
-pub type Sights = HashMap<PathBuf, Vec<Sight>>;
+type Sights = HashMap<PathBuf, Vec<Sight>>;
 
 /// The commits of late.
 #[derive(Default, Debug)]
@@ -123,13 +124,32 @@ impl Overlap {
         }
     }
 
-    /// Whether anything was committed or changed since a job began.
-    pub fn is_quiet_since(&self, began: Moment) -> bool {
-        Moment(self.clock) == began
+    /// What a job can have seen in no one order with the commits since it began, or, where it
+    /// held a lock, what changed since then. `trace`: what it used.
+    pub fn conflict(&self, began: Moment, trace: &[TraceItem], premises: &Premises) -> Option<Conflict> {
+        if Moment(self.clock) == began {
+            return None;
+        }
+        let is_locked = premises.locked || self.shares_lock(began, &premises.passing_names);
+        let sights = sights(trace, &self.names_since(began, is_locked));
+        let torn = self.torn(began, &sights);
+        torn.or_else(|| self.changed_since(began, &sights).filter(|_| is_locked))
+    }
+
+    /// The last names of all paths that a job's sights matter of: what changed since it began,
+    /// and if so, the directories that is in.
+    fn names_since(&self, began: Moment, with_dirs: bool) -> HashSet<&OsStr> {
+        let by_commit = self.since(began).flat_map(|commit| commit.left.keys());
+        let outside = self.outside.iter().filter(|(at, _)| with_dirs && *at > began);
+        let changed = by_commit.chain(outside.map(|(_, path)| path));
+        changed
+            .flat_map(|path| [Some(path.as_path()), path.parent().filter(|_| with_dirs)])
+            .filter_map(|path| path?.file_name())
+            .collect()
     }
 
     /// A commit that the job saw at one path and not at another.
-    pub fn torn(&self, began: Moment, sights: &Sights) -> Option<Conflict> {
+    fn torn(&self, began: Moment, sights: &Sights) -> Option<Conflict> {
         self.since(began).find_map(|commit| {
             let (mut before, mut after) = (None, None);
             for (path, left) in &commit.left {
@@ -149,7 +169,7 @@ impl Overlap {
     }
 
     /// For a job that held a lock: something that it used and that changed since it began.
-    pub fn changed_since(&self, began: Moment, sights: &Sights) -> Option<Conflict> {
+    fn changed_since(&self, began: Moment, sights: &Sights) -> Option<Conflict> {
         let by_commit = self.since(began).flat_map(|commit| {
             let changed = commit.left.iter();
             changed.map(|(path, left)| (path.as_path(), Some(*left), commit.named.contains(path)))
@@ -172,7 +192,7 @@ impl Overlap {
 
     /// Whether another job that ran beside this one used one of its passing names as it did:
     /// both hold the lock that the name is.
-    pub fn shares_lock(&self, began: Moment, passing: &[PathBuf]) -> bool {
+    fn shares_lock(&self, began: Moment, passing: &[PathBuf]) -> bool {
         self.since(began)
             .any(|commit| passing.iter().any(|name| commit.passing.contains(name)))
     }
@@ -182,11 +202,16 @@ impl Overlap {
     }
 }
 
-/// What a trace says of paths. `access`: of `termite_abi::Access`, as the trace has it.
-pub fn sights(trace: &[TraceItem]) -> Sights {
+/// What a trace says of paths with one of these last names.
+fn sights(trace: &[TraceItem], names: &HashSet<&OsStr>) -> Sights {
     let mut sights = Sights::new();
     let mut own = HashSet::new();
-    for item in trace {
+    let matters = |path: &Path| match path.file_name() {
+        Some(name) => names.contains(name),
+        // It ends in `..`.
+        None => true,
+    };
+    for item in trace.iter().filter(|item| matters(&item.path)) {
         let path = lexical(&item.path);
         // What it changed itself tells nothing of others from then on.
         if own.contains(&path) {
@@ -226,7 +251,7 @@ fn left_by(change: &Change) -> Left {
     match &change.kind {
         ChangeKind::Remove { .. } => Left::Nothing,
         ChangeKind::File { attr, appended, .. } => match &attr.node {
-            termite_types::Node::File { hash: Some(hash), .. } if !appended => Left::Content(*hash),
+            Node::File { hash: Some(hash), .. } if !appended => Left::Content(*hash),
             _ => Left::Something,
         },
         ChangeKind::Name { hash: Some(hash), .. } => Left::Content(*hash),
@@ -256,7 +281,7 @@ fn lexical(spelled: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use termite_types::{Attr, Content, FileTime, Node};
+    use termite_types::{Attr, Content, FileTime};
 
     fn hash(byte: u8) -> BlobHash {
         BlobHash([byte; 32])
@@ -298,7 +323,7 @@ mod tests {
         overlap.committed(&[file("/a", 9), file("/b", 9)], &[]);
         let began = overlap.begin();
         overlap.committed(&[file("/a", 1), file("/b", 1), file("/new", 1)], &[]);
-        overlap.torn(began, &sights(trace)).is_some()
+        overlap.conflict(began, trace, &Premises::default()).is_some()
     }
 
     #[test]
@@ -324,8 +349,12 @@ mod tests {
     fn under_a_lock_everything_counts_that_changed_later() {
         let mut overlap = Overlap::default();
         let began = overlap.begin();
-        let stale = |overlap: &Overlap, trace: &[TraceItem]| overlap.changed_since(began, &sights(trace)).is_some();
-        assert!(overlap.is_quiet_since(began));
+        let locked = Premises {
+            locked: true,
+            ..Premises::default()
+        };
+        let stale = |overlap: &Overlap, trace: &[TraceItem]| overlap.conflict(began, trace, &locked).is_some();
+        assert!(!stale(&overlap, &[item(LISTED, "/d", None)]));
         overlap.committed(&[file("/d/a", 1)], &[]);
         assert!(stale(&overlap, &[item(READ, "/d/a", Some(9))]));
         assert!(stale(&overlap, &[item(LISTED, "/d", None)]));

@@ -2,13 +2,17 @@
 //! away. Knows frames; knows nothing of jobs.
 
 use super::PIECE;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::io;
 use termite_wire::frame::{Decoder, ToCaller, ToDaemon, encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Frames that may wait to be written: output beyond them holds up whoever sends it.
 const OUTGOING: usize = 4;
@@ -21,11 +25,14 @@ pub struct Caller {
     outgoing: mpsc::Sender<Vec<u8>>,
     incoming: RefCell<mpsc::Receiver<ToDaemon>>,
     gone: watch::Receiver<bool>,
+    /// Its process, if the kernel says.
+    pid: Option<i32>,
 }
 
 impl Caller {
     /// Takes over a connection whose first frame has been read by `decoder`.
     pub(super) fn new(stream: UnixStream, decoder: Decoder<ToDaemon>) -> Self {
+        let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
         let (from, to) = stream.into_split();
         let (say, said) = mpsc::channel(INCOMING);
         let (outgoing, queue) = mpsc::channel(OUTGOING);
@@ -36,7 +43,16 @@ impl Caller {
             outgoing,
             incoming: RefCell::new(said),
             gone,
+            pid,
         }
+    }
+
+    /// Begins to watch the caller's process, which outlives the connection if it executes
+    /// another program. Resolves when the process has ended. To be called while the caller
+    /// waits for an answer: later the number may be another process's.
+    pub fn process_end(&self) -> io::Result<impl Future<Output = ()> + use<>> {
+        let pid = self.pid.and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
+        end_of(pid)
     }
 
     /// Tells the caller; waits while it is slow to listen. What a caller that went away
@@ -58,6 +74,23 @@ impl Caller {
         // An error means that the listening task has ended, which is the same.
         let _ = self.gone.clone().wait_for(|gone| *gone).await;
     }
+}
+
+/// Resolves when a process has ended. Takes a thread until then; few are watched.
+fn end_of(pid: Pid) -> io::Result<impl Future<Output = ()> + use<>> {
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    let (tell, told) = oneshot::channel::<()>();
+    std::thread::Builder::new()
+        .name("process end".to_owned())
+        .spawn(move || {
+            // The descriptor is readable once the process has ended (pidfd_open(2)).
+            while let Err(Errno::INTR) = poll(&mut [PollFd::new(&process, PollFlags::IN)], None) {}
+            drop(tell);
+        })?;
+    Ok(async move {
+        // An error means that the thread has ended, which is the news.
+        let _ = told.await;
+    })
 }
 
 /// Reads frames until the caller leaves or talks nonsense, which it is told.
@@ -109,5 +142,24 @@ async fn speak(mut to: OwnedWriteHalf, mut queue: mpsc::Receiver<Vec<u8>>) {
     }
     if let Err(error) = to.shutdown().await {
         tracing::debug!("a caller left first: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn the_end_of_a_process_is_noticed() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let end = end_of(Pid::from_child(&child)).unwrap();
+        tokio::pin!(end);
+        let soon = Duration::from_millis(50);
+        assert!(tokio::time::timeout(soon, &mut end).await.is_err(), "it lives");
+        drop(child.stdin.take());
+        end.await;
+        child.wait().unwrap();
     }
 }

@@ -23,13 +23,15 @@ mod tests;
 pub use clock::ClockShift;
 pub(crate) use name::is_temporary;
 
+use crate::overlap::Overlap;
 use crate::tree::{CommittedPath, DenyRules};
 use parking_lot::Mutex;
 use plain::PlainDirs;
 use plan::Plan;
 use std::io;
 use std::path::{Path, PathBuf};
-use termite_types::{BlobHash, Change, Conflict, Premises};
+use termite_core::overlap::Moment;
+use termite_types::{BlobHash, Change, Conflict, Premises, TraceItem};
 
 /// Contents that are not in the list of changes itself.
 pub trait Contents {
@@ -42,8 +44,12 @@ pub trait Contents {
 pub struct CommitRequest {
     /// As [`Change`] says; a path is put in place at most once.
     pub changes: Vec<Change>,
-    /// What has to hold for them. Only the checks are looked at here.
+    /// What has to hold for them.
     pub premises: Premises,
+    /// What the job used.
+    pub trace: Vec<TraceItem>,
+    /// When it began.
+    pub began: Moment,
     /// From the times of the changes to the client's.
     pub clock: ClockShift,
 }
@@ -135,13 +141,21 @@ static TURN: Mutex<PlainDirs> = Mutex::new(PlainDirs::new());
 
 /// Makes the changes of a job the client's. An error of the kinds that say so leaves all
 /// as it was; temporary files are gone in any case.
-pub fn commit(request: &CommitRequest, contents: &dyn Contents, deny: &DenyRules) -> Result<Committed, CommitError> {
+pub fn commit(
+    request: &CommitRequest,
+    contents: &dyn Contents,
+    deny: &DenyRules,
+    overlap: &Overlap,
+) -> Result<Committed, CommitError> {
     let plan = Plan::of(request, deny)?;
     let staged = stage::stage(&plan, contents)?;
     let mut committed = {
         let mut plain = TURN.lock();
+        overlap.check(request.began, &request.trace, &request.premises)?;
         let validated = validate::validate(request, &plan, &staged, &mut plain)?;
-        apply::apply(request, &plan, staged, &validated, &mut plain)?
+        let committed = apply::apply(request, &plan, staged, &validated, &mut plain)?;
+        overlap.committed(&request.changes, &request.premises);
+        committed
     };
     apply::verify_hashes(&plan, &mut committed);
     Ok(committed)

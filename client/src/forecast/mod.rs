@@ -5,6 +5,7 @@
 //! path leads. A forecast that is wrong costs bytes and nothing else.
 
 mod command;
+mod contended;
 mod gist;
 mod lengths;
 mod needs;
@@ -22,10 +23,11 @@ use needs::{Needs, NeedsBuilder, Paths};
 use parking_lot::Mutex;
 use route::Routes;
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
+use termite_core::writers::Contended;
 use termite_types::{Expected, TraceItem, Update};
 
 /// Commands that are remembered.
@@ -131,6 +133,18 @@ impl Forecasts {
         }
         if known.by_command.contains_key(&command.exact) {
             known.gists.insert(command.exact, gist);
+        }
+    }
+
+    /// The contended paths that earlier daemons have kept.
+    pub fn load_contended(&self) -> HashMap<PathBuf, Contended> {
+        self.store.load_contended()
+    }
+
+    /// Writes contended paths to disk. For idle moments, and before the end.
+    pub fn save_contended(&self, contended: &[(PathBuf, Contended)]) {
+        if !contended.is_empty() {
+            self.store.save_contended(contended);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Forecasts on disk. A cache only: what it has lost is learnt anew.
 
+use super::contended;
 use super::needs::{Needs, PathId, Paths};
 use super::{MOST_COMMANDS, needs};
 use crate::cache;
@@ -10,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use termite_core::writers::Contended;
 
 /// Paths by their numbers, which have no gaps.
 const PATHS: TableDefinition<'static, PathId, &'static [u8]> = TableDefinition::new("paths 1");
@@ -42,6 +44,23 @@ impl Store {
             }
             Loaded::default()
         })
+    }
+
+    /// The contended paths that it holds.
+    pub fn load_contended(&self) -> HashMap<PathBuf, Contended> {
+        let loaded = self.0.as_ref().map_or(Ok(HashMap::new()), contended::load);
+        loaded.unwrap_or_else(|error| {
+            tracing::warn!("the contended paths on disk are of no use: {error}");
+            HashMap::new()
+        })
+    }
+
+    /// Adds contended paths to it.
+    pub fn save_contended(&self, contended: &[(PathBuf, Contended)]) {
+        let Some(database) = &self.0 else { return };
+        if let Err(error) = contended::save(database, contended) {
+            tracing::warn!("{} contended paths are not kept: {error}", contended.len());
+        }
     }
 
     /// Adds to it.

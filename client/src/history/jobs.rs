@@ -11,10 +11,10 @@ use std::ffi::OsString;
 use std::io::{self, BufRead, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use termite_abi::Access;
-use termite_types::{BlobHash, BuildId, JobId, TraceItem};
+use termite_types::{BlobHash, BuildId, Conflict, JobId, TraceItem};
 
 /// Where a job ran.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Site {
     /// On a worker.
@@ -24,12 +24,13 @@ pub enum Site {
     /// On the client, with the shim in it: what it starts may be jobs.
     Driver,
     /// Nowhere to its end: who had started it went away.
+    #[default]
     Nowhere,
 }
 
 /// A job as it is kept. What is no text is shown as near as text comes. The names of the
 /// fields are the keys of `termite explain --json`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct JobRecord {
     /// `BUILD.N`.
     pub job: String,
@@ -50,6 +51,9 @@ pub struct JobRecord {
     pub reason: String,
     /// Workers that were tried in vain, each with the fault.
     pub attempts: Vec<String>,
+    /// Attempts that did not count, in their order: the job ran again after each.
+    #[serde(default)]
+    pub conflicts: Vec<ConflictRecord>,
     /// Exit status; null where a signal ended it or it did not end on a worker.
     pub exit: Option<u8>,
     /// Signal that ended it.
@@ -76,6 +80,37 @@ pub struct JobRecord {
     pub phases: Phases,
     /// There is a trace: it ended on a worker.
     pub traced: bool,
+}
+
+/// Why an attempt did not count.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConflictRecord {
+    /// On the client.
+    pub path: String,
+    /// Its bytes in hex, where they are no UTF-8 and `path` only comes near.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path_hex: Option<String>,
+    /// What the job was told, in words.
+    pub seen: String,
+    /// What was there at its commit, in words.
+    pub found: String,
+    /// Id of the job that changed it; null: something outside of the build.
+    pub changed_by: Option<String>,
+}
+
+impl ConflictRecord {
+    /// Of a conflict, and who changed the path.
+    pub fn new(conflict: &Conflict, changed_by: Option<JobId>) -> Self {
+        let bytes = conflict.path.as_os_str().as_bytes();
+        let is_text = std::str::from_utf8(bytes).is_ok();
+        Self {
+            path: conflict.path.to_string_lossy().into_owned(),
+            path_hex: (!is_text).then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+            seen: conflict.seen.clone(),
+            found: conflict.found.clone(),
+            changed_by: changed_by.map(|job| job.to_string()),
+        }
+    }
 }
 
 impl History {

@@ -9,7 +9,7 @@ mod log;
 #[cfg(test)]
 mod tests;
 
-pub use jobs::{JobRecord, Site};
+pub use jobs::{ConflictRecord, JobRecord, Site};
 
 use crate::report::Last;
 use log::Logs;

@@ -25,6 +25,7 @@ fn record(id: JobId) -> JobRecord {
         worker: Some("unix:/run/w".into()),
         reason: "no rule".into(),
         attempts: Vec::new(),
+        conflicts: Vec::new(),
         exit: Some(0),
         signal: None,
         started_unix_ms: 7,

@@ -141,12 +141,13 @@ impl RemoteSession {
         async move { Ok(reply.await.map(drop)?) }
     }
 
-    /// Tells that a job's outputs are not wanted.
-    pub async fn discard(&self, job: JobId) -> Result<()> {
+    /// Tells that a job's outputs are not wanted. The request has left when this returns, so
+    /// that it arrives before the same job if that runs again.
+    pub fn discard(&self, job: JobId) -> impl Future<Output = Result<()>> + use<> {
         let mut request = self.session.discard_request();
         peer::write_job_id(job, request.get().init_job());
-        request.send().promise.await?;
-        Ok(())
+        let reply = request.send().promise;
+        async move { Ok(reply.await.map(drop)?) }
     }
 
     /// Sends a signal to the job's process group.

@@ -234,9 +234,11 @@ impl Bench {
                 checks: checks.collect(),
                 ..Premises::default()
             },
+            trace: Vec::new(),
+            began: Default::default(),
             clock: self.clock,
         };
-        let done = commit(&request, &self.worker, &deny);
+        let done = commit(&request, &self.worker, &deny, &Default::default());
         assert_eq!(temporaries(&self.top), Vec::<PathBuf>::new());
         done
     }

@@ -26,10 +26,13 @@ fn parallel_appends_lose_no_line() {
                         &super::CommitRequest {
                             changes: vec![change],
                             premises: super::Premises::default(),
+                            trace: Vec::new(),
+                            began: Default::default(),
                             clock: bench.clock,
                         },
                         &bench.worker,
                         &crate::tree::DenyRules::new(&[], std::path::Path::new("/root")).unwrap(),
+                        &Default::default(),
                     )
                     .unwrap();
                 }

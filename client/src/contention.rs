@@ -1,0 +1,162 @@
+//! The claims of all jobs of the daemon, and what is known of who changes what. Wakes the
+//! jobs whose claims are granted.
+//!
+//! What is decided here is decided by `termite_core::{claims, writers}`. Knows commands as
+//! numbers; does not know workers, commits or why a job conflicted.
+
+use crate::forecast::Command;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use termite_abi::Access;
+use termite_core::claims::{Claimant, Claims};
+use termite_core::writers::{CommandKey, Contended, Moment, Writers};
+use termite_types::{Change, ChangeKind, JobId, TraceItem};
+use tokio::sync::oneshot;
+
+/// All claims, and all that is known of contended paths.
+#[derive(Default)]
+pub struct Contention {
+    claims: RefCell<Claims>,
+    writers: RefCell<Writers>,
+    waiting: RefCell<HashMap<Claimant, oneshot::Sender<()>>>,
+}
+
+/// What one job claims; given back when dropped.
+pub struct Claim {
+    contention: Rc<Contention>,
+    claimant: Claimant,
+    command: CommandKey,
+    /// The paths that it asked for last.
+    asked: RefCell<BTreeSet<PathBuf>>,
+    /// The last commit before its current attempt began.
+    begun: Cell<Moment>,
+}
+
+impl Contention {
+    /// With what an earlier daemon knew.
+    pub fn new(known: HashMap<PathBuf, Contended>) -> Rc<Self> {
+        Rc::new(Self {
+            writers: RefCell::new(Writers::saved(known)),
+            ..Self::default()
+        })
+    }
+
+    /// What is not on disk as it is known.
+    pub fn take_unsaved(&self) -> Vec<(PathBuf, Contended)> {
+        self.writers.borrow_mut().take_unsaved()
+    }
+
+    /// A job comes, younger than all others.
+    pub fn join(self: &Rc<Self>, command: &Command) -> Claim {
+        Claim {
+            claimant: self.claims.borrow_mut().join(),
+            contention: self.clone(),
+            command: CommandKey {
+                exact: command.exact,
+                alike: command.alike,
+            },
+            asked: RefCell::default(),
+            begun: Cell::default(),
+        }
+    }
+
+    fn wake(&self, granted: Vec<Claimant>) {
+        let mut waiting = self.waiting.borrow_mut();
+        for claimant in granted {
+            if let Some(waiter) = waiting.remove(&claimant) {
+                // A job that went away gives back what it does not want any more.
+                let _ = waiter.send(());
+            }
+        }
+    }
+}
+
+impl Claim {
+    /// Asks for these paths and those that the command is known to change, in place of all
+    /// that it holds. Resolves when they are granted.
+    pub fn ask(&self, mut paths: BTreeSet<PathBuf>) -> impl Future<Output = ()> + use<> {
+        paths.extend(self.known());
+        self.asked.borrow_mut().clone_from(&paths);
+        let (answer, answered) = oneshot::channel();
+        let contention = &self.contention;
+        contention.waiting.borrow_mut().insert(self.claimant, answer);
+        let granted = contention.claims.borrow_mut().ask(self.claimant, paths);
+        contention.wake(granted);
+        async move {
+            // The sender goes only with its answer, or with the job.
+            let _ = answered.await;
+        }
+    }
+
+    /// Whether the command is known by this time to change a path that it did not ask for.
+    pub fn is_short(&self) -> bool {
+        !self.known().is_subset(&self.asked.borrow())
+    }
+
+    /// Whether it holds any path, for whose sake other jobs may wait.
+    pub fn holds_any(&self) -> bool {
+        self.contention.claims.borrow().holds_any(self.claimant)
+    }
+
+    /// Gives all back.
+    pub fn release(&self) {
+        self.asked.borrow_mut().clear();
+        self.contention.waiting.borrow_mut().remove(&self.claimant);
+        let granted = self.contention.claims.borrow_mut().release(self.claimant);
+        self.contention.wake(granted);
+    }
+
+    /// An attempt begins: changes that are committed from here on may come too late for it.
+    pub fn begin(&self) {
+        self.begun.set(self.contention.writers.borrow().now());
+    }
+
+    /// The job conflicted on a path. Returns the job that changed it since the attempt
+    /// began; `None`: something outside of the builds.
+    pub fn conflicted(&self, path: &Path) -> Option<JobId> {
+        let mut writers = self.contention.writers.borrow_mut();
+        writers.conflicted(self.command, path, self.begun.get())
+    }
+
+    /// The job's commit begins.
+    pub fn committing(&self, job: JobId, changes: &[Change]) {
+        let mut writers = self.contention.writers.borrow_mut();
+        writers.committing(job, self.command, own_paths(changes));
+    }
+
+    /// The job's commit has ended and changed nothing.
+    pub fn not_committed(&self, job: JobId) {
+        self.contention.writers.borrow_mut().not_committed(job);
+    }
+
+    /// The job is committed.
+    pub fn committed(&self, job: JobId, changes: &[Change], trace: &[TraceItem]) {
+        let written = trace.iter().filter(|item| item.access == Access::Write as u8);
+        let wrote = written.map(|item| item.path.as_path());
+        let mut writers = self.contention.writers.borrow_mut();
+        writers.committed(job, self.command, own_paths(changes), wrote);
+    }
+
+    fn known(&self) -> BTreeSet<PathBuf> {
+        self.contention.writers.borrow().contended_by(self.command)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// The paths that are changed for their own sake. A directory changes with each name in it,
+/// which tells nothing of who changes it.
+fn own_paths(changes: &[Change]) -> impl Iterator<Item = &Path> {
+    let is_own = |change: &&Change| match &change.kind {
+        ChangeKind::Alter(alter) => alter.content.is_some() || alter.mode.is_some() || alter.owner.is_some(),
+        _ => true,
+    };
+    let own = changes.iter().filter(is_own);
+    own.map(|change| change.path.as_path())
+}

@@ -1,0 +1,138 @@
+//! How a job ends: on the fleet, on the client, or with its caller gone. Its record is
+//! written, and the caller is told. Decides none of it.
+
+use super::{Dispatch, Happened};
+use crate::daemon::Daemon;
+use crate::forecast::Command;
+use crate::history::JobRecord;
+use crate::link::Place;
+use std::time::Duration;
+use termite_core::job::{Answer, Home};
+use termite_types::{JobEnd, JobResult, TraceItem};
+use termite_wire::frame::ToCaller;
+
+impl Dispatch<'_> {
+    /// Tells the caller how its job ended.
+    pub(super) async fn answer(&mut self, answer: Answer) {
+        match (answer, self.result.take()) {
+            (Answer::AsItEnded, Some(result)) => self.finish(result).await,
+            // There is a result whenever an attempt counts.
+            (Answer::AsItEnded, None) => self.leave().await,
+            (Answer::Signaled(signal), _) => {
+                self.end_attempt();
+                let record = self.account.interrupted(signal);
+                self.keep(record).await;
+                // Nothing that it read counts.
+                let unread_input = self.input.taken();
+                self.caller.send(ToCaller::Signaled { signal, unread_input }).await;
+            }
+        }
+    }
+
+    /// Shows what the job said and ends the caller as the job ended.
+    async fn finish(&mut self, mut result: JobResult) {
+        if let Some(place) = &self.place {
+            note_length(self.daemon, &self.command, place, &result);
+        }
+        if let Some(sink) = &self.sink {
+            result.output = sink.unshown(result.output);
+        }
+        let record = self.account.ended(&result);
+        self.end_attempt();
+        self.running = None;
+        self.build.remote(&record);
+        self.build.reran(&record);
+        let (forecasts, command) = (self.daemon.forecasts.clone(), self.command);
+        let learn = move |trace: &[TraceItem]| forecasts.learn(&command, trace);
+        let trace = std::mem::take(&mut result.trace);
+        self.daemon.builds.keep(self.spec.id, record, trace, learn).await;
+        self.daemon.builds.touched(&self.build);
+        for (fd, bytes) in result.output {
+            self.caller.send(ToCaller::Output { fd, bytes }).await;
+        }
+        let unread_input = result.unread_input + self.input.not_given();
+        let last = match result.end {
+            JobEnd::Exited(status) => ToCaller::Exited { status, unread_input },
+            JobEnd::Signaled(signal) => ToCaller::Signaled { signal, unread_input },
+            JobEnd::Abandoned(why) => ToCaller::Error(why.to_string()),
+        };
+        self.caller.send(last).await;
+    }
+
+    /// Has the caller execute the command itself.
+    pub(super) async fn go_home(&mut self, home: Home) {
+        let Home {
+            reason,
+            as_driver,
+            fault,
+        } = home;
+        if fault {
+            tracing::warn!("{} runs on the client: {reason}", self.spec.program.display());
+        }
+        self.end_attempt();
+        let record = self.account.stays(as_driver, &reason);
+        self.keep(record).await;
+        let mut is_news = false;
+        // A driver is not a job.
+        if !as_driver {
+            is_news = self.build.local(&reason);
+            self.daemon.builds.touched(&self.build);
+        }
+        let home_end = self.home_end();
+        let tell = fault && is_news && !self.build.has_reporter();
+        let tools = self.daemon.config.tools_value();
+        let reason = if fault { reason } else { String::new() };
+        self.caller
+            .send(ToCaller::Local {
+                reason,
+                as_driver,
+                tell,
+                tools,
+            })
+            .await;
+        self.under_way = Some(Box::pin(async move {
+            if let Some(home_end) = home_end {
+                home_end.await;
+            }
+            Happened::HomeEnded
+        }));
+    }
+
+    /// Begins to wait for the end of a command that the caller executes, if that holds up
+    /// others: they would change what it reads.
+    fn home_end(&self) -> Option<impl Future<Output = ()> + use<>> {
+        if !self.claim.holds_any() {
+            return None;
+        }
+        let watched = self.caller.process_end();
+        let unwatched = |error| tracing::warn!("job {} cannot be watched on the client: {error}", self.spec.id);
+        watched.map_err(unwatched).ok()
+    }
+
+    /// Nobody waits for the job any more.
+    pub(super) async fn leave(&mut self) {
+        self.end_attempt();
+        let record = self.account.left();
+        self.keep(record).await;
+    }
+
+    /// Keeps the record of a job that has no trace.
+    async fn keep(&mut self, record: JobRecord) {
+        self.running = None;
+        self.build.reran(&record);
+        self.daemon.builds.keep(self.spec.id, record, Vec::new(), |_| {}).await;
+    }
+}
+
+/// What is told of its worker and to later jobs by how long a job ran; a failed one may have
+/// ended early.
+fn note_length(daemon: &Daemon, command: &Command, place: &Place, result: &JobResult) {
+    if result.end != JobEnd::Exited(0) {
+        return;
+    }
+    let took = Duration::from_micros(result.usage.phases.run_us);
+    if let Some(usual) = daemon.forecasts.length(command) {
+        place.link().ran(usual, took);
+    }
+    daemon.forecasts.ran(command, took);
+}
