@@ -171,30 +171,33 @@ fn an_appended_content_that_was_read_before_needs_its_base() {
 #[test]
 fn a_program_that_runs_is_replaced() {
     let bench = Bench::new();
-    fs::copy("/bin/sleep", bench.path("program")).unwrap();
-    fs::set_permissions(bench.path("program"), fs::Permissions::from_mode(0o751)).unwrap();
-    set_xattr(&bench.path("program")).expect("user attributes in the directory for temporary files");
-    let mut child = std::process::Command::new(bench.path("program"))
+    fs::create_dir(bench.path("d")).unwrap();
+    fs::copy("/bin/sleep", bench.path("d/program")).unwrap();
+    fs::set_permissions(bench.path("d/program"), fs::Permissions::from_mode(0o751)).unwrap();
+    set_xattr(&bench.path("d/program")).expect("user attributes in the directory for temporary files");
+    let mut child = std::process::Command::new(bench.path("d/program"))
         .arg("60")
         .spawn()
         .unwrap();
-    let before = bench.read("program");
-    let change = bench.append("program", &before, &[&before[..], b"tail"].concat());
+    let before = bench.read("d/program");
+    let change = bench.append("d/program", &before, &[&before[..], b"tail"].concat());
     let committed = bench.commit(vec![change]).unwrap();
-    let longer = bench.read("program");
+    let longer = bench.read("d/program");
     assert_eq!(longer, [&before[..], b"tail"].concat());
     assert_eq!(committed.paths[0].hash, Some(hash(&longer)));
-    let mut change = bench.edit("program", &longer, b"another");
+    let mut change = bench.edit("d/program", &longer, b"another");
     if let ChangeKind::Alter(alter) = &mut change.kind {
         alter.mtime = Some(SetTime {
             time: OLD,
             explicit: true,
         });
     }
+    bench.make_old("d");
     bench.commit(vec![change]).unwrap();
-    assert_eq!(bench.read("program"), b"another");
-    assert_eq!((bench.mode("program"), bench.mtime("program")), (0o751, OLD));
-    assert_eq!(xattr(&bench.path("program")), b"value");
+    assert_eq!(bench.mtime("d"), OLD, "for the job its names stayed what they were");
+    assert_eq!(bench.read("d/program"), b"another");
+    assert_eq!((bench.mode("d/program"), bench.mtime("d/program")), (0o751, OLD));
+    assert_eq!(xattr(&bench.path("d/program")), b"value");
     child.kill().unwrap();
     child.wait().unwrap();
 }
