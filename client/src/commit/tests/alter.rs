@@ -1,8 +1,9 @@
 //! Files of the client's that were changed in place.
 
-use super::{Bench, OLD, base, edit, hash};
+use super::{Bench, OLD, base, content, edit, hash};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
 use termite_types::{Alter, ChangeKind, Seen, SetTime};
 
 /// Sets an attribute of the user's; `None`: the file system has none.
@@ -170,31 +171,31 @@ fn an_appended_content_that_was_read_before_needs_its_base() {
 
 #[test]
 fn a_program_that_runs_is_replaced() {
-    let bench = Bench::new();
-    fs::copy("/bin/sleep", bench.path("program")).unwrap();
-    fs::set_permissions(bench.path("program"), fs::Permissions::from_mode(0o751)).unwrap();
-    set_xattr(&bench.path("program")).expect("user attributes in the directory for temporary files");
-    let mut child = std::process::Command::new(bench.path("program"))
-        .arg("60")
-        .spawn()
-        .unwrap();
-    let before = bench.read("program");
-    let change = bench.append("program", &before, &[&before[..], b"tail"].concat());
-    let committed = bench.commit(vec![change]).unwrap();
-    let longer = bench.read("program");
-    assert_eq!(longer, [&before[..], b"tail"].concat());
-    assert_eq!(committed.paths[0].hash, Some(hash(&longer)));
-    let mut change = bench.edit("program", &longer, b"another");
-    if let ChangeKind::Alter(alter) = &mut change.kind {
-        alter.mtime = Some(SetTime {
-            time: OLD,
-            explicit: true,
-        });
+    for appended in [true, false] {
+        let bench = Bench::new();
+        fs::create_dir(bench.path("d")).unwrap();
+        let program = bench.path("d/program");
+        // Written by another process: no descriptor of this one keeps it from being executed.
+        let copied = Command::new("cp").arg("/bin/sleep").arg(&program).status().unwrap();
+        assert!(copied.success());
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o751)).unwrap();
+        set_xattr(&program).expect("user attributes in the directory for temporary files");
+        let mut child = Command::new(&program).arg("60").spawn().unwrap();
+        bench.make_old("d");
+        let before = bench.read("d/program");
+        let after = [if appended { &before[..] } else { b"" }, b"another end"].concat();
+        let mut change = bench.alter("d/program", content(edit(&before, &after, appended)));
+        if let ChangeKind::Alter(alter) = &mut change.kind {
+            let time = OLD;
+            alter.mtime = Some(SetTime { time, explicit: true });
+        }
+        let committed = bench.commit(vec![change]).unwrap();
+        assert_eq!(bench.read("d/program"), after);
+        assert_eq!(committed.paths[0].hash, Some(hash(&after)));
+        assert_eq!((bench.mode("d/program"), bench.mtime("d/program")), (0o751, OLD));
+        assert_eq!(xattr(&program), b"value");
+        assert_eq!(bench.mtime("d"), OLD, "for the job its names stayed what they were");
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
-    bench.commit(vec![change]).unwrap();
-    assert_eq!(bench.read("program"), b"another");
-    assert_eq!((bench.mode("program"), bench.mtime("program")), (0o751, OLD));
-    assert_eq!(xattr(&bench.path("program")), b"value");
-    child.kill().unwrap();
-    child.wait().unwrap();
 }

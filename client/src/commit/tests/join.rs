@@ -82,16 +82,7 @@ fn a_directory_made_anew_keeps_nothing_of_the_old() {
 fn a_file_in_a_directory_that_was_there_gives_it_another_time() {
     let bench = Bench::new();
     fs::create_dir(bench.path("d")).unwrap();
-    let old = || {
-        let alter = termite_types::Alter {
-            mtime: Some(termite_types::SetTime {
-                time: super::OLD,
-                explicit: true,
-            }),
-            ..Default::default()
-        };
-        bench.commit(vec![bench.alter("d", alter)]).unwrap();
-    };
+    let old = || bench.make_old("d");
     old();
     bench.commit(vec![bench.file("d/f", b"1")]).unwrap();
     assert!(bench.mtime("d") > super::OLD);
@@ -101,5 +92,21 @@ fn a_file_in_a_directory_that_was_there_gives_it_another_time() {
     bench.commit(vec![bench.append("d/f", b"2", b"23")]).unwrap();
     assert_eq!(bench.mtime("d"), super::OLD);
     bench.commit(vec![bench.remove("d/f")]).unwrap();
+    assert!(bench.mtime("d") > super::OLD);
+    old();
+    // A second name elsewhere changes none here.
+    bench.write("g", b"");
+    fs::create_dir(bench.path("d/joined")).unwrap();
+    bench.write("d/h", b"");
+    old();
+    bench.commit(vec![bench.name("g2", "d/h")]).unwrap();
+    assert_eq!(bench.mtime("d"), super::OLD);
+    // One that moves into a directory below, which is joined, leaves this one.
+    let changes = vec![
+        bench.remove("d/h"),
+        bench.dir("d/joined", 0o755),
+        bench.name("d/joined/h", "d/h"),
+    ];
+    bench.commit(changes).unwrap();
     assert!(bench.mtime("d") > super::OLD);
 }

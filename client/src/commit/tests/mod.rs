@@ -18,6 +18,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use termite_types::{
     Alter, Attr, Base, BlobHash, Change, ChangeKind, Check, Conflict, Content, Edit, FileTime, Node, Premises, Seen,
+    SetTime,
 };
 
 /// Contents of a worker.
@@ -215,6 +216,18 @@ impl Bench {
     /// A file of which the end of `after` was appended.
     pub fn append(&self, name: &str, before: &[u8], after: &[u8]) -> Change {
         self.alter(name, content(edit(before, after, true)))
+    }
+
+    /// Sets the time of a file or directory.
+    pub fn make_old(&self, name: &str) {
+        let alter = Alter {
+            mtime: Some(SetTime {
+                time: OLD,
+                explicit: true,
+            }),
+            ..Alter::default()
+        };
+        self.commit(vec![self.alter(name, alter)]).expect("committed");
     }
 
     pub fn commit(&self, changes: Vec<Change>) -> Result<Committed, CommitError> {

@@ -191,6 +191,35 @@ fn a_commit_into_a_file_with_links_is_no_news_under_its_own_name() {
 }
 
 #[test]
+fn a_file_that_a_job_gave_another_name_is_no_news_under_that() {
+    let mut bench = Bench::new();
+    bench.write("moved", "x");
+    bench.write("linked", "y");
+    bench.serve(&[]);
+    let name = |name: &str, from: &str, content: &[u8]| Change {
+        path: bench.path(name),
+        kind: ChangeKind::Name {
+            from: bench.path(from),
+            hash: Some(hash(content)),
+        },
+    };
+    let changes = vec![
+        remove(&bench, "moved", false),
+        name("to", "moved", b"x"),
+        name("second", "linked", b"y"),
+    ];
+    let updates = commit_for_me(&bench, changes);
+    assert_eq!(names(&bench, &updates), ["moved", "to", "second"]);
+    let known = |update: &Update| match update.attr.as_ref().map(|attr| &attr.node) {
+        Some(Node::File { hash, .. }) => *hash,
+        _ => None,
+    };
+    assert_eq!(known(&updates[1]), Some(hash(b"x")));
+    assert_eq!(known(&updates[2]), Some(hash(b"y")));
+    assert_eq!(bench.news(), ["linked"]);
+}
+
+#[test]
 fn a_directory_that_was_made_is_listed_anew_and_one_that_was_there_is_not() {
     let mut bench = Bench::new();
     fs::create_dir(bench.path("old")).unwrap();
