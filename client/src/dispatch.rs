@@ -18,7 +18,7 @@ use crate::fleet::{Seeker, Unreachable};
 use crate::forecast::Command;
 use crate::history::ConflictRecord;
 use crate::link::Place;
-use crate::overlap::Began;
+use crate::overlap::{Began, Pending};
 use crate::pids::PidLease;
 use crate::sink::{Shown, Sink};
 use crate::tree::WorkerKey;
@@ -59,6 +59,8 @@ struct Dispatch<'a> {
     place: Option<Rc<Place>>,
     began: Option<Began>,
     pids: Option<PidLease<'a>>,
+    /// While it is committed, and until that is on record.
+    pending: Option<Pending>,
     sink: Option<Rc<Sink>>,
     /// It ended on its worker, and so.
     result: Option<JobResult>,
@@ -125,6 +127,7 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
         place: None,
         began: None,
         pids: None,
+        pending: None,
         sink: None,
         result: None,
         shown: Rc::default(),
@@ -290,9 +293,10 @@ impl Dispatch<'_> {
         self.pids = Some(pids);
         self.claim.begin();
         self.input.begin();
-        self.began = Some(daemon.overlap.begin());
         daemon.tree.drain();
         daemon.overlap.changed_outside(daemon.tree.take_outside());
+        // From here on, and not before: the worker is told of all up to now.
+        self.began = Some(daemon.overlap.begin());
         let (snapshot, updates) = daemon.tree.updates_for(place.link().key, session.seen.get());
         session.seen.set(snapshot);
         let expected = daemon
@@ -329,6 +333,7 @@ impl Dispatch<'_> {
             clock: ClockShift::between(result.worker_now, is_here),
         });
         self.claim.committing(self.spec.id, &request.changes);
+        self.pending = Some(self.daemon.overlap.begin_commit(&request.changes));
         let (daemon, hurry) = (self.daemon.clone(), self.hurry.clone());
         self.under_way = Some(Box::pin(async move {
             let begun = Instant::now();
@@ -366,11 +371,13 @@ impl Dispatch<'_> {
                 let failure = match outcome {
                     Ok(committed) => {
                         self.committed(request, &committed);
+                        self.pending = None;
                         self.account.committed(took);
                         return Event::Committed(attempt);
                     }
                     Err(failure) => failure,
                 };
+                self.pending = None;
                 self.claim.not_committed(self.spec.id);
                 match failure {
                     NotCommitted::Conflict(conflict) => Event::Conflicted(attempt, conflict),

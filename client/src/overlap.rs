@@ -2,6 +2,7 @@
 //! What that means is decided by `termite_core::overlap`; here is who holds it, and when.
 
 use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use termite_core::overlap::{self, Moment};
@@ -9,7 +10,32 @@ use termite_types::{Change, Conflict, Premises, TraceItem};
 
 /// The commits of late.
 #[derive(Default)]
-pub struct Overlap(Mutex<overlap::Overlap>);
+pub struct Overlap {
+    commits: Mutex<overlap::Overlap>,
+    /// How many commits are under way that change a path, from before they do so until the
+    /// tree has it on record: what events tell of it by then is no change by others.
+    pending: Mutex<HashMap<PathBuf, usize>>,
+}
+
+/// Paths that a commit is changing; forgotten when dropped.
+pub struct Pending {
+    overlap: Arc<Overlap>,
+    paths: Vec<PathBuf>,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let mut pending = self.overlap.pending.lock();
+        for path in &self.paths {
+            if let Some(commits) = pending.get_mut(path) {
+                *commits -= 1;
+                if *commits == 0 {
+                    pending.remove(path);
+                }
+            }
+        }
+    }
+}
 
 /// A running attempt's point of beginning; forgotten when dropped.
 pub struct Began {
@@ -22,26 +48,44 @@ impl Overlap {
     pub fn begin(self: &Arc<Self>) -> Began {
         Began {
             overlap: self.clone(),
-            at: self.0.lock().begin(),
+            at: self.commits.lock().begin(),
         }
     }
 
     /// Something else than a commit changed these paths.
     pub fn changed_outside(&self, paths: Vec<PathBuf>) {
-        if !paths.is_empty() {
-            let mut overlap = self.0.lock();
-            paths.iter().for_each(|path| overlap.changed_outside(path));
+        if paths.is_empty() {
+            return;
+        }
+        let pending = self.pending.lock();
+        let mut commits = self.commits.lock();
+        for path in paths.iter().filter(|path| !pending.contains_key(*path)) {
+            commits.changed_outside(path);
+        }
+    }
+
+    /// A commit is going to make these changes.
+    pub fn begin_commit(self: &Arc<Self>, changes: &[Change]) -> Pending {
+        let paths: Vec<_> = changes.iter().map(|change| change.path.clone()).collect();
+        let mut pending = self.pending.lock();
+        for path in &paths {
+            *pending.entry(path.clone()).or_default() += 1;
+        }
+        drop(pending);
+        Pending {
+            overlap: self.clone(),
+            paths,
         }
     }
 
     /// What an attempt can have seen in no one order with the commits since it began.
     pub fn check(&self, began: Moment, trace: &[TraceItem], premises: &Premises) -> Result<(), Conflict> {
-        self.0.lock().conflict(began, trace, premises).map_or(Ok(()), Err)
+        self.commits.lock().conflict(began, trace, premises).map_or(Ok(()), Err)
     }
 
     /// A job's changes are in the client's tree.
     pub fn committed(&self, changes: &[Change], premises: &Premises) {
-        self.0.lock().committed(changes, &premises.passing_names);
+        self.commits.lock().committed(changes, &premises.passing_names);
     }
 }
 
@@ -54,6 +98,6 @@ impl Began {
 
 impl Drop for Began {
     fn drop(&mut self) {
-        self.overlap.0.lock().end(self.at);
+        self.overlap.commits.lock().end(self.at);
     }
 }

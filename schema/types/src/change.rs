@@ -150,8 +150,8 @@ pub enum Seen {
     /// There was a regular file whose content the job read, and then changed, replaced or
     /// removed. Where the content is by now what the job would put there, nothing is lost.
     Content(Base),
-    /// The job looked for a content, found nothing, and used what it then made there as if
-    /// nobody else could have (it appended to it and read it).
+    /// There was nothing, and the job may have gone by that: it opened a new file without
+    /// truncation, or appended to one and read it.
     Absent,
 }
 

@@ -274,6 +274,12 @@ impl View {
             true => None,
             false => Some(self.before(path, walked)?),
         };
+        if matches!(
+            before,
+            Some(Before::Nothing | Before::File(_) | Before::Symlink(_) | Before::Dir(_))
+        ) {
+            self.note_above(path);
+        }
         let mut acts = self.acts.lock();
         if let (Act::Open { writes, .. }, Some(file)) = (act, upper.and_then(|ino| acts.files.get_mut(&ino))) {
             file.written = file.written.after(writes);
@@ -287,6 +293,19 @@ impl View {
             None => acts.names.get_mut(path).into_iter().for_each(|name| name.note(act)),
         }
         Ok(())
+    }
+
+    /// Takes down the directories of the client's that a name is in: they come to be in the
+    /// upper layer with it.
+    fn note_above(&self, path: &Path) {
+        let mut acts = self.acts.lock();
+        for dir in path.ancestors().skip(1) {
+            if acts.names.contains_key(dir) {
+                return;
+            }
+            let Some(attr) = self.mirror.dir_attr(dir) else { return };
+            acts.names.insert(dir.to_path_buf(), NameActs::of(Before::Dir(attr)));
+        }
     }
 
     /// What the job did to a name of the client's tree, or what stands there as far as

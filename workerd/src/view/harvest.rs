@@ -259,32 +259,33 @@ impl Gather<'_> {
         let marks = Marks::of(self, at)?;
         let attr = self.attr(stat, Node::Dir);
         let below = marks.leads_to(layer.below.as_deref(), name);
-        let shows = below.as_ref().filter(|_| marks.redirect.is_none());
-        let known = match shows {
-            Some(shows) => self.view.mirror().lookup(shows).map_err(unread(at))?,
-            None => None,
-        };
-        let below =
-            below.filter(|_| marks.redirect.is_some() || known.as_ref().is_some_and(|known| known.attr.is_dir()));
-        match (&acts.before, below) {
-            (Before::Dir(before), Some(below)) if !layer.moved && marks.redirect.is_none() => {
-                let before = before.clone();
-                self.changed_dir(at, attr, &before, below)
-            }
-            (_, below) => {
-                self.gone(at, acts, Successor::Dir)?;
-                let explicit_mtime = self.view.is_explicit(attr.mtime);
-                self.push(
-                    at,
-                    ChangeKind::MakeDir {
-                        attr,
-                        explicit_mtime,
-                        plain: acts.plain,
-                    },
-                );
-                self.dir(at, &Layer { below, moved: true })
-            }
+        if let (Before::Dir(before), Some(below)) = (&acts.before, &below)
+            && !layer.moved
+            && marks.redirect.is_none()
+        {
+            return self.changed_dir(at, attr, before, below.clone());
         }
+        let is_dir = match (&below, &marks.redirect) {
+            (Some(shows), None) => self
+                .view
+                .mirror()
+                .lookup(shows)
+                .map_err(unread(at))?
+                .is_some_and(|known| known.attr.is_dir()),
+            _ => true,
+        };
+        self.gone(at, acts, Successor::Dir)?;
+        let explicit_mtime = self.view.is_explicit(attr.mtime);
+        self.push(
+            at,
+            ChangeKind::MakeDir {
+                attr,
+                explicit_mtime,
+                plain: acts.plain,
+            },
+        );
+        let below = below.filter(|_| is_dir);
+        self.dir(at, &Layer { below, moved: true })
     }
 
     /// A directory of the client's, in which something was changed, or which was.

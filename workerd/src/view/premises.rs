@@ -3,7 +3,7 @@
 //!
 //! Knows the changes and the trace; knows nothing of the client's tree as it is by then.
 
-use super::acts::{Before, NameActs};
+use super::acts::{Before, NameActs, Written};
 use super::fault::View;
 use super::harvest::content_of;
 use rustix::io::Errno;
@@ -111,6 +111,10 @@ fn seen_of(change: &Change, acts: &NameActs, is_read: bool) -> Vec<Seen> {
         ChangeKind::MakeDir { .. } => {}
         ChangeKind::Remove { .. } | ChangeKind::Alter(_) => seen.extend(content),
         ChangeKind::File { appended: true, .. } => seen.extend(is_read.then_some(Seen::Absent)),
+        // It found nothing in the file that it opened without asking for that.
+        ChangeKind::File { .. } if is_new(acts) && acts.written == Written::Within && !acts.exclusive => {
+            seen.push(Seen::Absent);
+        }
         ChangeKind::File { .. } | ChangeKind::Symlink { .. } | ChangeKind::Link { .. } | ChangeKind::Name { .. } => {
             match &acts.before {
                 Before::Nothing if acts.exclusive => seen.push(Seen::Nothing),
@@ -121,6 +125,10 @@ fn seen_of(change: &Change, acts: &NameActs, is_read: bool) -> Vec<Seen> {
         }
     }
     seen
+}
+
+fn is_new(acts: &NameActs) -> bool {
+    matches!(acts.before, Before::Nothing)
 }
 
 fn is_appended(change: &Change) -> bool {

@@ -48,6 +48,11 @@ impl Mirror {
         dir.is_some_and(|dir| dir.shut)
     }
 
+    /// A directory's attributes as the client told them.
+    pub(in crate::view) fn dir_attr(&self, path: &Path) -> Option<Attr> {
+        self.tables.lock().dirs.get(path).map(|dir| dir.attr.clone())
+    }
+
     /// The inode number of the mirror's own root.
     pub(in crate::view) fn root_ino(&self) -> u64 {
         self.tables.lock().root()
