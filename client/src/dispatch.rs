@@ -131,7 +131,7 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
         account,
     };
     dispatch.machine.handle(Event::Asked(verdict));
-    dispatch.live().await;
+    dispatch.run().await;
 }
 
 /// Where the rules want the command.
@@ -173,7 +173,7 @@ fn specify(daemon: &Daemon, job: &CallerJob, id: JobId, drivers: Vec<OsString>) 
 
 impl Dispatch<'_> {
     /// To the job's end.
-    async fn live(mut self) {
+    async fn run(mut self) {
         loop {
             while let Some(action) = self.machine.poll() {
                 self.perform(action).await;
@@ -184,10 +184,10 @@ impl Dispatch<'_> {
             match self.news().await {
                 News::Happened(happened) => {
                     self.under_way = None;
-                    let event = self.took(happened);
+                    let event = self.event_of(happened);
                     self.machine.handle(event);
                 }
-                News::Said(frame) => self.heard(frame),
+                News::Said(frame) => self.handle_frame(frame),
                 News::CallerLeft => {
                     self.caller_left = true;
                     self.machine.handle(Event::CallerLeft);
@@ -321,7 +321,7 @@ impl Dispatch<'_> {
     }
 
     /// An action has ended that took a while.
-    fn took(&mut self, happened: Happened) -> Event<WorkerKey> {
+    fn event_of(&mut self, happened: Happened) -> Event<WorkerKey> {
         match happened {
             Happened::Claimed => Event::Claimed,
             Happened::Placed(Err(unreachable)) => Event::NoWorker(unreachable.to_string()),
@@ -386,7 +386,7 @@ impl Dispatch<'_> {
         }
     }
 
-    /// Tells worker, fleet and claims what is in the client's tree from here on.
+    /// Tells worker, fleet and claims that the changes are in the client's tree.
     fn committed(&self, request: &CommitRequest, committed: &Committed) {
         let (Some(place), Some(result)) = (&self.place, &self.result) else {
             return;
@@ -403,7 +403,7 @@ impl Dispatch<'_> {
     }
 
     /// The caller says something.
-    fn heard(&mut self, frame: ToDaemon) {
+    fn handle_frame(&mut self, frame: ToDaemon) {
         match frame {
             ToDaemon::Input(piece) => {
                 let wanted = self.input.came(piece);

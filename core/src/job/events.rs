@@ -95,9 +95,9 @@ pub enum Action<W> {
     /// Validate what the attempt left and write it into the client's tree. Answer:
     /// `Committed`, `Conflicted` or `Refused`.
     Commit(Attempt),
-    /// End what is under way: the wait, or the job on its worker. No answer.
+    /// End the action that is under way: the wait, or the job on its worker. No answer.
     Cancel,
-    /// Let a commit end early if it has changed nothing yet. Its answer comes all the same.
+    /// Let a commit end early if it has changed nothing yet. Its answer still comes.
     HurryCommit,
     /// Have the worker drop what the attempt left.
     Discard(Attempt),
