@@ -20,6 +20,7 @@ struct Hello {
   slots @4 :UInt16;         # 0: offers no slots
   worker @5 :Worker;        # null: is no worker
   sameMachine @6 :Data;     # boot id and user namespace: equal means that files may be as trusted as there
+  pidLimit @7 :UInt32;      # its jobs' process numbers may be below this; 0: it cannot choose them
 }
 
 interface Worker {
@@ -145,9 +146,11 @@ struct Job {
   stdio @11 :Stdio;
   jobserver @12 :Jobserver;  # null: none
   drivers @13 :List(Data);
+  pids @14 :PidRange;        # null: any
 }
 
 struct Limit { resource @0 :UInt32; soft @1 :UInt64; hard @2 :UInt64; }
+struct PidRange { first @0 :UInt32; count @1 :UInt32; }   # process numbers of the job's own
 struct Jobserver { read @0 :UInt32; write @1 :UInt32; }
 
 struct Stdio {
@@ -185,6 +188,7 @@ struct JobResult {
   runUs @15 :UInt64;
   harvestUs @16 :UInt64;
   fromPeers @17 :UInt64;     # bytes of content that other workers gave since the last result of the session
+  premises @18 :Premises;
 }
 
 struct Output { fd @0 :UInt8; bytes @1 :Data; }
@@ -207,20 +211,71 @@ struct Abandon {
   }
 }
 
+# Paths of what was there before (alter, name.from) are those of the client's tree before
+# anything of the list is done.
 struct Change {
   path @0 :Path;
   union {
-    remove @1 :Void;
-    dir :group { attr @2 :Attr; explicitMtime @3 :Bool; }
-    symlink @4 :Attr;
+    remove :group { dir @1 :Bool; }
+    makeDir :group { attr @2 :Attr; explicitMtime @3 :Bool; plain @4 :Bool; }
+    symlink @5 :Attr;
     file :group {
-      attr @5 :Attr;
-      explicitMtime @6 :Bool;
-      base @7 :Base;         # null: none
-      content :union { onWorker @8 :Void; inline @9 :Data; }
+      attr @6 :Attr;
+      explicitMtime @7 :Bool;
+      content @8 :Content;
+      appended @9 :Bool;     # goes behind what is there by now
     }
-    link @10 :Path;
+    link @10 :Path;          # of an earlier file of the list
+    name :group {            # leads to a file of the client's
+      from @11 :Path;
+      hash @12 :Data;        # empty: not known
+    }
+    alter @13 :Alter;
   }
 }
 
-struct Base { size @0 :UInt64; hash @1 :Data; isPrefix @2 :Bool; }
+struct Content {
+  union {
+    onWorker @0 :Void;
+    inline @1 :Data;
+  }
+}
+
+# Only what is given is touched.
+struct Alter {
+  hasMode @0 :Bool;
+  mode @1 :UInt32;
+  hasOwner @2 :Bool;
+  uid @3 :UInt32;
+  gid @4 :UInt32;
+  mtime @5 :Time;            # null: none
+  explicitMtime @6 :Bool;
+  content @7 :Edit;          # null: none
+}
+
+struct Edit {
+  base @0 :Base;
+  size @1 :UInt64;
+  hash @2 :Data;
+  content @3 :Content;
+  appended @4 :Bool;
+}
+
+# What a job was told, and what has to hold when it is committed.
+struct Check {
+  path @0 :Path;
+  union {
+    nothing @1 :Void;        # made by a call that fails where something is
+    leaf @2 :Void;           # removed or renamed
+    content @3 :Base;        # read, and changed
+    absent @4 :Void;         # appended to from nothing, and read
+  }
+}
+
+struct Premises {
+  checks @0 :List(Check);
+  locked @1 :Bool;           # what the trace says must be as it was when the job began
+  passingNames @2 :List(Path);  # made exclusively and removed again
+}
+
+struct Base { size @0 :UInt64; hash @1 :Data; }

@@ -153,8 +153,10 @@ impl Drop for Claim {
 /// The paths that are changed for their own sake. A directory changes with each name in it,
 /// so its own change tells nothing.
 fn own_paths(changes: &[Change]) -> impl Iterator<Item = &Path> {
-    let own = changes
-        .iter()
-        .filter(|change| !matches!(change.kind, ChangeKind::Dir { .. }));
+    let is_own = |change: &&Change| match &change.kind {
+        ChangeKind::Alter(alter) => alter.content.is_some() || alter.mode.is_some() || alter.owner.is_some(),
+        _ => true,
+    };
+    let own = changes.iter().filter(is_own);
     own.map(|change| change.path.as_path())
 }

@@ -10,6 +10,8 @@ use crate::embedded::Embedded;
 use crate::fleet::Fleet;
 use crate::forecast::Forecasts;
 use crate::link::{Introduction, State};
+use crate::overlap::Overlap;
+use crate::pids::JobPids;
 use crate::report::{Status, WorkerStatus};
 use crate::traffic::Traffic;
 use crate::tree::{DenyRules, Tree, TreeOptions};
@@ -48,8 +50,12 @@ pub struct Daemon {
     pub fleet: Rc<Fleet>,
     /// Which job may change a contended path.
     pub contention: Rc<Contention>,
+    /// What was committed while each job ran.
+    pub overlap: Arc<Overlap>,
     /// What ran.
     pub builds: Builds,
+    /// Process numbers of the running jobs.
+    pub pids: JobPids,
     /// The user.
     pub uid: u32,
     /// The user's group.
@@ -121,6 +127,7 @@ impl Daemon {
                 token: config.token()?,
                 hostname: hostname.clone(),
                 slots: 0,
+                pid_limit: 0,
                 machine: machine.clone(),
             },
             client: ClientInfo {
@@ -136,6 +143,8 @@ impl Daemon {
             contention: Contention::new(forecasts.load_contended()),
             forecasts,
             builds: Builds::new(config.history_dir(), traffic),
+            overlap: Arc::default(),
+            pids: JobPids::new(),
             drivers: rules::DRIVERS.iter().map(OsString::from).collect(),
             rules: RefCell::default(),
             started: Instant::now(),

@@ -18,6 +18,8 @@ use crate::fleet::{Seeker, Unreachable};
 use crate::forecast::Command;
 use crate::history::ConflictRecord;
 use crate::link::Place;
+use crate::overlap::Began;
+use crate::pids::PidLease;
 use crate::sink::{Shown, Sink};
 use crate::tree::WorkerKey;
 use input::{Input, Want};
@@ -53,8 +55,10 @@ struct Dispatch<'a> {
     under_way: Option<Pin<Box<dyn Future<Output = Happened>>>>,
     /// Ends the commit that is under way, see [`outputs::commit`].
     hurry: Rc<Notify>,
-    /// Of the current attempt, as `sink` and `result`.
+    /// Of the current attempt, as all up to `result`.
     place: Option<Rc<Place>>,
+    began: Option<Began>,
+    pids: Option<PidLease<'a>>,
     sink: Option<Rc<Sink>>,
     /// It ended on its worker, and so.
     result: Option<JobResult>,
@@ -69,7 +73,7 @@ struct Dispatch<'a> {
 enum Happened {
     Claimed,
     Placed(Result<Place, Unreachable>),
-    Ran(Attempt, Result<JobResult, String>),
+    Ran(Attempt, Result<Box<JobResult>, String>),
     Committed {
         attempt: Attempt,
         request: Arc<CommitRequest>,
@@ -119,6 +123,8 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
         under_way: None,
         hurry: Rc::default(),
         place: None,
+        began: None,
+        pids: None,
         sink: None,
         result: None,
         shown: Rc::default(),
@@ -168,6 +174,7 @@ fn specify(daemon: &Daemon, job: &CallerJob, id: JobId, drivers: Vec<OsString>) 
         stdio: job.stdio.clone(),
         jobserver: jobserver::in_environment(&job.env),
         drivers,
+        pids: None,
     }
 }
 
@@ -270,15 +277,22 @@ impl Dispatch<'_> {
     /// Gives the slot back, and drops what the attempt said and was not shown.
     fn end_attempt(&mut self) {
         (self.place, self.sink, self.result) = (None, None, None);
+        (self.began, self.pids) = (None, None);
     }
 
     /// Sends the job to its worker, and what the caller said before.
     fn send(&mut self, attempt: Attempt) {
         let Some(place) = self.place.clone() else { return };
         let (daemon, session) = (self.daemon, &place.session);
+        // Of this attempt: a worker that was lost may run the job for a while yet.
+        let pids = daemon.pids.lease(session.greeting.pid_limit, daemon.fleet.most_jobs());
+        Rc::make_mut(&mut self.spec).pids = pids.range;
+        self.pids = Some(pids);
         self.claim.begin();
         self.input.begin();
+        self.began = Some(daemon.overlap.begin());
         daemon.tree.drain();
+        daemon.overlap.changed_outside(daemon.tree.take_outside());
         let (snapshot, updates) = daemon.tree.updates_for(place.link().key, session.seen.get());
         session.seen.set(snapshot);
         let expected = daemon
@@ -291,7 +305,7 @@ impl Dispatch<'_> {
             .remote
             .run(&self.spec, snapshot, &updates, &expected, sink.clone());
         self.under_way = Some(Box::pin(async move {
-            Happened::Ran(attempt, run.await.map_err(|e| e.to_string()))
+            Happened::Ran(attempt, run.await.map(Box::new).map_err(|e| e.to_string()))
         }));
         for frame in std::mem::take(&mut self.early) {
             self.pass_on(frame);
@@ -299,12 +313,19 @@ impl Dispatch<'_> {
     }
 
     fn commit(&mut self, attempt: Attempt) {
-        let (Some(place), Some(result)) = (self.place.clone(), &mut self.result) else {
+        let (Some(place), Some(result), Some(began)) = (self.place.clone(), &mut self.result, &self.began) else {
             return;
         };
+        if result.premises.locked {
+            self.daemon.tree.drain();
+            self.daemon.overlap.changed_outside(self.daemon.tree.take_outside());
+        }
         let is_here = place.session.greeting.machine == self.daemon.machine;
         let request = Arc::new(CommitRequest {
             changes: std::mem::take(&mut result.changes),
+            premises: std::mem::take(&mut result.premises),
+            trace: std::mem::take(&mut result.trace),
+            began: began.at(),
             clock: ClockShift::between(result.worker_now, is_here),
         });
         self.claim.committing(self.spec.id, &request.changes);
@@ -344,7 +365,7 @@ impl Dispatch<'_> {
             } => {
                 let failure = match outcome {
                     Ok(committed) => {
-                        self.committed(&request, &committed);
+                        self.committed(request, &committed);
                         self.account.committed(took);
                         return Event::Committed(attempt);
                     }
@@ -360,7 +381,7 @@ impl Dispatch<'_> {
         }
     }
 
-    fn ran(&mut self, attempt: Attempt, outcome: Result<JobResult, String>) -> Event<WorkerKey> {
+    fn ran(&mut self, attempt: Attempt, outcome: Result<Box<JobResult>, String>) -> Event<WorkerKey> {
         if self.shown.is_any() {
             self.machine.handle(Event::Shown);
         }
@@ -375,10 +396,17 @@ impl Dispatch<'_> {
             return Event::GivenUp { attempt, why };
         }
         let (succeeded, has_changes) = (result.end == JobEnd::Exited(0), !result.changes.is_empty());
+        if let (false, Some(began)) = (has_changes, &self.began) {
+            let checked = self.daemon.overlap.check(began.at(), &result.trace, &result.premises);
+            if let Err(conflict) = checked {
+                return Event::Conflicted(attempt, conflict);
+            }
+            self.daemon.overlap.committed(&[], &result.premises);
+        }
         if succeeded && !has_changes {
             self.claim.committed(self.spec.id, &[], &result.trace);
         }
-        self.result = Some(result);
+        self.result = Some(*result);
         Event::Finished {
             attempt,
             succeeded,
@@ -387,13 +415,15 @@ impl Dispatch<'_> {
     }
 
     /// Tells worker, fleet and claims that the changes are in the client's tree.
-    fn committed(&self, request: &CommitRequest, committed: &Committed) {
-        let (Some(place), Some(result)) = (&self.place, &self.result) else {
+    fn committed(&mut self, request: Arc<CommitRequest>, committed: &Committed) {
+        let (Some(place), Some(result)) = (&self.place, &mut self.result) else {
             return;
         };
         outputs::merge(self.daemon, place, self.spec.id, committed);
         outputs::note_holder(self.daemon, place, &request.changes);
-        self.claim.committed(self.spec.id, &request.changes, &result.trace);
+        self.claim.committed(self.spec.id, &request.changes, &request.trace);
+        // The committer has ended, so that nobody else has it.
+        result.trace = Arc::try_unwrap(request).map_or_else(|shared| shared.trace.clone(), |request| request.trace);
     }
 
     fn record(&mut self, conflict: &Conflict) {

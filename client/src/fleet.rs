@@ -94,6 +94,11 @@ impl Fleet {
         self.links.borrow().clone()
     }
 
+    /// How many jobs all workers that are up take at once.
+    pub fn most_jobs(&self) -> u32 {
+        self.links.borrow().iter().map(|link| link.most_jobs()).sum()
+    }
+
     /// Waits for a free slot. Dropping it ends the wait.
     pub async fn place(&self, seeker: Seeker<'_>) -> Result<Place, Unreachable> {
         // A job of unknown length goes before all others.

@@ -17,6 +17,8 @@ mod forecast;
 pub mod history;
 mod holders;
 pub mod link;
+mod overlap;
+mod pids;
 pub mod report;
 mod serve;
 mod sink;

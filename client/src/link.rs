@@ -67,6 +67,15 @@ pub struct Session {
     pub told: RefCell<Told>,
 }
 
+impl Session {
+    /// Jobs that the worker takes at once: those in its slots, and if it is far the next ones.
+    fn most_jobs(&self) -> u32 {
+        let slots = u32::from(self.greeting.slots);
+        let ahead = if self.round_trip >= FAR { slots } else { 0 };
+        slots + ahead
+    }
+}
+
 /// One worker.
 pub struct Link {
     /// Where it listens.
@@ -148,8 +157,15 @@ impl Link {
             return None;
         };
         let slots = u32::from(session.greeting.slots);
-        let ahead = if session.round_trip >= FAR { slots } else { 0 };
-        (self.running.get() < slots + ahead).then(|| (session.clone(), slots))
+        (self.running.get() < session.most_jobs()).then(|| (session.clone(), slots))
+    }
+
+    /// Jobs that it takes at once; none unless it is up.
+    pub fn most_jobs(&self) -> u32 {
+        match &*self.state.borrow() {
+            State::Up(session) => session.most_jobs(),
+            State::Dialling | State::Down(_) => 0,
+        }
     }
 
     /// Takes a slot of the session that is up.

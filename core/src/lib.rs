@@ -5,6 +5,8 @@
 pub mod claims;
 pub mod job;
 pub mod jobserver;
+pub mod overlap;
+pub mod pids;
 pub mod placement;
 pub mod rules;
 pub mod writers;

@@ -192,6 +192,12 @@ fn worker_checks(entered: &Entered) -> Vec<Check> {
             "as it says; where only the guard is refused, jobs are served by FUSE",
         ),
         Check::of(
+            "process-numbers",
+            pid_check(entered),
+            "jobs run all the same, but parallel ones may have the same process number: they need a kernel with \
+             CONFIG_CHECKPOINT_RESTORE, and in a container a /proc/sys that is not read-only",
+        ),
+        Check::of(
             "fuse",
             fuse_check(entered),
             "only needed where the guard is refused: load the module fuse, and let the worker's user open /dev/fuse",
@@ -209,6 +215,14 @@ fn fuse_check(entered: &Entered) -> Result<&'static str, String> {
     let device = Device::find(&entered.store).map_err(|error| error.to_string())?;
     fuse::self_test(&device, &entered.spawner, &entered.store).map_err(|error| error.to_string())?;
     Ok("a slot stood on it")
+}
+
+fn pid_check(entered: &Entered) -> Result<String, String> {
+    match slot::pid_limit(&entered.spawner) {
+        Ok(Ok(limit)) => Ok(format!("each job has its own, below {limit}")),
+        Ok(Err(errno)) => Err(format!("/proc/sys/kernel/ns_last_pid: {errno}")),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn store_size(store: &Store) -> Result<String, String> {

@@ -379,6 +379,7 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
     let view = Arc::new(View::new(ViewSpec {
         mirror: env.mirror,
         root: started.root,
+        upper: rustix::io::fcntl_dupfd_cloexec(&upper, 3).map_err(refused)?,
         proc: open_proc()?,
         shared,
         lower,
@@ -455,7 +456,11 @@ fn collect(
         (_, _, SlotStatus::Signaled(signal)) => JobEnd::Signaled(signal),
         (_, _, SlotStatus::InitDied) => return Err(refused("its processes were killed")),
     };
-    let Harvest { changes, outputs } = view::harvest(upper, &view, owner).map_err(|e| Abandon::Full(e.to_string()))?;
+    let Harvest {
+        changes,
+        premises,
+        outputs,
+    } = view::harvest(upper, &view, owner).map_err(|e| Abandon::Full(e.to_string()))?;
     let root = rustix::io::fcntl_dupfd_cloexec(view.root(), 3).map_err(refused)?;
     let usage = Usage {
         cpu_us: end.cpu_us,
@@ -466,6 +471,7 @@ fn collect(
     let result = JobResult {
         end: end_of,
         changes,
+        premises,
         trace: view.trace()?,
         output: Vec::new(),
         unread_input: 0,

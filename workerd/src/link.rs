@@ -124,6 +124,7 @@ fn spawn(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, worker: Rc<Worke
         hostname: worker.hostname.clone(),
         slots: worker.options.slots,
         machine: worker.machine.clone(),
+        pid_limit: worker.pid_limit,
     };
     let host = Host {
         greeting,

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use termite_types::{
-    Abandon, BlobHash, Expected, JobEnd, JobId, JobResult, JobSpec, Snapshot, TerminalSize, Update, Usage,
+    Abandon, BlobHash, Expected, JobEnd, JobId, JobResult, JobSpec, Premises, Snapshot, TerminalSize, Update, Usage,
 };
 use termite_wire::offer::SessionService;
 use termite_wire::peer::TICKET_LEN;
@@ -327,6 +327,7 @@ fn abandoned(why: Abandon) -> JobResult {
     JobResult {
         end: JobEnd::Abandoned(why),
         changes: Vec::new(),
+        premises: Premises::default(),
         trace: Vec::new(),
         output: Vec::new(),
         unread_input: 0,

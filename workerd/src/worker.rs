@@ -5,7 +5,7 @@ use crate::files::ClientFiles;
 use crate::front::Front;
 use crate::memory::Memory;
 use crate::session::Session;
-use crate::slot::{Network, Spawner};
+use crate::slot::{self, Network, Spawner};
 use crate::start::Store;
 use crate::view::{Mirror, Owners};
 use rustix::rand::GetRandomFlags;
@@ -42,6 +42,8 @@ pub struct Worker {
     pub hostname: OsString,
     /// Boot id of this machine; empty where it cannot be read.
     pub machine: Vec<u8>,
+    /// Process numbers of jobs may be below this; 0: they cannot be chosen.
+    pub pid_limit: u32,
     pub(crate) store: Store,
     pub(crate) memory: Memory,
     pub(crate) spawner: Arc<Spawner>,
@@ -59,6 +61,7 @@ impl Worker {
         Rc::new(Self {
             hostname: std::os::unix::ffi::OsStringExt::from_vec(uname.nodename().to_bytes().to_vec()),
             machine: std::fs::read(store.proc.join("sys/kernel/random/boot_id")).unwrap_or_default(),
+            pid_limit: pid_limit(&spawner),
             slots: Rc::new(Semaphore::new(options.slots.into())),
             owed: TaskTracker::new(),
             numbers: Cell::new(0),
@@ -117,6 +120,17 @@ impl Worker {
         std::fs::write(&preload, format!("{}\n", termite_abi::SHIM_FILE))?;
         Ok(Some(Shim { library, preload }))
     }
+}
+
+fn pid_limit(spawner: &Spawner) -> u32 {
+    let limit = match slot::pid_limit(spawner) {
+        Ok(limit) => limit.map_err(|errno| errno.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    limit.unwrap_or_else(|why| {
+        tracing::warn!("process numbers of jobs cannot be chosen, so parallel jobs may have the same: {why}");
+        0
+    })
 }
 
 /// A client's shim in the store.

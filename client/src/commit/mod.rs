@@ -1,26 +1,37 @@
-//! The moment a job's outputs become the client's files: first everything is checked,
-//! then contents are written beside their targets, and only then anything changes.
+//! The moment a job's outputs become the client's files. Contents are written beside their
+//! targets first; then, while no other commit runs, everything is compared with what is
+//! there by now, and only then anything changes. A commit does what the list says and
+//! nothing else.
 //!
-//! Knows no worker: contents come from whoever implements [`Contents`]. Commits of one
-//! process take turns once they begin to change things.
+//! Knows no worker: contents come through [`Contents`].
 
 mod apply;
-mod check;
 mod clock;
-mod file;
+mod name;
+mod permit;
+mod plain;
+mod plan;
+mod premise;
+mod present;
 mod stage;
+mod temporary;
+mod validate;
 
 #[cfg(test)]
 mod tests;
 
 pub use clock::ClockShift;
-pub(crate) use stage::is_temporary;
+pub(crate) use name::is_temporary;
 
+use crate::overlap::Overlap;
 use crate::tree::{CommittedPath, DenyRules};
 use parking_lot::Mutex;
+use plain::PlainDirs;
+use plan::Plan;
 use std::io;
 use std::path::{Path, PathBuf};
-use termite_types::{BlobHash, Change, Conflict};
+use termite_core::overlap::Moment;
+use termite_types::{BlobHash, Change, Conflict, Premises, TraceItem};
 
 /// Contents that are not in the list of changes itself.
 pub trait Contents {
@@ -31,8 +42,14 @@ pub trait Contents {
 /// What a job left.
 #[derive(Clone, Debug)]
 pub struct CommitRequest {
-    /// Parents before children, removals before what takes their place.
+    /// As [`Change`] says; a path is put in place at most once.
     pub changes: Vec<Change>,
+    /// What has to hold for them.
+    pub premises: Premises,
+    /// What the job used.
+    pub trace: Vec<TraceItem>,
+    /// When it began.
+    pub began: Moment,
     /// From the times of the changes to the client's.
     pub clock: ClockShift,
 }
@@ -40,7 +57,8 @@ pub struct CommitRequest {
 /// What a commit did.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Committed {
-    /// Each path of the request, in its order, for [`crate::tree::Tree::committed`].
+    /// Each path that differs, once, for [`crate::tree::Tree::committed`]: in the order in
+    /// which the request mentions them last.
     pub paths: Vec<CommittedPath>,
 }
 
@@ -96,23 +114,49 @@ impl CommitError {
         }
     }
 
+    /// For `map_err` of a look that permission stands against.
+    fn forbidden<E: Into<io::Error>>(path: &Path) -> impl FnOnce(E) -> Self {
+        move |error| Self::refused(path, error.into().to_string())
+    }
+
     fn refused(path: &Path, why: impl Into<String>) -> Self {
         Self::Refused {
             path: path.to_owned(),
             why: why.into(),
         }
     }
+
+    fn conflict(path: &Path, seen: impl Into<String>, found: impl Into<String>) -> Self {
+        Self::Conflict(Conflict {
+            path: path.to_owned(),
+            seen: seen.into(),
+            found: found.into(),
+        })
+    }
 }
 
-/// Held while anything is changed. Fetching and writing contents happens before, so that
-/// this is a matter of renames.
-static TURN: Mutex<()> = Mutex::new(());
+/// Held while a commit compares and changes. Contents are fetched and written before, so
+/// that this is a matter of a few looks and renames.
+static TURN: Mutex<PlainDirs> = Mutex::new(PlainDirs::new());
 
 /// Makes the changes of a job the client's. An error of the kinds that say so leaves all
 /// as it was; temporary files are gone in any case.
-pub fn commit(request: &CommitRequest, contents: &dyn Contents, deny: &DenyRules) -> Result<Committed, CommitError> {
-    let plan = check::check(&request.changes, deny)?;
-    let staged = stage::stage(&request.changes, &plan, contents)?;
-    let _turn = TURN.lock();
-    apply::apply(request, &plan, staged, contents)
+pub fn commit(
+    request: &CommitRequest,
+    contents: &dyn Contents,
+    deny: &DenyRules,
+    overlap: &Overlap,
+) -> Result<Committed, CommitError> {
+    let plan = Plan::of(request, deny)?;
+    let staged = stage::stage(&plan, contents)?;
+    let mut committed = {
+        let mut plain = TURN.lock();
+        overlap.check(request.began, &request.trace, &request.premises)?;
+        let validated = validate::validate(request, &plan, &staged, &mut plain)?;
+        let committed = apply::apply(request, &plan, staged, &validated, &mut plain)?;
+        overlap.committed(&request.changes, &request.premises);
+        committed
+    };
+    apply::verify_hashes(&plan, &mut committed);
+    Ok(committed)
 }

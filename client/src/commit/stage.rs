@@ -1,198 +1,157 @@
-//! Contents of outputs, written into temporary files on the file system of their
-//! targets. Changes nothing that was there.
+//! Contents that a commit is going to need, written into temporary files on the file
+//! systems of their targets. Changes nothing that was there.
 
-use super::check::Plan;
+use super::name::open_dir;
+use super::plan::Plan;
+use super::present::in_words;
+use super::temporary::Temporary;
 use super::{CommitError, Contents};
-use crate::tree::{Kind, Stamp, open_canonical};
-use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use crate::tree::Stamp;
 use rustix::io::Errno;
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use termite_types::{Attr, Base, BlobHash, Change, ChangeKind, Content, Node};
+use std::path::Path;
+use termite_types::{BlobHash, ChangeKind, Content, Node};
 
-const PREFIX: &[u8] = b".termite-commit-";
 const PIECE: u32 = 1 << 20;
 
-/// Whether a name is one of a commit in progress, which nobody else needs to see.
-pub fn is_temporary(name: &OsStr) -> bool {
-    let digits = name.as_bytes().strip_prefix(PREFIX);
-    digits.is_some_and(|digits| digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit))
-}
-
-/// A name that nothing has.
-pub fn temporary_name() -> OsString {
-    use std::hash::{BuildHasher, RandomState};
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = RandomState::new().hash_one((std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
-    OsString::from(format!(".termite-commit-{number:016x}"))
-}
-
-/// A file beside its target, removed when dropped unless it was moved away.
-pub struct Temporary {
-    dir: PathBuf,
-    name: OsString,
-    /// Offset in the whole content of its first byte: not 0 for what is to be appended.
-    pub from: u64,
-    /// Of the whole content.
+/// A content, or the end of it that is to be appended.
+pub struct Staged {
+    /// Its bytes.
+    pub file: Temporary,
+    /// Of the whole content, of which this may be the end.
     pub hash: BlobHash,
-    is_moved: bool,
-}
-
-/// Does something to the names in a directory that leaves its modification time alone:
-/// the job itself changed none of them. Whoever else makes a name there at the very same
-/// moment is not noticed either.
-pub fn unnoticed<T>(dir: &OwnedFd, change: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
-    let before = rustix::fs::statat(dir, c"", AtFlags::EMPTY_PATH)?;
-    let done = change()?;
-    let times = Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: before.st_mtime,
-            tv_nsec: before.st_mtime_nsec as _,
-        },
-    };
-    match rustix::fs::utimensat(dir, c"", &times, AtFlags::EMPTY_PATH) {
-        // The directory is somebody else's.
-        Ok(()) | Err(Errno::PERM | Errno::ACCESS) => Ok(done),
-        Err(error) => Err(error),
-    }
 }
 
 /// By index of the change.
-pub type Staged = HashMap<usize, Temporary>;
+pub type StagedByChange = HashMap<usize, Staged>;
 
-impl Temporary {
-    /// The directory that it is in, and its name.
-    pub fn place(&self) -> Result<(OwnedFd, &OsStr), Errno> {
-        Ok((open_canonical(&self.dir, OFlags::PATH | OFlags::DIRECTORY)?, &self.name))
-    }
-
-    /// It became its target.
-    pub fn moved(mut self) {
-        self.is_moved = true;
-    }
-
-    /// Its content from the beginning, to be read.
-    pub fn open(&self) -> Result<File, Errno> {
-        let (dir, name) = self.place()?;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(dir, name, flags, Mode::empty()).map(File::from)
-    }
+/// Which bytes are to be staged, and how they are checked.
+struct Wanted<'a> {
+    content: &'a Content,
+    size: u64,
+    hash: Option<BlobHash>,
+    /// Offset of the first of them.
+    from: u64,
 }
 
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if self.is_moved {
-            return;
-        }
-        let removed = self
-            .place()
-            .and_then(|(dir, name)| unnoticed(&dir, || rustix::fs::unlinkat(&dir, name, AtFlags::empty())));
-        match removed {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => tracing::warn!("{} stays in {}: {error}", self.name.display(), self.dir.display()),
-        }
+/// Writes all contents of a list.
+pub fn stage(plan: &Plan<'_>, contents: &dyn Contents) -> Result<StagedByChange, CommitError> {
+    let mut staged = StagedByChange::new();
+    for (index, change) in plan.changes.iter().enumerate() {
+        let wanted = match &change.kind {
+            ChangeKind::File { attr, content, .. } => {
+                let Node::File { size, hash } = attr.node else {
+                    return Err(wrong(&change.path, "its attributes are not those of a file"));
+                };
+                let from = 0;
+                Wanted {
+                    content,
+                    size,
+                    hash,
+                    from,
+                }
+            }
+            _ => continue,
+        };
+        staged.insert(index, stage_one(&change.path, plan, &wanted, contents)?);
     }
-}
-
-/// Writes the contents of all files among `changes`.
-pub fn stage(changes: &[Change], plan: &Plan, contents: &dyn Contents) -> Result<Staged, CommitError> {
-    let mut staged = Staged::new();
-    for (index, change) in changes.iter().enumerate() {
-        if let ChangeKind::File {
-            attr, base, content, ..
-        } = &change.kind
-        {
-            let tail = base.as_ref().filter(|base| may_append(&change.path, base, attr));
-            let from = tail.map_or(0, |base| base.size);
-            staged.insert(index, stage_file(&change.path, plan, attr, content, contents, from)?);
+    for (index, path, alter) in plan.alters() {
+        let Some(edit) = &alter.content else { continue };
+        if edit.appended && edit.size < edit.base.size {
+            return Err(wrong(path, "it was appended to and is shorter than before"));
         }
+        let wanted = Wanted {
+            content: &edit.content,
+            size: edit.size,
+            hash: Some(edit.hash),
+            from: if edit.appended { edit.base.size } else { 0 },
+        };
+        staged.insert(index, stage_one(path, plan, &wanted, contents)?);
     }
     Ok(staged)
 }
 
-/// Whether it looks as if the content could be appended to what is there.
-fn may_append(path: &Path, base: &Base, attr: &Attr) -> bool {
-    let is_longer = matches!(attr.node, Node::File { size, .. } if size >= base.size);
-    let is_long_enough = |stamp: Stamp| stamp.kind == Kind::File && stamp.size >= base.size;
-    base.is_prefix && is_longer && Stamp::at_path(path).is_some_and(is_long_enough)
-}
-
-/// Writes one content from offset `from` on.
-pub fn stage_file(
+fn stage_one(
     path: &Path,
-    plan: &Plan,
-    attr: &Attr,
-    content: &Content,
+    plan: &Plan<'_>,
+    wanted: &Wanted<'_>,
     contents: &dyn Contents,
-    from: u64,
-) -> Result<Temporary, CommitError> {
-    let wrong = |why: String| CommitError::Content {
-        path: path.to_owned(),
-        why,
-    };
-    let Node::File { size, hash } = attr.node else {
-        return Err(wrong("its attributes are not those of a file".into()));
-    };
-    let (dir, holder) = plan
-        .stage_dir(path)
-        .ok_or_else(|| CommitError::refused(path, "no directory to write it in"))?;
-    let name = temporary_name();
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let make = || rustix::fs::openat(&holder, &name, flags, Mode::RUSR | Mode::WUSR);
-    let file = unnoticed(&holder, make);
-    let mut file = File::from(file.map_err(CommitError::at("create a file beside", path))?);
-    let mut temporary = Temporary {
-        dir: dir.to_owned(),
-        name,
-        from,
-        hash: BlobHash([0; 32]),
-        is_moved: false,
-    };
+) -> Result<Staged, CommitError> {
+    let dir = plan.stage_dir(path);
+    let holder = open_dir(dir).map_err(|errno| no_directory(path, dir, errno))?;
+    let (temporary, mut file) = Temporary::create(dir, &holder).map_err(|errno| match errno {
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => CommitError::forbidden(path)(errno),
+        errno => CommitError::at("create a file beside", path)(errno),
+    })?;
     let mut hasher = blake3::Hasher::new();
     let mut put = |bytes: &[u8]| {
         hasher.update(bytes);
         file.write_all(bytes).map_err(CommitError::at("write", path))
     };
-    match content {
-        Content::Inline(bytes) if bytes.len() as u64 == size => put(&bytes[from.min(size) as usize..])?,
-        Content::Inline(bytes) => return Err(wrong(format!("{} bytes in the place of {size}", bytes.len()))),
-        Content::OnWorker => {
-            let hash = hash.ok_or_else(|| wrong("no hash is given to ask for it".into()))?;
-            let mut at = from;
-            while at < size {
-                let length = u32::try_from(size - at).unwrap_or(PIECE).min(PIECE);
-                let piece = contents.read(hash, at, length).map_err(|e| wrong(e.to_string()))?;
-                if piece.is_empty() || piece.len() > length as usize {
-                    return Err(wrong(format!("{} bytes at {at} of {size}", piece.len())));
-                }
-                put(&piece)?;
-                at += piece.len() as u64;
-            }
+    match wanted.content {
+        Content::Inline(bytes) if bytes.len() as u64 == wanted.size => put(&bytes[wanted.from as usize..])?,
+        Content::Inline(bytes) => {
+            let why = format!("{} bytes in the place of {}", bytes.len(), wanted.size);
+            return Err(wrong(path, why));
         }
+        Content::OnWorker => fetch(path, wanted, contents, put)?,
     }
     let found = BlobHash(*hasher.finalize().as_bytes());
-    match hash {
-        // What precedes a tail is the target's; both are hashed when they meet.
-        Some(hash) if from > 0 || hash == found => temporary.hash = hash,
-        Some(hash) => return Err(wrong(format!("hash {found} in the place of {hash}"))),
-        None if from > 0 => return Err(wrong("no hash is given to check it by".into())),
-        None => temporary.hash = found,
+    let hash = match wanted.hash {
+        // What precedes the end of a content is the target's; both are hashed when they meet.
+        Some(hash) if wanted.from > 0 || hash == found => hash,
+        Some(hash) => return Err(wrong(path, format!("hash {found} in the place of {hash}"))),
+        None => found,
+    };
+    Ok(Staged { file: temporary, hash })
+}
+
+/// Reads a content from the worker, piece by piece.
+fn fetch(
+    path: &Path,
+    wanted: &Wanted<'_>,
+    contents: &dyn Contents,
+    mut put: impl FnMut(&[u8]) -> Result<(), CommitError>,
+) -> Result<(), CommitError> {
+    let hash = wanted
+        .hash
+        .ok_or_else(|| wrong(path, "no hash is given to ask for it"))?;
+    let mut at = wanted.from;
+    while at < wanted.size {
+        let length = u32::try_from(wanted.size - at).unwrap_or(PIECE).min(PIECE);
+        let piece = contents
+            .read(hash, at, length)
+            .map_err(|error| wrong(path, error.to_string()))?;
+        if piece.is_empty() || piece.len() > length as usize {
+            let why = format!("{} bytes at {at} of {}", piece.len(), wanted.size);
+            return Err(wrong(path, why));
+        }
+        put(&piece)?;
+        at += piece.len() as u64;
     }
-    Ok(temporary)
+    Ok(())
+}
+
+fn wrong(path: &Path, why: impl Into<String>) -> CommitError {
+    CommitError::Content {
+        path: path.to_owned(),
+        why: why.into(),
+    }
+}
+
+/// The job was in a directory that cannot be opened.
+fn no_directory(path: &Path, dir: &Path, errno: Errno) -> CommitError {
+    match errno {
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP => {
+            CommitError::conflict(path, "its directory", in_words(Stamp::at_path(dir).as_ref()))
+        }
+        errno => CommitError::forbidden(path)(errno),
+    }
 }
 
 /// Copies what is left of `from` to where `to` stands. Returns the bytes.
-pub fn copy(from: &mut File, to: &mut File) -> std::io::Result<u64> {
+pub fn copy(from: &mut impl Read, to: &mut impl Write) -> std::io::Result<u64> {
     let mut buffer = vec![0; PIECE as usize];
     let mut copied = 0;
     loop {

@@ -28,8 +28,9 @@ pub async fn commit(
 ) -> Result<Committed, NotCommitted> {
     let (ask, asked) = mpsc::unbounded_channel::<BlobRequest>();
     let mut asked = Some(asked);
-    let deny = daemon.deny.clone();
-    let mut work = tokio::task::spawn_blocking(move || commit::commit(&request, &FromWorker(ask), &deny));
+    let (deny, overlap) = (daemon.deny.clone(), daemon.overlap.clone());
+    let work = move || commit::commit(&request, &FromWorker(ask), &deny, &overlap);
+    let mut work = tokio::task::spawn_blocking(work);
     loop {
         let next = async {
             match &mut asked {

@@ -26,6 +26,12 @@ impl Tree {
         records.log.count()
     }
 
+    /// Paths in served directories that changed by no commit since that was asked last, as far
+    /// as events told.
+    pub fn take_outside(&self) -> Vec<PathBuf> {
+        self.records.lock().take_outside()
+    }
+
     /// What changed since `seen` in directories that this worker was served, other than
     /// by its own jobs, parents first, as it stands; and then all other directories that
     /// those paths are in. Where `seen` is of another epoch than the returned snapshot, what

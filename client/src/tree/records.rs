@@ -25,7 +25,12 @@ pub struct Records {
     next_id: u64,
     /// Watches that no path needs any more.
     unused: Vec<i32>,
+    /// Paths that changed by no commit since that was asked last, as many as fit.
+    outside: Vec<PathBuf>,
 }
+
+/// Paths that changed outside of commits which are kept until somebody asks.
+const MOST_OUTSIDE: usize = 1 << 14;
 
 /// One served directory.
 pub struct Dir {
@@ -83,6 +88,11 @@ impl Records {
             .get(dir)
             .map(|dir| dir.names.keys().cloned().collect())
             .unwrap_or_default()
+    }
+
+    /// Paths that changed by no commit since that was asked last.
+    pub fn take_outside(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.outside)
     }
 
     /// Watches that no path needs any more, once.
@@ -254,6 +264,9 @@ impl Records {
         }
         if news || anyway {
             self.log.add(&path, origin);
+        }
+        if news && origin.is_none() && self.outside.len() < MOST_OUTSIDE {
+            self.outside.push(path);
         }
         news
     }

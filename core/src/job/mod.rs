@@ -230,6 +230,10 @@ impl<W: Copy + Eq> Job<W> {
             }
             Event::GivenUp { attempt, why } if attempt == running => self.given_up(why),
             Event::Lost { attempt, why } if attempt == running => self.failed(&why),
+            Event::Conflicted(attempt, conflict) if attempt == running => {
+                self.act(Action::Discard(attempt));
+                self.conflicted(conflict);
+            }
             Event::CallerLeft => self.leave(),
             Event::Interrupted(signal) => self.interrupted = Some(signal),
             _ => {}

@@ -326,6 +326,14 @@ impl<'a> World<'a> {
                     _ => Abandon::Denied("key".into()),
                 },
             },
+            None if script.writes.is_empty() && self.random.permille(500) => match self.tree.check(script, read) {
+                Err(conflict) => Event::Conflicted(attempt, conflict),
+                Ok(()) => Event::Finished {
+                    attempt,
+                    succeeded: script.succeeds,
+                    has_changes: false,
+                },
+            },
             None => Event::Finished {
                 attempt,
                 succeeded: script.succeeds,

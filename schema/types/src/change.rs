@@ -1,61 +1,124 @@
-//! What a job changed, as the client has to repeat it. Knows nothing of overlay layers.
+//! What a job changed, as the client has to repeat it, and what has to hold for that.
+//! Knows nothing of overlay layers.
+//!
+//! A list of changes says what the job left different, not how it got there. Paths that
+//! name what was there before (`Alter`, `Name::from`) are those of the client's tree
+//! before any of the list is done.
 
-use crate::{Attr, BlobHash};
+use crate::{Attr, BlobHash, FileTime};
 use std::path::PathBuf;
 
-/// One path that a job left different.
+/// One name that a job left different, or one file behind a name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change {
-    /// Where.
+    /// The name.
     pub path: PathBuf,
-    /// How it stands.
+    /// What became of it.
     pub kind: ChangeKind,
 }
 
 /// What to do at a path.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ChangeKind {
-    /// Nothing is there any more, nor below it.
-    Remove,
-    /// A directory with these attributes; names in it that no other change mentions stay.
-    Dir {
+    /// The job removed the name. What was in a directory stands before it in the list.
+    Remove {
+        /// The name was a directory's.
+        dir: bool,
+    },
+    /// The job made a directory. One that another job made meanwhile is joined with it.
+    MakeDir {
         /// Its attributes.
         attr: Attr,
         /// Set by the job itself (`utimensat`), so it must stay as it is.
         explicit_mtime: bool,
+        /// Made by mkdir(1) without `-p`, which fails where a directory is.
+        plain: bool,
     },
-    /// A symbolic link.
+    /// The job made a symbolic link.
     Symlink {
         /// Its attributes; the node is a symlink.
         attr: Attr,
     },
-    /// A regular file with this content.
+    /// The job made a regular file.
     File {
         /// Its attributes; the node is a file with its hash.
         attr: Attr,
         /// Set by the job itself (`utimensat`), so it must stay as it is.
         explicit_mtime: bool,
-        /// The file it was made from, if the job changed one that was there.
-        base: Option<Base>,
         /// Its bytes, or where they are.
         content: Content,
+        /// All of it was appended: where a file is by now, it goes behind that file's content.
+        appended: bool,
     },
-    /// Another name of a file that stands earlier in the list.
+    /// Another name of a file that the job made, which stands earlier in the list.
     Link {
         /// That earlier path.
         to: PathBuf,
     },
+    /// The name now leads to a file of the client's: the job renamed or linked it.
+    Name {
+        /// Where the file was.
+        from: PathBuf,
+        /// Its content as the job left it, where that is known.
+        hash: Option<BlobHash>,
+    },
+    /// The client's file or directory at the path was changed in place.
+    Alter(Alter),
 }
 
-/// What a changed file held before.
+/// What a job changed of a file or directory that it did not make. Only what is given
+/// here is touched.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Alter {
+    /// Permission bits, `0o7777`.
+    pub mode: Option<u32>,
+    /// User and group.
+    pub owner: Option<(u32, u32)>,
+    /// Time of last modification. Content without it is modified when it is committed.
+    pub mtime: Option<SetTime>,
+    /// Of a file.
+    pub content: Option<Edit>,
+}
+
+impl Alter {
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A time of last modification.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SetTime {
+    /// By the worker's clock, unless it is explicit.
+    pub time: FileTime,
+    /// Set by the job itself (`utimensat`), so it must stay as it is.
+    pub explicit: bool,
+}
+
+/// A new content of a file that keeps its inode.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Edit {
+    /// Content before, as the job saw it.
+    pub base: Base,
+    /// Bytes of the new content.
+    pub size: u64,
+    /// Of the new content.
+    pub hash: BlobHash,
+    /// The new content, or where it is.
+    pub content: Content,
+    /// It is `base` with bytes behind it that were only appended (`O_APPEND`): they go
+    /// behind whatever is there.
+    pub appended: bool,
+}
+
+/// A content by its size and hash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Base {
     /// Bytes.
     pub size: u64,
     /// Content.
     pub hash: BlobHash,
-    /// The new content begins with all of the old.
-    pub is_prefix: bool,
 }
 
 /// The bytes of an output.
@@ -63,6 +126,44 @@ pub struct Base {
 pub enum Content {
     /// Here.
     Inline(Vec<u8>),
-    /// To be read from the worker by the hash in the attributes.
+    /// To be read from the worker by its hash.
     OnWorker,
+}
+
+/// What a job was told of a path. If it does not hold any more when the job is to be
+/// committed, the job runs again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Check {
+    /// On the client.
+    pub path: PathBuf,
+    /// What the job was told.
+    pub seen: Seen,
+}
+
+/// What a path showed to a job.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Seen {
+    /// There was nothing: the job made the name by a call that fails where something is.
+    Nothing,
+    /// There was something that is no directory: the job removed or renamed it.
+    Leaf,
+    /// There was a regular file whose content the job read, and then changed, replaced or
+    /// removed. Where the content is by now what the job would put there, nothing is lost.
+    Content(Base),
+    /// The job looked for a content, found nothing, and used what it then made there as if
+    /// nobody else could have (it appended to it and read it).
+    Absent,
+}
+
+/// What a job's changes depend on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Premises {
+    /// What must hold, each by itself.
+    pub checks: Vec<Check>,
+    /// The job took a lock (`flock`, `F_SETLK`, `F_OFD_SETLK`) on a file that others can
+    /// reach: all that its trace says it used must be as it was when it began.
+    pub locked: bool,
+    /// Names that it made by a call that fails where something is, and removed again, as
+    /// locks are. The same name of another job makes both of them lock holders.
+    pub passing_names: Vec<PathBuf>,
 }

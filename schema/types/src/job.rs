@@ -1,7 +1,7 @@
 //! A job: the command as the driver started it, and how it ended. Knows nothing of
 //! slots or sockets.
 
-use crate::{BlobHash, BuildId, Change, FileTime, JobId};
+use crate::{BlobHash, BuildId, Change, FileTime, JobId, Premises};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -32,6 +32,8 @@ pub struct JobSpec {
     pub jobserver: Option<Jobserver>,
     /// Base names of programs that a job must not start: it is abandoned then.
     pub drivers: Vec<OsString>,
+    /// Process numbers of its own; `None`: any.
+    pub pids: Option<PidRange>,
 }
 
 impl JobSpec {
@@ -60,7 +62,29 @@ impl JobSpec {
             stdio: Stdio::without_input(),
             jobserver: None,
             drivers: Vec::new(),
+            pids: None,
         }
+    }
+}
+
+/// Process numbers that one job has for itself: its first process gets the first of them, and the
+/// kernel gives the following ones in order. A job that starts more than `count` processes and
+/// threads goes on past the end, into numbers that another job may have.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PidRange {
+    /// Number of the first process, at least 2.
+    pub first: u32,
+    /// How many numbers there are, at least 1. The last one is below [`PidRange::LIMIT`].
+    pub count: u32,
+}
+
+impl PidRange {
+    /// No process number of Linux is as large (`PID_MAX_LIMIT` of 64-bit machines, proc(5)).
+    pub const LIMIT: u32 = 1 << 22;
+
+    /// The first number past the range.
+    pub fn end(self) -> u32 {
+        self.first.saturating_add(self.count)
     }
 }
 
@@ -204,8 +228,11 @@ pub struct Conflict {
 pub struct JobResult {
     /// How it ended.
     pub end: JobEnd,
-    /// What it changed, parents before children, removals before what takes their place.
+    /// What it changed. Directories that it made stand before what is in them, removed ones
+    /// behind.
     pub changes: Vec<Change>,
+    /// What has to hold for that.
+    pub premises: Premises,
     /// What it used, in order of first use.
     pub trace: Vec<TraceItem>,
     /// What was written to stdout and stderr since the last streamed piece, in order:

@@ -12,15 +12,15 @@ mod id;
 mod job;
 mod place;
 
-pub use change::{Base, Change, ChangeKind, Content};
+pub use change::{Alter, Base, Change, ChangeKind, Check, Content, Edit, Premises, Seen, SetTime};
 pub use file::{Attr, Entry, Expected, FileTime, Holder, Listing, Node, Update};
 pub use id::{BlobHash, BuildId, JobId, Snapshot};
 pub use job::{
-    Abandon, Conflict, JobEnd, JobResult, JobSpec, Jobserver, Limit, Owner, Phases, Stdin, Stdio, TerminalSize,
-    TraceItem, Usage,
+    Abandon, Conflict, JobEnd, JobResult, JobSpec, Jobserver, Limit, Owner, Phases, PidRange, Stdin, Stdio,
+    TerminalSize, TraceItem, Usage,
 };
 pub use place::socket_path;
 
 /// Version of both protocols, one number, apart from the release version. It grows
 /// with every change of a schema.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 6;

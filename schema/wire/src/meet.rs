@@ -24,6 +24,8 @@ pub struct Greeting {
     pub slots: u16,
     /// Boot id: equal means the same machine.
     pub machine: Vec<u8>,
+    /// Process numbers of jobs may be below this; 0 for a worker that cannot choose them.
+    pub pid_limit: u32,
 }
 
 /// The side that was dialled and offers a worker.
@@ -101,6 +103,7 @@ pub async fn greet(other: capnp::capability::Client, mine: &Greeting) -> Result<
         hostname: OsString::from_vec(yours.get_hostname()?.to_vec()),
         slots: yours.get_slots(),
         machine: yours.get_same_machine()?.to_vec(),
+        pid_limit: yours.get_pid_limit(),
     };
     Ok((greeting, RemoteWorker(yours.get_worker()?)))
 }
@@ -112,6 +115,7 @@ fn write_greeting(greeting: &Greeting, mut to: hello::Builder<'_>) {
     to.set_hostname(greeting.hostname.as_bytes());
     to.set_slots(greeting.slots);
     to.set_same_machine(&greeting.machine);
+    to.set_pid_limit(greeting.pid_limit);
 }
 
 fn same_protocol(theirs: u32) -> Result<(), Error> {

@@ -120,7 +120,7 @@ fn a_change_has_attributes_of_its_kind() {
         )
     };
     let kind = ("attributes of a change", Fault::Kind);
-    assert_eq!(of(|to| to.init_dir().init_attr().set_symlink(b"x")), kind);
+    assert_eq!(of(|to| to.init_make_dir().init_attr().set_symlink(b"x")), kind);
     assert_eq!(of(|to| to.init_symlink().set_dir(())), kind);
     assert_eq!(of(|to| to.init_file().init_attr().set_dir(())), kind);
     assert_eq!(
@@ -196,6 +196,21 @@ fn a_job_can_be_executed() {
         fault_of_job(|to| to.init_limits(1).get(0).set_resource(16)),
         ("limit", Fault::Range(16))
     );
+}
+
+#[test]
+fn process_numbers_of_a_job_exist() {
+    let of = |first, count| {
+        fault_of_job(move |to| {
+            let mut to = to.init_pids();
+            to.set_first(first);
+            to.set_count(count);
+        })
+    };
+    assert_eq!(of(1, 10), ("first process number", Fault::Range(1)));
+    assert_eq!(of(1 << 22, 1), ("first process number", Fault::Range(1 << 22)));
+    assert_eq!(of(300, 0), ("number of process numbers", Fault::Range(0)));
+    assert_eq!(of((1 << 22) - 1, 2), ("number of process numbers", Fault::Range(2)));
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use super::Events;
 use super::input::InputWatch;
+use super::program::{command_line, is_plain_mkdir};
 use super::request::Request;
 use super::times::explicit_mtime;
 use crate::slot::calls::{Arch, Effect};
-use crate::view::{Intent, Patience, Reply, Standing, View};
+use crate::view::{Act, Intent, PathUse, Patience, Reply, Standing, View};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
@@ -45,6 +46,9 @@ impl Court {
         }
         if self.input.is_wanted_by(request, self.view.proc()) {
             self.events.want_input();
+        }
+        if request.takes_lock() {
+            self.view.note_lock();
         }
         if wants_listener(request) {
             tracing::warn!("a job's program wants a seccomp listener; its slot has one, so it was told EBUSY");
@@ -100,7 +104,11 @@ impl Court {
         }
         let mut standings = [Standing::Outside; 2];
         for (at, named) in request.paths.iter().enumerate() {
-            match self.view.fault(request.task, &named.used(), patience)? {
+            let used = PathUse {
+                act: self.act(request.task, named.act),
+                ..named.used()
+            };
+            match self.view.fault(request.task, &used, patience)? {
                 // Only of `sendmmsg` there are more, which moves nothing.
                 Reply::Ready(found) => standings.get_mut(at).into_iter().for_each(|standing| *standing = found),
                 Reply::NeedsFetch => return Ok(Verdict::NeedsFetch),
@@ -117,6 +125,16 @@ impl Court {
             self.view.disturb(request.task, request.number);
         }
         Ok(Verdict::Continue)
+    }
+
+    /// What a call does, with what only its program tells.
+    fn act(&self, task: u32, act: Act) -> Act {
+        match act {
+            Act::MakeDir { .. } => Act::MakeDir {
+                plain: is_plain_mkdir(&command_line(self.view.proc(), task)),
+            },
+            act => act,
+        }
     }
 
     /// The kernel would say EXDEV, which no such rename gives on the client.

@@ -61,7 +61,7 @@ impl InputWatch {
     fn is_use(&self, request: &Request) -> bool {
         let args = &request.args;
         match request.call.effect {
-            Effect::Input(_) => !saves_for_later(request),
+            Effect::Input(_) => !request.takes_lock() && !saves_for_later(request),
             Effect::Open(_) => request.paths.iter().any(|named| self.is_name(&named.path)),
             Effect::Poll(polled, count) => {
                 // struct pollfd: descriptor (4 bytes), events, events that came.

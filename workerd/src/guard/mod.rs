@@ -7,6 +7,7 @@
 
 mod answer;
 mod input;
+mod program;
 mod request;
 mod sys;
 #[cfg(test)]
@@ -15,7 +16,7 @@ mod times;
 
 pub(crate) use sys::read_memory as memory_of;
 
-use crate::view::{Intent, Origin, PathUse, Patience, Reply, View};
+use crate::view::{Act, Intent, Origin, PathUse, Patience, Reply, View};
 use answer::{Court, Verdict};
 use input::InputWatch;
 use parking_lot::Mutex;
@@ -75,6 +76,7 @@ pub fn make_ready(spec: &GuardSpec, task: u32, cwd: &Path, program: &Path) -> Re
             follow: true,
             intent,
             makes: false,
+            act: Act::Look,
         };
         if let Reply::Errno(errno) = spec.view.fault(task, &used, Patience::Wait)? {
             return Err(Abandon::Unsupported(format!("{what} (errno {errno})")));

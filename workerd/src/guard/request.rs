@@ -4,7 +4,7 @@
 use super::sys::{read_memory, read_string};
 use crate::slot::calls::{self, Arch, Effect, Last, OpenFlags, PathArg, PathCall, Removal};
 use crate::slot::filter::AUDIT_X86_64;
-use crate::view::{Intent, Origin, PathUse};
+use crate::view::{Act, Intent, Origin, PathUse, Writes};
 use rustix::fs::RenameFlags;
 
 /// A stopped call.
@@ -29,6 +29,7 @@ pub(super) struct Named {
     pub follow: bool,
     pub intent: Intent,
     pub makes: bool,
+    pub act: Act,
 }
 
 impl Named {
@@ -39,6 +40,7 @@ impl Named {
             follow: self.follow,
             intent: self.intent,
             makes: self.makes,
+            act: self.act,
         }
     }
 }
@@ -138,6 +140,7 @@ impl Request {
             follow,
             intent,
             makes: self.makes(index, opening),
+            act: self.act(index, opening),
         }))
     }
 
@@ -192,12 +195,42 @@ impl Request {
         }
     }
 
+    /// What it does at the path.
+    fn act(&self, index: usize, opening: Option<Opening>) -> Act {
+        match self.call.effect {
+            Effect::Open(_) => opening.map_or(Act::Look, |opening| open_act(opening.flags)),
+            // Which program that is, whoever decides on the call finds out.
+            Effect::Create if self.call.name.starts_with("mkdir") => Act::MakeDir { plain: false },
+            Effect::Create => Act::Make,
+            Effect::Remove(_) => Act::Remove,
+            Effect::Rename(_) if self.rename_flags().contains(RenameFlags::EXCHANGE) => Act::Exchange,
+            Effect::Rename(_) if index == 0 => Act::MoveAway,
+            Effect::Rename(_) => Act::MoveHere {
+                exclusive: self.rename_flags().contains(RenameFlags::NOREPLACE),
+            },
+            Effect::Link if index == 0 => Act::Link,
+            Effect::Link => Act::Make,
+            Effect::Metadata | Effect::Times => Act::Attributes,
+            Effect::Truncate => Act::Open {
+                writes: Writes::Within,
+                exclusive: false,
+            },
+            _ => Act::Look,
+        }
+    }
+
     /// Flags of a rename.
     pub fn rename_flags(&self) -> RenameFlags {
         match self.call.effect {
             Effect::Rename(Some(at)) => RenameFlags::from_bits_retain(self.args[at as usize] as u32),
             _ => RenameFlags::empty(),
         }
+    }
+
+    /// Whether it takes a lock on an open file. What it does to memory of the task is not
+    /// looked at: `F_UNLCK` is among the locks.
+    pub fn takes_lock(&self) -> bool {
+        self.call.locks.contains(&(self.args[1] as u32))
     }
 
     fn at_flag(&self, flag: i32) -> bool {
@@ -267,6 +300,7 @@ impl Request {
             follow: !bind,
             intent,
             makes: bind,
+            act: if bind { Act::Make } else { Act::Look },
         }])
     }
 }
@@ -276,6 +310,23 @@ fn little_endian(bytes: &[u8]) -> Option<u64> {
     let mut word = [0; 8];
     word.get_mut(..bytes.len())?.copy_from_slice(bytes);
     Some(u64::from_le_bytes(word))
+}
+
+fn open_act(flags: i32) -> Act {
+    if flags & libc::O_PATH != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE {
+        return Act::Look;
+    }
+    let writes = match flags & libc::O_ACCMODE {
+        _ if flags & libc::O_TRUNC != 0 => Writes::Anew,
+        libc::O_WRONLY if flags & libc::O_APPEND != 0 => Writes::Append,
+        libc::O_RDONLY if flags & libc::O_CREAT == 0 => return Act::Look,
+        _ => Writes::Within,
+    };
+    let exclusive = libc::O_CREAT | libc::O_EXCL;
+    Act::Open {
+        writes,
+        exclusive: flags & exclusive == exclusive,
+    }
 }
 
 fn open_intent(flags: i32) -> Intent {
@@ -288,6 +339,7 @@ fn open_intent(flags: i32) -> Intent {
         _ if flags & libc::O_TRUNC != 0 => Intent::Change,
         libc::O_RDONLY if flags & libc::O_DIRECTORY != 0 => Intent::List,
         libc::O_RDONLY => Intent::Read,
+        libc::O_WRONLY if flags & libc::O_APPEND != 0 => Intent::Append,
         _ => Intent::Update,
     }
 }

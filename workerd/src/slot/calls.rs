@@ -46,6 +46,9 @@ pub struct PathCall {
     pub cookie: bool,
     /// libc's `fstat` is this call with an empty path, which names nothing.
     pub fstat: bool,
+    /// Values of argument 1 with which it takes a lock on the file at descriptor 0's place;
+    /// it is stopped then, whatever else is said here.
+    pub locks: &'static [u32],
 }
 
 /// One path among the arguments.
@@ -133,6 +136,8 @@ pub enum Effect {
         /// Both are in a block that argument 0 points to.
         block: bool,
     },
+    /// Takes a lock on an open file.
+    Lock,
     /// Puts a filter over the task; with `SECCOMP_FILTER_FLAG_NEW_LISTENER` among the flags
     /// at this position it asks for a listener, of which a task has one at most.
     OwnFilter(u8),
@@ -218,6 +223,7 @@ const fn call(name: &'static str, x86_64: u32, i386: u32, paths: &'static [PathA
         at_flags: None,
         cookie: true,
         fstat: false,
+        locks: &[],
     }
 }
 
@@ -253,6 +259,11 @@ impl PathCall {
 
     const fn fstat(mut self) -> Self {
         self.fstat = true;
+        self
+    }
+
+    const fn locks(mut self, commands: &'static [u32]) -> Self {
+        self.locks = commands;
         self
     }
 
@@ -393,6 +404,8 @@ const CALLS: &[PathCall] = &[
     call("socketcall",        NONE, 102, &[],         Effect::SocketCall).when(&[(0, &[2, 3, 11, 16, 20])]),
     // SECCOMP_SET_MODE_FILTER.
     call("seccomp",           317, 354,  &[],         Effect::OwnFilter(1)).when(&[(0, &[1])]),
+    // Locks. flock(2) without LOCK_UN, with LOCK_NB or not.
+    call("flock",             73,  143,  &[],         Effect::Lock).locks(&[1, 2, 5, 6]),
     // Input, stopped only where standard input is fetched on demand.
     input("read",             0,   3,    0),
     input("readv",            19,  145,  0),
@@ -405,8 +418,8 @@ const CALLS: &[PathCall] = &[
     input("sendfile",         40,  187,  1),
     input("sendfile64",       NONE, 239, 1),
     input("epoll_ctl",        233, 255,  2),
-    call("fcntl",             72,  55,   &[],         Effect::Input(0)).when(&[(0, &[0]), (1, F_DUPFD)]),
-    call("fcntl64",           NONE, 221, &[],         Effect::Input(0)).when(&[(0, &[0]), (1, F_DUPFD)]),
+    call("fcntl",             72,  55,   &[],         Effect::Input(0)).when(&[(0, &[0]), (1, F_DUPFD)]).locks(F_SETLK),
+    call("fcntl64",           NONE, 221, &[],         Effect::Input(0)).when(&[(0, &[0]), (1, F_DUPFD)]).locks(F_SETLK),
     call("ioctl",             16,  54,   &[],         Effect::Input(0)).when(&[(0, &[0]), (1, &[libc::FIONREAD as u32])]),
     call("poll",              7,   168,  &[],         Effect::Poll(0, 1)),
     call("ppoll",             271, 309,  &[],         Effect::Poll(0, 1)),
@@ -443,6 +456,9 @@ const CALLS: &[PathCall] = &[
     refused("io_uring_register", 427, 427,  ENOSYS),
 ];
 
+/// F_SETLK, F_SETLKW, F_SETLK64 and F_SETLKW64 of i386, F_OFD_SETLK, F_OFD_SETLKW
+/// (`fcntl(2)`, linux/fcntl.h). On x86-64, 13 and 14 are not used.
+const F_SETLK: &[u32] = &[6, 7, 13, 14, 37, 38];
 const F_DUPFD: &[u32] = &[libc::F_DUPFD as u32, libc::F_DUPFD_CLOEXEC as u32];
 
 #[cfg(test)]

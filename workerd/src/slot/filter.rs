@@ -68,6 +68,9 @@ enum Fate {
     StopGiven(u8),
     /// Stopped if arguments have certain values.
     StopWhen(&'static [(u8, &'static [u32])]),
+    /// Stopped if argument 1 is a lock, or if arguments have certain values, of which there
+    /// may be none.
+    StopLockOrWhen(&'static [u32], &'static [(u8, &'static [u32])]),
 }
 
 /// Numbers in a row that share a fate.
@@ -121,6 +124,9 @@ fn fate(call: &PathCall, arch: Arch, options: FilterOptions) -> Fate {
     match call.effect {
         Effect::Refused(number) => Fate::Errno(number),
         _ if !options.stops => Fate::Allow,
+        _ if !call.locks.is_empty() => {
+            Fate::StopLockOrWhen(call.locks, if options.input_on_demand { call.when } else { &[] })
+        }
         Effect::Input(_) | Effect::Poll(..) | Effect::Select { .. } if !options.input_on_demand => Fate::Allow,
         _ if !call.when.is_empty() => Fate::StopWhen(call.when),
         Effect::Poll(..) | Effect::Select { .. } => Fate::Stop,
@@ -220,7 +226,11 @@ impl Backwards {
             Fate::Errno(number) => self.push(RETURN, errno(number), [0, 0]),
             Fate::Stop => self.push(RETURN, libc::SECCOMP_RET_USER_NOTIF, [0, 0]),
             Fate::StopGiven(arg) => self.stop_given(arg),
-            Fate::StopWhen(conditions) => self.stop_when(conditions),
+            Fate::StopWhen(conditions) => {
+                let allow = self.fate(Fate::Allow);
+                self.stop_when(conditions, allow)
+            }
+            Fate::StopLockOrWhen(locks, conditions) => self.stop_lock_or_when(locks, conditions),
             Fate::StopOrCookie => self.stop_or_cookie(),
             Fate::StopOrCookieOrFstat => self.stop_or_cookie_or_fstat(),
         };
@@ -236,13 +246,21 @@ impl Backwards {
         self.load(low(arg), lower)
     }
 
-    fn stop_when(&mut self, conditions: &[(u8, &[u32])]) -> Place {
-        let allow = self.fate(Fate::Allow);
+    fn stop_when(&mut self, conditions: &[(u8, &[u32])], otherwise: Place) -> Place {
         conditions.iter().rfold(self.fate(Fate::Stop), |met, (arg, values)| {
             let test = |next, value: &u32| self.branch(IF_EQUAL, *value, met, next);
-            let any = values.iter().rfold(allow, test);
+            let any = values.iter().rfold(otherwise, test);
             self.load(low(*arg), any)
         })
+    }
+
+    fn stop_lock_or_when(&mut self, locks: &'static [u32], conditions: &[(u8, &[u32])]) -> Place {
+        let allow = self.fate(Fate::Allow);
+        let no_lock = match conditions {
+            [] => allow,
+            conditions => self.stop_when(conditions, allow),
+        };
+        self.stop_when(&[(1, locks)], no_lock)
     }
 
     /// Compares both halves of the sixth argument with those that pass.

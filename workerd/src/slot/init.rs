@@ -8,7 +8,7 @@ use super::brief::{self, Brief};
 use super::error::{During, Refusal};
 use super::post::{self, Report, fail};
 use super::spawner::Grounds;
-use super::{SlotStatus, Step, job, layers, network, sys};
+use super::{SlotStatus, Step, job, layers, network, pids, sys};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Gid, Pid, PidfdFlags, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
@@ -67,6 +67,11 @@ pub(super) fn run(fds: Vec<OwnedFd>, grounds: &Grounds) -> ! {
 
 fn prepare(brief: &Brief, control: BorrowedFd<'_>) -> Result<Exhibits, Refusal> {
     let errand = &brief.errand;
+    if let Some(first) = errand.first_pid {
+        // The job is the next process that is made in this pid namespace. Where this is refused, and the
+        // client was told so by `pid_limit`, it has another number.
+        let _ = pids::set_next(first);
+    }
     sys::new_namespaces(UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS).during(Step::Namespaces)?;
     network::enter(brief.network.as_fd()).during(Step::Network)?;
     layers::build(errand, &brief.grounds, brief.served.as_ref())?;

@@ -13,6 +13,7 @@ mod init;
 mod job;
 mod layers;
 mod network;
+mod pids;
 mod plan;
 mod post;
 mod probe;
@@ -25,6 +26,7 @@ mod trial;
 
 pub use error::{SlotError, Step};
 pub use network::Network;
+pub use pids::pid_limit;
 pub use probe::{GuardAllows, try_guard};
 pub use selftest::{SelfTestError, self_test};
 pub use spawner::Spawner;

@@ -32,6 +32,8 @@ pub(super) struct Errand {
     pub cookie: u64,
     /// A descriptor beside the plan is the lower layer; there is no guard.
     pub served: bool,
+    /// Number of the job's first process; `None`: any.
+    pub first_pid: Option<u32>,
 }
 
 /// What a descriptor of the job becomes; open ones travel beside the plan, in order.
@@ -84,6 +86,7 @@ impl Errand {
             input_on_demand: spec.stdio.stdin == Stdin::Pipe,
             cookie,
             served,
+            first_pid: spec.pids.map(|pids| pids.first),
         })
     }
 
@@ -121,6 +124,7 @@ impl Errand {
         to.number(self.input_on_demand.into());
         to.number(self.cookie);
         to.number(self.served.into());
+        to.number(self.first_pid.unwrap_or(0).into());
         to.0
     }
 
@@ -161,6 +165,7 @@ impl Errand {
             input_on_demand: from.number()? != 0,
             cookie: from.number()?,
             served: from.number()? != 0,
+            first_pid: Some(from.small()?).filter(|first| *first != 0),
         };
         if from.0.is_empty() { Ok(errand) } else { Err(Malformed) }
     }
@@ -256,6 +261,7 @@ mod tests {
             input_on_demand: true,
             cookie: u64::MAX - 1,
             served: true,
+            first_pid: Some(300),
         }
     }
 
@@ -265,6 +271,7 @@ mod tests {
             shim: Some("/l".into()),
             size: None,
             jobserver: None,
+            first_pid: None,
             ..errand()
         };
         for errand in [errand(), plain] {

@@ -21,6 +21,7 @@ const SLOT: u8 = b's';
 pub(super) const SELF_TEST: u8 = b't';
 pub(super) const GUARD_PROBE: u8 = b'g';
 pub(super) const NETWORK: u8 = b'n';
+pub(super) const PID_PROBE: u8 = b'p';
 
 /// workerd's end. May be used from several threads at once.
 #[derive(Debug)]
@@ -249,11 +250,9 @@ pub(crate) fn serve(socket: OwnedFd, grounds: &Grounds) -> ! {
         };
         // Without a process there is nobody to take the letter's descriptors: they are
         // closed here, and who asked sees the end of its channel.
-        let is_slot = letter.bytes.first() == Some(&SLOT);
-        let fork = if is_slot {
-            sys::fork_into_pid_namespace
-        } else {
-            sys::fork
+        let fork = match letter.bytes.first() {
+            Some(&(SLOT | PID_PROBE)) => sys::fork_into_pid_namespace,
+            _ => sys::fork,
         };
         match fork() {
             Ok(Some(_)) => {}
@@ -264,6 +263,7 @@ pub(crate) fn serve(socket: OwnedFd, grounds: &Grounds) -> ! {
                     Some(&SELF_TEST) => super::selftest::run(letter.fds, grounds),
                     Some(&GUARD_PROBE) => super::probe::run(letter.fds),
                     Some(&NETWORK) => super::network::run(letter.fds),
+                    Some(&PID_PROBE) => super::pids::run(letter.fds),
                     _ => sys::exit(2),
                 }
             }

@@ -7,7 +7,7 @@ use super::fault::PathUse;
 use super::mirror::KnownFile;
 use super::spelling::absolute;
 use super::walk::{Looks, Stop, Walk, Walked};
-use super::{Intent, Origin};
+use super::{Act, Intent, Origin};
 use parking_lot::Mutex;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -149,6 +149,7 @@ impl Walk<'_> {
                 follow: true,
                 intent: Intent::Exec,
                 makes: false,
+                act: Act::Look,
             };
             let Some(next) = absolute(self, &used) else {
                 return Ok(());

@@ -4,6 +4,7 @@
 //! Knows paths and what is to be done to them; knows neither system calls nor where a
 //! notification came from.
 
+use super::acts::{Act, Acts};
 use super::lower::Lower;
 use super::mapped::SharedMap;
 use super::mirror::{Lead, Mirror, Tenancy};
@@ -13,12 +14,12 @@ use super::trouble::Trouble;
 use super::walk::{Looks, Stop, Walk, Walked};
 use parking_lot::Mutex;
 use rustix::fd::OwnedFd;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use termite_abi::Access;
-use termite_types::{Abandon, Attr, BlobHash, Change, FileTime};
+use termite_types::{Abandon, BlobHash, Change, FileTime};
 
 /// What a view is made of.
 pub struct ViewSpec {
@@ -26,6 +27,8 @@ pub struct ViewSpec {
     pub mirror: Arc<Mirror>,
     /// The root directory of the job, as its processes see it.
     pub root: OwnedFd,
+    /// The upper layer of the job's mount.
+    pub upper: OwnedFd,
     /// A proc file system that shows the job's processes by the worker's numbers.
     pub proc: OwnedFd,
     /// The memory that the job's shim sees.
@@ -38,17 +41,17 @@ pub struct ViewSpec {
 /// One job's tree.
 pub struct View {
     pub(super) mirror: Arc<Mirror>,
-    _tenancy: Tenancy,
+    pub(super) tenancy: Tenancy,
     pub(super) root: OwnedFd,
+    pub(super) upper: OwnedFd,
     pub(super) proc: OwnedFd,
     pub(super) shared: Arc<SharedMap>,
     pub(super) spellings: Mutex<Spellings>,
     /// Modification times that the job set itself. A file that has one of them at the
     /// end has it by the job's will, whatever became of its name and inode meanwhile.
     explicit: Mutex<HashSet<FileTime>>,
-    /// Files of the client that the job was about to change, as they stood then: the
-    /// mirror moves on under a running job.
-    bases: Mutex<HashMap<PathBuf, Attr>>,
+    /// What the job's calls did, where calls are seen.
+    pub(super) acts: Mutex<Acts>,
     /// Tasks whose program does not bear a preloaded library.
     refusing: Mutex<HashSet<u32>>,
     /// What the log of the shared memory has no room for.
@@ -79,6 +82,8 @@ pub enum Intent {
     List,
     /// Open for reading and writing.
     Update,
+    /// Open for writing behind the end, and not for reading.
+    Append,
     /// Change content or attributes, or take the name away.
     Change,
     /// Give another name to the same file.
@@ -104,6 +109,8 @@ pub struct PathUse<'a> {
     pub intent: Intent,
     /// It is made where it is missing.
     pub makes: bool,
+    /// What the call does there.
+    pub act: Act,
 }
 
 /// Whether a fault may wait for the client.
@@ -150,13 +157,14 @@ impl View {
         let ViewSpec {
             mirror,
             root,
+            upper,
             proc,
             shared,
             lower,
         } = spec;
         let fetches_before = mirror.fetches();
         let (spellings, explicit, refusing) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let (bases, overflow) = (Mutex::default(), Mutex::default());
+        let (acts, overflow) = (Mutex::default(), Mutex::default());
         let epoch = shared.epoch();
         let turn = mirror.recall(|lead, spelled| {
             let key = match lead {
@@ -167,14 +175,15 @@ impl View {
             shared.set_complete(key);
         });
         Self {
-            _tenancy: mirror.enter(),
+            tenancy: mirror.enter(),
             mirror,
             root,
+            upper,
             proc,
             shared,
             spellings,
             explicit,
-            bases,
+            acts,
             refusing,
             overflow,
             lower,
@@ -212,12 +221,9 @@ impl View {
         self.explicit.lock().insert(mtime);
     }
 
-    /// How the client's file at a path stood when the job first changed it.
-    pub(super) fn base(&self, path: &Path) -> Option<Attr> {
-        match &self.lower {
-            Some(lower) => lower.base(path),
-            None => self.bases.lock().get(path).cloned(),
-        }
+    /// What serves the job's lower layer where no call is seen.
+    pub(super) fn lower(&self) -> Option<&Lower> {
+        self.lower.as_deref()
     }
 
     fn reach_file(&self, walk: &Walk<'_>, path: &Path, looks: Looks, intent: Intent) -> Result<(), Stop> {
@@ -225,13 +231,7 @@ impl View {
             Intent::Stat | Intent::List | Intent::Name | Intent::Empty => Ok(()),
             Intent::Read => walk.fill(looks),
             Intent::Exec => walk.fill_program(path, looks),
-            Intent::Update | Intent::Change | Intent::Share => {
-                walk.fill_and_know(looks)?;
-                if let Some(attr) = self.mirror.attr_of(looks.ino, path) {
-                    self.bases.lock().entry(path.to_path_buf()).or_insert(attr);
-                }
-                Ok(())
-            }
+            Intent::Update | Intent::Append | Intent::Change | Intent::Share => walk.fill_and_know(looks),
         }
     }
 
@@ -271,7 +271,7 @@ impl View {
     /// The content of the client's file with this inode number at a canonical path, if the job
     /// has not changed it, as far as it is seen.
     pub(super) fn unchanged_content(&self, path: &Path, ino: u64) -> Option<BlobHash> {
-        let is_seen = self.lower.is_none() && !self.bases.lock().contains_key(path);
+        let is_seen = self.lower.is_none() && self.acts.lock().of_name(path).is_none();
         self.mirror.content_of(ino, path).filter(|_| is_seen)
     }
 
@@ -339,15 +339,18 @@ impl View {
         let walked = walk.locate(&spelled, used.follow)?;
         let (standing, access) = match &walked {
             Walked::Outside => return outside(),
-            Walked::Missing if used.makes => (Standing::Missing, Access::Write),
-            Walked::Missing | Walked::Nowhere | Walked::Blocked => (Standing::Missing, Access::Missing),
+            Walked::Missing(_) if used.makes => (Standing::Missing, Access::Write),
+            Walked::Missing(_) | Walked::Nowhere | Walked::Blocked => (Standing::Missing, Access::Missing),
             Walked::Dir(path) => (self.reach_dir(&walk, path, &spelled, used.intent)?, found_dir(used)),
-            Walked::Symlink => (Standing::Symlink, found(used)),
+            Walked::Symlink(_) => (Standing::Symlink, found(used)),
             Walked::File(path, looks) => {
                 self.reach_file(&walk, path, *looks, used.intent)?;
                 (Standing::File, found(used))
             }
         };
+        if used.act != Act::Look {
+            self.note_act(&walked, used.act)?;
+        }
         if used.intent == Intent::Update && standing == Standing::File {
             self.record(Access::Read, &spelled);
         }
@@ -360,7 +363,7 @@ impl View {
             if walk.linked.get() && !matches!(walked, Walked::Blocked) {
                 self.learn_link(epoch, &spelled);
             }
-            if let (Walked::Dir(_) | Walked::Missing | Walked::Nowhere, Some(dir)) = (&walked, entered(&spelled)) {
+            if let (Walked::Dir(_) | Walked::Missing(_) | Walked::Nowhere, Some(dir)) = (&walked, entered(&spelled)) {
                 self.learn_link(epoch, dir);
             }
             self.learn_answer(epoch, &spelled, used, standing);
@@ -412,7 +415,7 @@ fn found(used: &PathUse<'_>) -> Access {
         Intent::Stat | Intent::List => Access::Stat,
         // Under its other name it is an output with the content that it has here.
         Intent::Read | Intent::Exec | Intent::Share => Access::Read,
-        Intent::Update | Intent::Change | Intent::Name | Intent::Empty => Access::Write,
+        Intent::Update | Intent::Append | Intent::Change | Intent::Name | Intent::Empty => Access::Write,
     }
 }
 

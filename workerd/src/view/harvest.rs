@@ -1,13 +1,14 @@
-//! Reading off an upper directory what a finished job changed, as the client has to
-//! repeat it.
+//! Reading off an upper directory what a finished job left different, with what its calls
+//! were about (`acts`) telling what stood there before and which file is which.
 //!
 //! Knows how overlayfs writes down removals, opaque and moved directories (kernel
 //! document `filesystems/overlayfs.rst`), with and without `userxattr`. Follows no
 //! symlink. Knows nothing of the commit.
 
+use super::acts::{Before, ClientFile, NameActs, Written};
 use super::confine::{self, is_dir, is_file, is_symlink};
 use super::fault::View;
-use super::mirror::{COPY_UP_NOTES, Known, OWN_NAMES, names_in, seen};
+use super::mirror::{OWN_NAMES, names_in, seen};
 use super::outputs::piece;
 use super::outputs::{Harvest, Outputs};
 use super::trouble::Trouble;
@@ -18,7 +19,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use termite_types::{Attr, Base, BlobHash, Change, ChangeKind, Content, Node, Owner};
+use termite_types::{Alter, Attr, Base, BlobHash, Change, ChangeKind, Check, Content, Edit, Node, Owner, SetTime};
 
 /// Bytes up to which a file's content travels with its change.
 pub const INLINE_MAX: u64 = 64 << 10;
@@ -34,9 +35,9 @@ pub enum HarvestError {
         /// What the kernel said.
         errno: Errno,
     },
-    /// A directory that the job moved could not be brought whole.
-    #[error("bringing the moved {}: {trouble}", .path.display())]
-    Moved {
+    /// What the client has could not be told.
+    #[error("looking at the client's {}: {trouble}", .path.display())]
+    Client {
         /// Where the client has it.
         path: PathBuf,
         /// Why.
@@ -47,18 +48,25 @@ pub enum HarvestError {
     Shut(PathBuf),
 }
 
-/// Lists what the job of `view` changed, from its upper directory. All of its processes
-/// must have ended. `owner` is whose the files are where the view cannot tell. Blocks:
-/// contents are hashed, and moved directories brought whole.
+/// Lists what the job of `view` left different, from its upper directory. All of its
+/// processes must have ended. `owner` is whose the files are where the view cannot tell.
+/// Blocks: contents are hashed, and moved directories brought whole.
 pub fn harvest(upper: OwnedFd, view: &View, owner: &Owner) -> Result<Harvest, HarvestError> {
-    let outputs = Outputs::new(upper, view.mirror().clone());
+    let outputs = Outputs::new(upper);
     let mut gather = Gather {
         view,
         owner,
         outputs,
         changes: Vec::new(),
-        linked: HashMap::new(),
+        rewritten: Vec::new(),
+        files: HashMap::new(),
+        copied: HashMap::new(),
+        redirected: HashSet::new(),
     };
+    if view.lower().is_some() {
+        gather.find_redirects(Path::new("/"))?;
+        gather.find_copied(Path::new("/"))?;
+    }
     gather.dir(
         Path::new("/"),
         &Layer {
@@ -67,8 +75,12 @@ pub fn harvest(upper: OwnedFd, view: &View, owner: &Owner) -> Result<Harvest, Ha
         },
     )?;
     view.record_changes(&gather.changes);
+    let premises = view
+        .premises(&gather.changes, gather.rewritten)
+        .map_err(unread(Path::new("/")))?;
     Ok(Harvest {
         changes: gather.changes,
+        premises,
         outputs: gather.outputs,
     })
 }
@@ -78,8 +90,24 @@ struct Gather<'v> {
     owner: &'v Owner,
     outputs: Outputs,
     changes: Vec<Change>,
-    /// First names of files with several, by inode number.
-    linked: HashMap<u64, PathBuf>,
+    /// Files whose former content may have decided over what the job wrote into them.
+    rewritten: Vec<Check>,
+    /// Files of the upper layer that were met already, by inode number.
+    files: HashMap<u64, Met>,
+    /// Where no call is seen: files of the client's that are in the upper layer, with what
+    /// tells them apart, by inode number there.
+    copied: HashMap<u64, ClientFile>,
+    /// Where no call is seen: directories that the job moved away.
+    redirected: HashSet<PathBuf>,
+}
+
+/// A file that was met under one name and may have others.
+#[derive(Clone)]
+enum Met {
+    /// The job made it; its first name.
+    Made(PathBuf),
+    /// It is the client's from this path; with its content as it is now.
+    Clients(PathBuf, Option<BlobHash>),
 }
 
 /// What a directory of the upper layer lies over.
@@ -97,21 +125,26 @@ struct Marks {
     redirect: Option<PathBuf>,
 }
 
+impl Marks {
+    /// The client's directory that shows through one at `name`, in a directory over `below`.
+    fn leads_to(&self, below: Option<&Path>, name: &OsStr) -> Option<PathBuf> {
+        match (&self.redirect, below) {
+            _ if self.opaque => None,
+            (Some(path), _) if path.is_absolute() => Some(path.clone()),
+            (Some(sibling), Some(below)) => Some(below.join(sibling)),
+            (None, Some(below)) => Some(below.join(name)),
+            (_, None) => None,
+        }
+    }
+}
+
 impl Gather<'_> {
     fn dir(&mut self, at: &Path, layer: &Layer) -> Result<(), HarvestError> {
-        let upper = |errno| HarvestError::Upper {
-            path: at.to_path_buf(),
-            errno,
-        };
-        let dir = confine::directory(self.outputs.upper(), at).map_err(upper)?;
-        let mut names = names_in(dir.as_fd()).map_err(upper)?;
-        names.sort_unstable();
+        let names = self.names(at)?;
         for name in &names {
-            if at == Path::new("/") && OWN_NAMES.iter().any(|own| name == *own) {
-                continue;
-            }
-            let stat = confine::stat_name(&dir, Path::new(name)).map_err(upper)?;
-            self.entry(&at.join(name), name, &stat, layer)?;
+            let path = at.join(name);
+            let stat = confine::stat_name(self.open(at)?, Path::new(name)).map_err(unread(&path))?;
+            self.entry(&path, name, &stat, layer)?;
         }
         if let (true, Some(below)) = (layer.moved, &layer.below) {
             let names: HashSet<_> = names.into_iter().collect();
@@ -120,40 +153,98 @@ impl Gather<'_> {
         Ok(())
     }
 
+    fn open(&self, at: &Path) -> Result<OwnedFd, HarvestError> {
+        confine::directory(self.outputs.upper(), at).map_err(unread(at))
+    }
+
+    /// The names of an upper directory but for the slot's own.
+    fn names(&self, at: &Path) -> Result<Vec<OsString>, HarvestError> {
+        let mut names = names_in(self.open(at)?.as_fd()).map_err(unread(at))?;
+        names.retain(|name| at != Path::new("/") || !OWN_NAMES.iter().any(|own| name == *own));
+        names.sort_unstable();
+        Ok(names)
+    }
+
     fn entry(&mut self, at: &Path, name: &OsStr, stat: &Statx, layer: &Layer) -> Result<(), HarvestError> {
-        let upper = |errno| HarvestError::Upper {
-            path: at.to_path_buf(),
-            errno,
-        };
-        let under = match &layer.below {
-            Some(below) => self.view.mirror().lookup(&below.join(name)).map_err(upper)?,
-            None => None,
-        };
-        if under
-            .as_ref()
-            .is_some_and(|under| self.view.mirror().is_shut(under.ino))
-        {
-            return Err(HarvestError::Shut(at.to_path_buf()));
+        if let Some(below) = &layer.below {
+            let under = self.view.mirror().lookup(&below.join(name)).map_err(unread(at))?;
+            if under.is_some_and(|under| self.view.mirror().is_shut(under.ino)) {
+                return Err(HarvestError::Shut(at.to_path_buf()));
+            }
         }
-        let stands = under.as_ref().filter(|_| !layer.moved);
+        let acts = match layer.moved {
+            true => NameActs::of(Before::Own),
+            false => self.acts(at)?,
+        };
         if is_dir(stat) {
-            return self.upper_dir(at, name, stat, layer, under.as_ref());
+            return self.upper_dir(at, name, stat, layer, &acts);
         }
-        let file = if is_file(stat) {
-            Some(confine::file(self.outputs.upper(), at).map_err(upper)?)
-        } else {
-            None
-        };
-        if let Some(file) = file.filter(|file| stat.stx_size > 0 || !has_mark(file, "whiteout")) {
-            return self.upper_file(at, stat, stands, &file).map_err(upper);
-        }
-        if is_symlink(stat) {
-            return self.upper_symlink(at, stat, stands).map_err(upper);
+        if is_file(stat) {
+            let file = confine::file(self.outputs.upper(), at).map_err(unread(at))?;
+            if stat.stx_size > 0 || !has_mark(&file, "whiteout") {
+                return self.upper_file(at, stat, &acts, &file);
+            }
+        } else if is_symlink(stat) {
+            return self.upper_symlink(at, stat, &acts);
         }
         // A whiteout; or a FIFO, socket or device, which stay here.
-        if stands.is_some() {
-            self.push(at, ChangeKind::Remove);
+        self.gone(at, &acts, Successor::Nothing)
+    }
+
+    fn acts(&self, at: &Path) -> Result<NameActs, HarvestError> {
+        self.view.name_acts(at).map_err(unread(at))
+    }
+
+    /// The name no longer leads to what stood there.
+    fn gone(&mut self, at: &Path, acts: &NameActs, next: Successor) -> Result<(), HarvestError> {
+        match acts.before {
+            Before::Dir(_) => self.dir_gone(at, acts)?,
+            // What takes its place is put over it in one step.
+            Before::File(_) | Before::Symlink(_) if next == Successor::Leaf => {}
+            Before::File(_) | Before::Symlink(_) => self.push(at, ChangeKind::Remove { dir: false }),
+            Before::Nothing | Before::Own => {}
         }
+        Ok(())
+    }
+
+    /// The job removed or moved a directory of the client's, and with it the names that it
+    /// had there for the job.
+    fn dir_gone(&mut self, at: &Path, acts: &NameActs) -> Result<(), HarvestError> {
+        if acts.moved && self.view.moves_directories() || self.redirected.contains(at) {
+            return self.tree_gone(at);
+        }
+        let removed: Vec<_> = match self.view.lower() {
+            Some(lower) => lower.seen_below(at),
+            None => {
+                let acts = self.view.acts.lock();
+                let of_client = |before: &Before| !matches!(before, Before::Nothing | Before::Own);
+                let removed = acts
+                    .below(at)
+                    .filter(|(_, acts)| acts.removed && of_client(&acts.before));
+                let is_dir = |acts: &NameActs| matches!(acts.before, Before::Dir(_));
+                removed.map(|(path, acts)| (path.to_path_buf(), is_dir(acts))).collect()
+            }
+        };
+        // Children before what they are in.
+        for (path, dir) in removed.into_iter().rev() {
+            self.push(&path, ChangeKind::Remove { dir });
+        }
+        self.push(at, ChangeKind::Remove { dir: true });
+        Ok(())
+    }
+
+    /// A directory went with all that the client has in it.
+    fn tree_gone(&mut self, at: &Path) -> Result<(), HarvestError> {
+        for name in self.view.mirror().names(at).map_err(client(at))? {
+            let path = at.join(name);
+            let known = self.view.mirror().lookup(&path).map_err(unread(&path))?;
+            match known {
+                Some(known) if known.attr.is_dir() => self.tree_gone(&path)?,
+                Some(_) => self.push(&path, ChangeKind::Remove { dir: false }),
+                None => {}
+            }
+        }
+        self.push(at, ChangeKind::Remove { dir: true });
         Ok(())
     }
 
@@ -163,139 +254,223 @@ impl Gather<'_> {
         name: &OsStr,
         stat: &Statx,
         layer: &Layer,
-        under: Option<&Known>,
+        acts: &NameActs,
     ) -> Result<(), HarvestError> {
-        let marks = Marks::of(self, at).map_err(|errno| HarvestError::Upper {
-            path: at.to_path_buf(),
-            errno,
-        })?;
+        let marks = Marks::of(self, at)?;
         let attr = self.attr(stat, Node::Dir);
-        let explicit_mtime = self.view.is_explicit(attr.mtime);
-        let over = under.filter(|under| under.attr.is_dir() && !marks.opaque && marks.redirect.is_none());
-        let below = match (&marks.redirect, &layer.below) {
-            _ if marks.opaque => None,
-            (Some(path), _) if path.is_absolute() => Some(path.clone()),
-            (Some(sibling), Some(below)) => Some(below.join(sibling)),
-            (None, Some(below)) => over.map(|_| below.join(name)),
-            (_, None) => None,
+        let below = marks.leads_to(layer.below.as_deref(), name);
+        let shows = below.as_ref().filter(|_| marks.redirect.is_none());
+        let known = match shows {
+            Some(shows) => self.view.mirror().lookup(shows).map_err(unread(at))?,
+            None => None,
         };
-        if let Some(under) = over
-            && !layer.moved
-        {
-            let explicit_mtime = self.view.is_explicit_of_dir(at, attr.mtime);
-            let changed = under.attr.mode != attr.mode || self.owner_differs(&under.attr, &attr);
-            if changed || explicit_mtime && under.attr.mtime != attr.mtime {
-                self.push(at, ChangeKind::Dir { attr, explicit_mtime });
-                return self.dir(at, &Layer { below, moved: false });
+        let below =
+            below.filter(|_| marks.redirect.is_some() || known.as_ref().is_some_and(|known| known.attr.is_dir()));
+        match (&acts.before, below) {
+            (Before::Dir(before), Some(below)) if !layer.moved && marks.redirect.is_none() => {
+                let before = before.clone();
+                self.changed_dir(at, attr, &before, below)
             }
-            let before = self.changes.len();
-            self.dir(at, &Layer { below, moved: false })?;
-            let renames = self.changes[before..].iter().any(|change| self.renames(at, change));
-            // Names that come and go take the time away again which the job has given it.
-            let has_own_time = if renames {
-                explicit_mtime
-            } else {
-                self.is_touched(at, &attr)
-            };
-            if has_own_time {
-                self.push(at, ChangeKind::Dir { attr, explicit_mtime });
+            (_, below) => {
+                self.gone(at, acts, Successor::Dir)?;
+                let explicit_mtime = self.view.is_explicit(attr.mtime);
+                self.push(
+                    at,
+                    ChangeKind::MakeDir {
+                        attr,
+                        explicit_mtime,
+                        plain: acts.plain,
+                    },
+                );
+                self.dir(at, &Layer { below, moved: true })
             }
-            return Ok(());
         }
-        if under.is_some() && !layer.moved {
-            self.push(at, ChangeKind::Remove);
-        }
-        self.push(at, ChangeKind::Dir { attr, explicit_mtime });
-        self.dir(at, &Layer { below, moved: true })
     }
 
-    fn upper_file(&mut self, at: &Path, stat: &Statx, stands: Option<&Known>, file: &OwnedFd) -> Result<(), Errno> {
-        if stands.is_some_and(|stands| stands.attr.is_dir()) {
-            self.push(at, ChangeKind::Remove);
+    /// A directory of the client's, in which something was changed, or which was.
+    fn changed_dir(&mut self, at: &Path, attr: Attr, before: &Attr, below: PathBuf) -> Result<(), HarvestError> {
+        let explicit = self.view.is_explicit_of_dir(at, attr.mtime);
+        let mut alter = Alter {
+            mode: (before.mode != attr.mode).then_some(attr.mode),
+            owner: self.owner_differs(before, &attr).then_some((attr.uid, attr.gid)),
+            ..Alter::default()
+        };
+        let first = self.changes.len();
+        let layer = Layer {
+            below: Some(below),
+            moved: false,
+        };
+        self.dir(at, &layer)?;
+        let renames = self.changes[first..].iter().any(|change| self.renames(at, change));
+        // Names that come and go take the time away again which the job has given it.
+        let has_own_time = match explicit {
+            true => before.mtime != attr.mtime,
+            false => !renames && self.is_touched(at, &attr),
+        };
+        if has_own_time || explicit && renames {
+            alter.mtime = Some(SetTime {
+                time: attr.mtime,
+                explicit,
+            });
         }
-        if stat.stx_nlink > 1 {
-            if let Some(to) = self.linked.get(&stat.stx_ino) {
-                let kind = ChangeKind::Link { to: to.clone() };
-                self.push(at, kind);
-                return Ok(());
+        if !alter.is_empty() {
+            let alter = Change {
+                path: at.to_path_buf(),
+                kind: ChangeKind::Alter(alter),
+            };
+            self.changes.insert(first, alter);
+        }
+        Ok(())
+    }
+
+    fn upper_file(&mut self, at: &Path, stat: &Statx, acts: &NameActs, file: &OwnedFd) -> Result<(), HarvestError> {
+        let met = match self.files.get(&stat.stx_ino) {
+            Some(met) => met.clone(),
+            None => {
+                let met = match self.origin(at, stat.stx_ino, acts) {
+                    Some((file_before, written)) => {
+                        let hash = self.altered_file(at, stat, file, &file_before, written)?;
+                        Met::Clients(file_before.path, hash)
+                    }
+                    None => {
+                        self.gone(at, acts, Successor::Leaf)?;
+                        self.made_file(at, stat, acts, file)?;
+                        self.files.insert(stat.stx_ino, Met::Made(at.to_path_buf()));
+                        return Ok(());
+                    }
+                };
+                self.files.insert(stat.stx_ino, met.clone());
+                met
             }
-            self.linked.insert(stat.stx_ino, at.to_path_buf());
+        };
+        match met {
+            // It has this name as before.
+            Met::Clients(from, _) if from == at && !matches!(acts.before, Before::Own) => {}
+            Met::Clients(from, hash) => {
+                hash.into_iter().for_each(|hash| self.outputs.hold_upper(at, hash));
+                self.gone(at, acts, Successor::Leaf)?;
+                self.push(at, ChangeKind::Name { from, hash });
+            }
+            Met::Made(to) => {
+                self.gone(at, acts, Successor::Leaf)?;
+                self.push(at, ChangeKind::Link { to });
+            }
         }
-        // A file that the job made anew has nothing of the one that was there.
-        // One that was changed through a descriptor for reading (`fchmod`) was never named.
-        let known = || self.view.base(at).or_else(|| stands.map(|stands| stands.attr.clone()));
-        let before = if is_copied_up(file) { known() } else { None };
-        let told = before.as_ref().and_then(content_of);
-        if told.is_none() && stands.is_some() && is_copied_up(file) {
-            tracing::warn!("what {} held before is not known ({before:?})", at.display());
+        Ok(())
+    }
+
+    /// Which file of the client's a file of the upper layer was, and how it was written.
+    fn origin(&self, at: &Path, ino: u64, acts: &NameActs) -> Option<(ClientFile, Written)> {
+        if self.view.lower().is_some() {
+            return Some((self.copied.get(&ino)?.clone(), Written::Within));
         }
-        let io = |error: std::io::Error| error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
-        let Seen { hash, begins, inline } = look_through(file, stat.stx_size, told).map_err(io)?;
-        let base = told.map(|(size, hash)| Base {
-            size,
-            hash,
-            is_prefix: begins,
+        if let Some(copied) = self.view.acts.lock().of_file(ino) {
+            return Some((copied.file.clone(), copied.written));
+        }
+        // Copied up by a call on a descriptor, which nobody saw.
+        match &acts.before {
+            Before::File(file) if !acts.named && file.path == at => Some((file.clone(), Written::Within)),
+            _ => None,
+        }
+    }
+
+    /// What the job changed of a file of the client's. Returns its content.
+    fn altered_file(
+        &mut self,
+        at: &Path,
+        stat: &Statx,
+        file: &OwnedFd,
+        before: &ClientFile,
+        written: Written,
+    ) -> Result<Option<BlobHash>, HarvestError> {
+        let base = content_of(&before.attr);
+        let seen = look_through(file, stat.stx_size, base).map_err(io(at))?;
+        let node = Node::File {
+            size: stat.stx_size,
+            hash: Some(seen.hash),
+        };
+        let attr = self.attr(stat, node);
+        let mut alter = Alter {
+            mode: (before.attr.mode != attr.mode).then_some(attr.mode),
+            owner: self.owner_differs(&before.attr, &attr).then_some((attr.uid, attr.gid)),
+            ..Alter::default()
+        };
+        if before.attr.mtime != attr.mtime {
+            alter.mtime = Some(SetTime {
+                time: attr.mtime,
+                explicit: self.view.is_explicit(attr.mtime),
+            });
+        }
+        let Base { size, hash } = base.unwrap_or_else(|| {
+            tracing::warn!("what {} held before is not known", before.path.display());
+            nothing()
         });
-        let attr = self.attr(
-            stat,
-            Node::File {
+        self.outputs.hold_upper(at, seen.hash);
+        if base.is_none_or(|base| base.hash != seen.hash) {
+            if written == Written::Within {
+                self.rewritten.push(Check {
+                    path: before.path.clone(),
+                    seen: termite_types::Seen::Content(Base { size, hash }),
+                });
+            }
+            alter.content = Some(Edit {
+                base: Base { size, hash },
                 size: stat.stx_size,
-                hash: Some(hash),
-            },
-        );
-        if let (Some(base), Some(before)) = (&base, &before)
-            && stat.stx_nlink == 1
-            && base.hash == hash
-            && before.mode == attr.mode
-            && before.mtime == attr.mtime
-            && !self.owner_differs(before, &attr)
-        {
-            return Ok(());
+                hash: seen.hash,
+                content: seen.inline.map_or(Content::OnWorker, Content::Inline),
+                appended: written == Written::Appended && seen.begins,
+            });
         }
+        if !alter.is_empty() {
+            self.push(&before.path, ChangeKind::Alter(alter));
+        }
+        Ok(Some(seen.hash))
+    }
+
+    fn made_file(&mut self, at: &Path, stat: &Statx, acts: &NameActs, file: &OwnedFd) -> Result<(), HarvestError> {
+        let Seen { hash, inline, .. } = look_through(file, stat.stx_size, None).map_err(io(at))?;
+        let node = Node::File {
+            size: stat.stx_size,
+            hash: Some(hash),
+        };
+        let attr = self.attr(stat, node);
         self.outputs.hold_upper(at, hash);
         let explicit_mtime = self.view.is_explicit(attr.mtime);
         let content = inline.map_or(Content::OnWorker, Content::Inline);
+        let appended = matches!(acts.before, Before::Nothing) && acts.written == Written::Appended && !acts.exclusive;
         self.push(
             at,
             ChangeKind::File {
                 attr,
                 explicit_mtime,
-                base,
                 content,
+                appended,
             },
         );
         Ok(())
     }
 
-    fn upper_symlink(&mut self, at: &Path, stat: &Statx, stands: Option<&Known>) -> Result<(), Errno> {
-        let link = confine::handle(self.outputs.upper(), at)?;
-        let target = rustix::fs::readlinkat(link, c"", Vec::new())?.into_bytes();
-        let attr = self.attr(
-            stat,
-            Node::Symlink {
-                target: OsString::from_vec(target).into(),
-            },
-        );
-        if let Some(stands) = stands {
-            let timed = stands.attr.mtime != attr.mtime && self.view.is_explicit(attr.mtime);
-            if stands.attr.node == attr.node && !timed && !self.owner_differs(&stands.attr, &attr) {
+    fn upper_symlink(&mut self, at: &Path, stat: &Statx, acts: &NameActs) -> Result<(), HarvestError> {
+        let link = confine::handle(self.outputs.upper(), at).map_err(unread(at))?;
+        let target = rustix::fs::readlinkat(link, c"", Vec::new()).map_err(unread(at))?;
+        let node = Node::Symlink {
+            target: OsString::from_vec(target.into_bytes()).into(),
+        };
+        let attr = self.attr(stat, node);
+        if let Before::Symlink(before) = &acts.before {
+            let timed = before.mtime != attr.mtime && self.view.is_explicit(attr.mtime);
+            if before.node == attr.node && !timed && !self.owner_differs(before, &attr) {
                 return Ok(());
             }
-            if stands.attr.is_dir() {
-                self.push(at, ChangeKind::Remove);
-            }
         }
+        self.gone(at, acts, Successor::Leaf)?;
         self.push(at, ChangeKind::Symlink { attr });
         Ok(())
     }
 
     /// What shows through a moved directory, but for the names that the job covered.
     fn below(&mut self, at: &Path, below: &Path, covered: &HashSet<OsString>) -> Result<(), HarvestError> {
-        let moved = |trouble| HarvestError::Moved {
-            path: below.to_path_buf(),
-            trouble,
-        };
-        for name in self.view.mirror().names(below).map_err(moved)? {
+        for name in self.view.mirror().names(below).map_err(client(below))? {
             if !covered.contains(name.as_os_str()) {
                 self.moved(&at.join(&name), &below.join(&name))?;
             }
@@ -304,22 +479,21 @@ impl Gather<'_> {
     }
 
     fn moved(&mut self, at: &Path, from: &Path) -> Result<(), HarvestError> {
-        let failed = |trouble| HarvestError::Moved {
+        let store = |errno| HarvestError::Client {
             path: from.to_path_buf(),
-            trouble,
+            trouble: Trouble::from_store(errno, from),
         };
-        let store = |errno| failed(Trouble::from_store(errno, from));
-        let mirror = self.view.mirror().clone();
-        let Some(known) = mirror.lookup(from).map_err(store)? else {
+        let Some(known) = self.view.mirror().lookup(from).map_err(store)? else {
             return Ok(());
         };
-        match known.attr.node {
+        match &known.attr.node {
             Node::Dir => {
                 self.push(
                     at,
-                    ChangeKind::Dir {
+                    ChangeKind::MakeDir {
                         attr: known.attr,
                         explicit_mtime: true,
+                        plain: false,
                     },
                 );
                 self.below(at, from, &HashSet::new())
@@ -328,35 +502,60 @@ impl Gather<'_> {
                 self.push(at, ChangeKind::Symlink { attr: known.attr });
                 Ok(())
             }
-            Node::File { .. } => {
-                mirror.fill(known.ino).map_err(failed)?;
-                let Some(known) = mirror.lookup(from).map_err(store)? else {
-                    return Ok(());
-                };
-                let Some((size, hash)) = content_of(&known.attr) else {
-                    return Ok(());
-                };
-                self.outputs.hold_mirror(from, hash);
-                let content = match self.outputs.read(&hash, 0, INLINE_MAX as u32) {
-                    Ok(Some(bytes)) if size <= INLINE_MAX => Content::Inline(bytes),
-                    _ => Content::OnWorker,
-                };
-                let attr = Attr {
-                    node: Node::File { size, hash: Some(hash) },
-                    ..known.attr
-                };
-                self.push(
-                    at,
-                    ChangeKind::File {
-                        attr,
-                        explicit_mtime: true,
-                        base: None,
-                        content,
-                    },
-                );
+            Node::File { hash, .. } => {
+                let (from, hash) = (from.to_path_buf(), *hash);
+                self.push(at, ChangeKind::Name { from, hash });
                 Ok(())
             }
         }
+    }
+
+    /// Where no call is seen: the directories of the client's that show at another place.
+    fn find_redirects(&mut self, at: &Path) -> Result<(), HarvestError> {
+        for name in self.names(at)? {
+            let path = at.join(&name);
+            let stat = confine::stat_name(self.open(at)?, Path::new(&name)).map_err(unread(&path))?;
+            if is_dir(&stat) {
+                if let Some(redirect) = Marks::of(self, &path)?.redirect {
+                    self.redirected.insert(at.join(redirect));
+                }
+                self.find_redirects(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where no call is seen: which files of the upper layer were the client's. One has the
+    /// content and time of a file that was copied up, or else its place.
+    fn find_copied(&mut self, at: &Path) -> Result<(), HarvestError> {
+        let Some(lower) = self.view.lower() else { return Ok(()) };
+        for name in self.names(at)? {
+            let path = at.join(&name);
+            let stat = confine::stat_name(self.open(at)?, Path::new(&name)).map_err(unread(&path))?;
+            if is_dir(&stat) {
+                self.find_copied(&path)?;
+                continue;
+            }
+            if !is_file(&stat) {
+                continue;
+            }
+            let file = confine::file(self.outputs.upper(), &path).map_err(unread(&path))?;
+            let hash = look_through(&file, stat.stx_size, None).map_err(io(&path))?.hash;
+            let attr = seen(&stat, Node::Dir);
+            let same = |file: &ClientFile| {
+                file.attr.mtime == attr.mtime && content_of(&file.attr).is_some_and(|base| base.hash == hash)
+            };
+            let copied = lower.copied_up();
+            let here = copied.iter().position(|file| file.path == path);
+            let found = here
+                .filter(|&here| same(&copied[here]))
+                .or_else(|| copied.iter().position(same))
+                .or(here);
+            if let Some(found) = found {
+                self.copied.entry(stat.stx_ino).or_insert_with(|| copied[found].clone());
+            }
+        }
+        Ok(())
     }
 
     fn push(&mut self, at: &Path, kind: ChangeKind) {
@@ -390,8 +589,16 @@ impl Gather<'_> {
     /// Whether a change makes or removes a name in a directory, which gives that another
     /// time on the client as well.
     fn renames(&self, dir: &Path, change: &Change) -> bool {
-        let is_new = || matches!(self.view.mirror().lookup(&change.path), Ok(None));
-        change.path.parent() == Some(dir) && (matches!(change.kind, ChangeKind::Remove) || is_new())
+        let is_new = || {
+            let acts = self.acts(&change.path);
+            acts.is_ok_and(|acts| matches!(acts.before, Before::Nothing | Before::Own))
+        };
+        change.path.parent() == Some(dir)
+            && match change.kind {
+                ChangeKind::Remove { .. } | ChangeKind::MakeDir { .. } => true,
+                ChangeKind::Alter(_) => false,
+                _ => is_new(),
+            }
     }
 
     fn owner_differs(&self, a: &Attr, b: &Attr) -> bool {
@@ -399,9 +606,35 @@ impl Gather<'_> {
     }
 }
 
+/// What has a name after something of the client's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Successor {
+    Nothing,
+    Leaf,
+    Dir,
+}
+
+fn unread(path: &Path) -> impl Fn(Errno) -> HarvestError {
+    move |errno| HarvestError::Upper {
+        path: path.to_path_buf(),
+        errno,
+    }
+}
+
+fn io(path: &Path) -> impl Fn(std::io::Error) -> HarvestError {
+    move |error| unread(path)(error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error))
+}
+
+fn client(path: &Path) -> impl Fn(Trouble) -> HarvestError {
+    move |trouble| HarvestError::Client {
+        path: path.to_path_buf(),
+        trouble,
+    }
+}
+
 impl Marks {
-    fn of(gather: &Gather<'_>, at: &Path) -> Result<Self, Errno> {
-        let dir = confine::directory(gather.outputs.upper(), at)?;
+    fn of(gather: &Gather<'_>, at: &Path) -> Result<Self, HarvestError> {
+        let dir = gather.open(at)?;
         let opaque = mark(&dir, "opaque").is_some_and(|value| value == b"y");
         let redirect = mark(&dir, "redirect").map(|value| PathBuf::from(OsString::from_vec(value)));
         Ok(Self { opaque, redirect })
@@ -421,18 +654,20 @@ fn has_mark(file: &OwnedFd, name: &str) -> bool {
     mark(file, name).is_some()
 }
 
-/// Whether overlayfs made the file from one of the lower layer.
-fn is_copied_up(file: &OwnedFd) -> bool {
-    let has = |note| rustix::fs::fgetxattr(file, note, &mut [0u8; 256][..]).is_ok();
-    COPY_UP_NOTES.iter().any(|note| has(*note))
+/// Size and hash of a file's content, where they are known.
+pub(super) fn content_of(attr: &Attr) -> Option<Base> {
+    match attr.node {
+        Node::File { size: 0, .. } => Some(nothing()),
+        Node::File { size, hash: Some(hash) } => Some(Base { size, hash }),
+        _ => None,
+    }
 }
 
-/// Size and hash of a file's content, where they are known.
-fn content_of(attr: &Attr) -> Option<(u64, BlobHash)> {
-    match attr.node {
-        Node::File { size: 0, .. } => Some((0, BlobHash(*blake3::hash(&[]).as_bytes()))),
-        Node::File { size, hash: Some(hash) } => Some((size, hash)),
-        _ => None,
+/// No content.
+fn nothing() -> Base {
+    Base {
+        size: 0,
+        hash: BlobHash(*blake3::hash(&[]).as_bytes()),
     }
 }
 
@@ -445,16 +680,16 @@ struct Seen {
     inline: Option<Vec<u8>>,
 }
 
-/// Reads an output of this size once; `before`: size and hash of what was there. Maps nothing:
-/// a hole that is looked at like that takes memory, and without any left the reader is killed.
-fn look_through(file: &OwnedFd, size: u64, before: Option<(u64, BlobHash)>) -> std::io::Result<Seen> {
+/// Reads an output of this size once; `before`: what was there. Maps nothing: a hole that is
+/// looked at like that takes memory, and without any left the reader is killed.
+fn look_through(file: &OwnedFd, size: u64, before: Option<Base>) -> std::io::Result<Seen> {
     let (mut hasher, mut at, mut begins) = (blake3::Hasher::new(), 0, false);
     loop {
         let bytes = piece(file, at, (size - at).min(INLINE_MAX) as u32)?;
         let end = at + bytes.len() as u64;
-        if let Some((size, hash)) = before.filter(|(size, _)| (at..=end).contains(size)) {
-            let head = hasher.clone().update(&bytes[..(size - at) as usize]).finalize();
-            begins = head.as_bytes() == &hash.0;
+        if let Some(before) = before.filter(|before| (at..=end).contains(&before.size)) {
+            let head = hasher.clone().update(&bytes[..(before.size - at) as usize]).finalize();
+            begins = head.as_bytes() == &before.hash.0;
         }
         hasher.update(&bytes);
         if bytes.is_empty() || end == size {

@@ -5,7 +5,9 @@
 //!
 //! Knows no message of FUSE and no mount.
 
+use super::acts::{Before, ClientFile, NameActs, Written};
 use super::confine::{self, is_dir, is_file};
+use super::harvest::content_of;
 use super::mapped::SharedMap;
 use super::mirror::{Fill, Mirror, Tenancy, is_placeholder, seen};
 use super::trouble::Trouble;
@@ -14,13 +16,14 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, OFlags, Statx};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::ops::Bound;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use termite_abi::Access;
-use termite_types::{Attr, FileTime};
+use termite_types::FileTime;
 
 /// The mirror as one job's lower layer.
 pub struct Lower {
@@ -31,9 +34,11 @@ pub struct Lower {
     shared: Arc<SharedMap>,
     root: u64,
     nodes: Mutex<HashMap<u64, Node>>,
-    /// Files of the client as they stood when the job first opened them, which is what
-    /// overlayfs does to copy one up.
-    bases: Mutex<HashMap<PathBuf, Attr>>,
+    /// What stood at names as the job first looked for them; of a file, when it was first
+    /// opened, which is what overlayfs does to copy one up.
+    found: Mutex<BTreeMap<PathBuf, Before>>,
+    /// Files whose extended attributes were asked for, as overlayfs does to copy one up.
+    copied: Mutex<Vec<PathBuf>>,
     /// Modification times that directories were shown with: a copied-up one has such a
     /// time, whatever the mirror came to know since.
     dir_times: Mutex<HashSet<(PathBuf, FileTime)>>,
@@ -91,7 +96,8 @@ impl Lower {
             shared,
             root,
             nodes: Mutex::new(HashMap::from([(root, top)])),
-            bases: Mutex::default(),
+            found: Mutex::default(),
+            copied: Mutex::default(),
             dir_times: Mutex::default(),
             begun: FileTime {
                 sec: begun.tv_sec,
@@ -122,10 +128,7 @@ impl Lower {
             Err(errno) => return Err(Trouble::from_store(errno, &path)),
         };
         let found = self.found(&handle, &path)?;
-        // Of a file without bytes overlayfs opens nothing to copy it up.
-        if is_file(&found.stat) && found.stat.stx_size == 0 {
-            self.note_base(found.stat.stx_ino, &path);
-        }
+        self.note_found(&found.stat, &handle, &path);
         self.record(Access::Stat, &path);
         let mut nodes = self.nodes.lock();
         let node = nodes.entry(found.stat.stx_ino).or_insert_with(|| Node {
@@ -171,7 +174,7 @@ impl Lower {
     pub fn open(&self, ino: u64) -> Result<OwnedFd, Trouble> {
         let node = self.node(ino)?;
         self.mirror.fill(ino)?;
-        self.note_base(ino, &node.path);
+        self.note_opened(ino, &node.path);
         self.record(Access::Read, &node.path);
         let link = format!("self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&*node.handle));
         rustix::fs::openat(&self.proc, link, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -202,9 +205,58 @@ impl Lower {
         names().map_err(|errno| Trouble::from_store(errno, &node.path))
     }
 
-    /// How the client's file at a path stood when the job first opened it.
-    pub(super) fn base(&self, path: &Path) -> Option<Attr> {
-        self.bases.lock().get(path).cloned()
+    /// What stood at a name before the job, and what it may have done there: no call is seen,
+    /// so that it may be anything.
+    pub(super) fn acts(&self, path: &Path) -> NameActs {
+        let found = self.found.lock().get(path).cloned();
+        NameActs {
+            named: true,
+            exclusive: true,
+            removed: true,
+            written: Written::Within,
+            ..NameActs::of(found.unwrap_or(Before::Own))
+        }
+    }
+
+    /// Names of the client's that the job found below a directory, with whether each is a
+    /// directory; what it removed there is among them. In the order of their paths.
+    pub(super) fn seen_below(&self, dir: &Path) -> Vec<(PathBuf, bool)> {
+        let found = self.found.lock();
+        let below = found.range::<Path, _>((Bound::Excluded(dir), Bound::Unbounded));
+        below
+            .take_while(|(path, _)| path.starts_with(dir))
+            .filter_map(|(path, before)| match before {
+                Before::File(_) | Before::Symlink(_) => Some((path.clone(), false)),
+                Before::Dir(_) => Some((path.clone(), true)),
+                Before::Nothing | Before::Own => None,
+            })
+            .collect()
+    }
+
+    /// Files that may have been copied up, as they stood.
+    pub(super) fn copied_up(&self) -> Vec<ClientFile> {
+        let found = self.found.lock();
+        let copied = self.copied.lock();
+        let files = copied.iter().filter_map(|path| match found.get(path) {
+            Some(Before::File(file)) => Some(file.clone()),
+            _ => None,
+        });
+        files.collect()
+    }
+
+    /// The extended attributes of a node are asked for. None is shown.
+    pub fn list_attributes(&self, ino: u64) -> Result<(), Trouble> {
+        let node = self.node(ino)?;
+        let stat = confine::stat(&node.handle).map_err(|errno| Trouble::from_store(errno, &node.path))?;
+        if is_file(&stat) {
+            // One without bytes was opened by nobody.
+            self.note_opened(ino, &node.path);
+            let mut copied = self.copied.lock();
+            if !copied.iter().any(|path| *path == *node.path) {
+                copied.push(node.path.to_path_buf());
+            }
+        }
+        Ok(())
     }
 
     /// Whether a modification time is one that no write gave while the job ran, so that
@@ -237,6 +289,7 @@ impl Lower {
     /// Into a directory that the client's own user may not list, nobody may look.
     fn missing(&self, parent: &Node, path: &Path) -> Result<Option<Found>, Trouble> {
         self.record(Access::Missing, path);
+        self.found.lock().entry(path.to_path_buf()).or_insert(Before::Nothing);
         if confine::stat(&parent.handle).is_ok_and(|stat| self.mirror.is_shut(stat.stx_ino)) {
             Err(Trouble::Errno(libc::EACCES))
         } else {
@@ -257,9 +310,40 @@ impl Lower {
         Ok(Found { stat, waits })
     }
 
-    fn note_base(&self, ino: u64, path: &Path) {
-        if let Some(attr) = self.mirror.attr_of(ino, path) {
-            self.bases.lock().entry(path.to_path_buf()).or_insert(attr);
+    fn note_found(&self, stat: &Statx, handle: &OwnedFd, path: &Path) {
+        let before = || {
+            if is_file(stat) {
+                let attr = self.mirror.attr_of(stat.stx_ino, path)?;
+                return Some(Before::of(path, attr));
+            }
+            let node = if is_dir(stat) {
+                termite_types::Node::Dir
+            } else {
+                let target = rustix::fs::readlinkat(handle, c"", Vec::new()).ok()?;
+                termite_types::Node::Symlink {
+                    target: PathBuf::from(OsString::from_vec(target.into_bytes())),
+                }
+            };
+            Some(Before::of(path, seen(stat, node)))
+        };
+        let mut found = self.found.lock();
+        if !found.contains_key(path)
+            && let Some(before) = before()
+        {
+            found.insert(path.to_path_buf(), before);
+        }
+    }
+
+    /// The content of a file is known by now, if it was not when the file was found.
+    fn note_opened(&self, ino: u64, path: &Path) {
+        let Some(attr) = self.mirror.attr_of(ino, path) else {
+            return;
+        };
+        let mut found = self.found.lock();
+        match found.get_mut(path) {
+            Some(Before::File(file)) if content_of(&file.attr).is_none() => file.attr = attr,
+            Some(_) => {}
+            None => drop(found.insert(path.to_path_buf(), Before::of(path, attr))),
         }
     }
 

@@ -7,6 +7,7 @@
 //!
 //! Nothing here knows of system calls, connections, slots or mounts.
 
+mod acts;
 mod confine;
 mod elf;
 mod exec;
@@ -19,11 +20,13 @@ mod mapped;
 mod mirror;
 mod moving;
 mod outputs;
+mod premises;
 mod spelling;
 mod trace;
 mod trouble;
 mod walk;
 
+pub use acts::{Act, Writes};
 pub use confine::read_below;
 pub use fault::{Intent, Origin, PathUse, Patience, Reply, Standing, View, ViewSpec};
 pub use files::{Files, FilesError, OpenedFile, Pieces};

@@ -256,8 +256,10 @@ impl View {
         let looks = from.looks()?;
         if !is_dir(&looks) {
             // Renaming copies it up.
-            walk.fill(Looks::of(&looks))?;
+            walk.fill_and_know(Looks::of(&looks))?;
         }
+        self.note_move(walk, &from.path, &to.path)
+            .map_err(|trouble| Moving::Stop(trouble.into()))?;
         match self.rename(from, to, RenameFlags::empty()) {
             Err(Errno::XDEV) if is_dir(&looks) => self.move_tree(walk, from, to),
             done => Ok(done?),

@@ -2,18 +2,18 @@
 //! dropped. Knows nothing of who asks.
 
 use super::confine;
-use super::mirror::Mirror;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use termite_types::{BlobHash, Change};
+use termite_types::{BlobHash, Change, Premises};
 
 /// Everything that a job changed.
 pub struct Harvest {
-    /// Parents before children, removals before what takes their place.
+    /// Directories that it made before what is in them, removed ones behind.
     pub changes: Vec<Change>,
+    /// What has to hold for them.
+    pub premises: Premises,
     /// The contents that the changes name.
     pub outputs: Outputs,
 }
@@ -21,23 +21,15 @@ pub struct Harvest {
 /// Contents of a finished job's files. Holds its upper directory open.
 pub struct Outputs {
     upper: OwnedFd,
-    mirror: Arc<Mirror>,
-    held: HashMap<BlobHash, Held>,
+    held: HashMap<BlobHash, PathBuf>,
     /// Files of the upper directory by path, with their content.
     files: HashMap<PathBuf, BlobHash>,
 }
 
-enum Held {
-    Upper(PathBuf),
-    /// Below a directory that the job moved: still in the mirror, by its client path.
-    Mirror(PathBuf),
-}
-
 impl Outputs {
-    pub(super) fn new(upper: OwnedFd, mirror: Arc<Mirror>) -> Self {
+    pub(super) fn new(upper: OwnedFd) -> Self {
         Self {
             upper,
-            mirror,
             held: HashMap::new(),
             files: HashMap::new(),
         }
@@ -49,13 +41,7 @@ impl Outputs {
 
     pub(super) fn hold_upper(&mut self, path: &Path, hash: BlobHash) {
         self.files.insert(path.to_path_buf(), hash);
-        self.held.insert(hash, Held::Upper(path.to_path_buf()));
-    }
-
-    pub(super) fn hold_mirror(&mut self, path: &Path, hash: BlobHash) {
-        self.held
-            .entry(hash)
-            .or_insert_with(|| Held::Mirror(path.to_path_buf()));
+        self.held.insert(hash, path.to_path_buf());
     }
 
     /// Where in the upper directory the output with this path and content is.
@@ -66,11 +52,10 @@ impl Outputs {
     /// Up to `len` bytes of an output, fewer only at its end. `None`: this job left no
     /// such content, or it was merged already.
     pub fn read(&self, hash: &BlobHash, offset: u64, len: u32) -> io::Result<Option<Vec<u8>>> {
-        let file = match self.held.get(hash) {
-            None => return Ok(None),
-            Some(Held::Upper(path)) => confine::file(&self.upper, path),
-            Some(Held::Mirror(path)) => self.mirror.open_file(path),
+        let Some(path) = self.held.get(hash) else {
+            return Ok(None);
         };
+        let file = confine::file(&self.upper, path);
         let file = match file {
             Ok(file) => file,
             Err(rustix::io::Errno::NOENT) => return Ok(None),

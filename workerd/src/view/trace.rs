@@ -3,7 +3,9 @@
 //!
 //! Knows records; knows neither walks nor notifications.
 
+use super::confine;
 use super::fault::View;
+use super::harvest::content_of;
 use super::mirror::{Known, Workplace};
 use super::walk::MAX_LINKS;
 use std::collections::hash_map::Entry;
@@ -37,7 +39,7 @@ impl Overflow {
         }
     }
 
-    fn in_order(&self) -> Vec<(Access, &[u8])> {
+    pub fn in_order(&self) -> Vec<(Access, &[u8])> {
         let mut records: Vec<_> = self
             .records
             .iter()
@@ -64,9 +66,12 @@ impl View {
         let mut contents = Contents {
             view: self,
             turn: self.turn_at(self.shared.epoch()),
+            is_steady: false,
+            shifted: self.tenancy.shifted(),
             dirs: HashMap::new(),
             open: HashMap::new(),
         };
+        contents.is_steady = contents.shifted.is_empty() && !self.changed_client_files();
         for (access, path) in self.shared.trace_records().chain(overflow.in_order()) {
             // The shared log forgets what it holds when its index runs over.
             if !known.insert((access, path)) {
@@ -94,6 +99,10 @@ struct Contents<'v> {
     view: &'v View,
     /// Of the mirror's leads, if they hold for this job.
     turn: Option<u64>,
+    /// What changed in the mirror while the job ran: the job may have seen what was there before.
+    shifted: HashSet<PathBuf>,
+    /// Nothing did, and the job changed no file of the client's.
+    is_steady: bool,
     /// Spelled directories and where they lead.
     dirs: HashMap<PathBuf, Option<PathBuf>>,
     /// Directories of the mirror: most items are in few of them.
@@ -105,9 +114,18 @@ impl Contents<'_> {
     fn of(&mut self, spelled: &[u8]) -> Option<BlobHash> {
         let mirror = &self.view.mirror;
         if let Some(file) = self.turn.and_then(|turn| mirror.leads_to_file(turn, spelled)) {
-            return file.content;
+            return match self.is_steady {
+                true => file.content,
+                false => self.shown(&file.path()).or(file.content),
+            };
         }
-        let (path, file) = self.at(Path::new(OsStr::from_bytes(spelled)), MAX_LINKS)?;
+        let found = self.at(Path::new(OsStr::from_bytes(spelled)), MAX_LINKS);
+        let Some((path, file)) = found else {
+            return self.shown(Path::new(OsStr::from_bytes(spelled)));
+        };
+        if let Some(content) = self.shown(&path) {
+            return Some(content);
+        }
         // What a job has read is complete on all the way to it.
         if let Some(turn) = self.turn {
             mirror.learn_file(turn, spelled, &path, file.ino);
@@ -116,6 +134,21 @@ impl Contents<'_> {
             Node::File { hash, .. } => hash,
             Node::Symlink { .. } | Node::Dir => None,
         }
+    }
+
+    /// The content that the job saw where the mirror may have another one by now, or none:
+    /// the one that it changed itself, or the one that its tree still shows, since overlayfs
+    /// remembers what it has looked up.
+    fn shown(&self, path: &Path) -> Option<BlobHash> {
+        if let Some(before) = self.view.content_before(path) {
+            return Some(before.hash);
+        }
+        if !self.shifted.contains(path) {
+            return None;
+        }
+        let stat = confine::handle(&self.view.root, path).and_then(confine::stat).ok()?;
+        let (_, attr) = self.view.mirror.file_of(stat.stx_ino)?;
+        content_of(&attr).map(|content| content.hash)
     }
 
     /// Where a path leads, symlinks followed.

@@ -43,9 +43,9 @@ pub(super) enum Walked {
     /// At something that is neither directory nor symlink.
     File(PathBuf, Looks),
     /// At a symlink that is not to be followed.
-    Symlink,
+    Symlink(PathBuf),
     /// At a last name that is not there, in a directory that is.
-    Missing,
+    Missing(PathBuf),
     /// Before its last name: a directory on the way is not there.
     Nowhere,
     /// At something that the kernel will refuse in its own words.
@@ -142,7 +142,7 @@ impl<'v> Walk<'v> {
                 Some(dir)
             }
             Walked::Outside => return Ok(Lead::Outside),
-            Walked::File(..) | Walked::Symlink | Walked::Missing | Walked::Nowhere | Walked::Blocked => None,
+            Walked::File(..) | Walked::Symlink(_) | Walked::Missing(_) | Walked::Nowhere | Walked::Blocked => None,
         };
         let lasts = lead.is_some() || !self.turns_back.get();
         if let Some(epoch) = epoch
@@ -280,7 +280,11 @@ impl<'v> Walk<'v> {
                 Err(Errno::NOENT) => {
                     turns_back(&todo);
                     let is_last = todo.iter().all(Vec::is_empty);
-                    return Ok(if is_last { Walked::Missing } else { Walked::Nowhere });
+                    return Ok(if is_last {
+                        Walked::Missing(next)
+                    } else {
+                        Walked::Nowhere
+                    });
                 }
                 Err(_) => return Ok(Walked::Blocked),
             };
@@ -297,7 +301,7 @@ impl<'v> Walk<'v> {
                     Walked::Blocked
                 });
             } else if todo.is_empty() && !follow {
-                return Ok(Walked::Symlink);
+                return Ok(Walked::Symlink(next));
             } else {
                 let Ok(target) = rustix::fs::readlinkat(&handle, c"", Vec::new()) else {
                     return Ok(Walked::Blocked);
@@ -311,6 +315,17 @@ impl<'v> Walk<'v> {
             }
         }
         Ok(Walked::Dir(at))
+    }
+
+    /// What stands at a canonical path, without bringing anything.
+    pub fn at(&self, path: &Path) -> Walked {
+        match confine::handle(&self.view.root, path).and_then(confine::stat) {
+            Ok(stat) if is_dir(&stat) => Walked::Dir(path.to_path_buf()),
+            Ok(stat) if is_symlink(&stat) => Walked::Symlink(path.to_path_buf()),
+            Ok(stat) => Walked::File(path.to_path_buf(), Looks::of(&stat)),
+            Err(Errno::NOENT) => Walked::Missing(path.to_path_buf()),
+            Err(_) => Walked::Blocked,
+        }
     }
 
     /// Goes on with a link's target before the rest of the path.

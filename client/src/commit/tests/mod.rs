@@ -1,6 +1,11 @@
 //! Commits into real directories. Here: what the tests share.
 
+mod alter;
+mod join;
 mod kinds;
+mod names;
+mod premises;
+mod random;
 mod refuse;
 mod share;
 
@@ -9,8 +14,12 @@ use crate::tree::DenyRules;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use termite_types::{Attr, Base, BlobHash, Change, ChangeKind, Content, FileTime, Node};
+use termite_types::{
+    Alter, Attr, Base, BlobHash, Change, ChangeKind, Check, Conflict, Content, Edit, FileTime, Node, Premises, Seen,
+    SetTime,
+};
 
 /// Contents of a worker.
 #[derive(Default)]
@@ -36,12 +45,28 @@ pub fn hash(bytes: &[u8]) -> BlobHash {
     BlobHash(*blake3::hash(bytes).as_bytes())
 }
 
-pub fn base(bytes: &[u8], is_prefix: bool) -> Option<Base> {
-    Some(Base {
+pub fn base(bytes: &[u8]) -> Base {
+    Base {
         size: bytes.len() as u64,
         hash: hash(bytes),
-        is_prefix,
-    })
+    }
+}
+
+pub fn edit(before: &[u8], after: &[u8], appended: bool) -> Edit {
+    Edit {
+        base: base(before),
+        size: after.len() as u64,
+        hash: hash(after),
+        content: Content::Inline(after.to_vec()),
+        appended,
+    }
+}
+
+pub fn content(edit: Edit) -> Alter {
+    Alter {
+        content: Some(edit),
+        ..Alter::default()
+    }
 }
 
 pub const OLD: FileTime = FileTime {
@@ -85,87 +110,189 @@ impl Bench {
         fs::read(self.path(name)).expect("a file")
     }
 
-    /// A file with its content in the list.
-    pub fn file(&self, name: &str, content: &[u8]) -> Change {
-        self.changed(name, content, None)
+    fn change(&self, name: &str, kind: ChangeKind) -> Change {
+        Change {
+            path: self.path(name),
+            kind,
+        }
     }
 
-    /// A file made from another.
-    pub fn changed(&self, name: &str, content: &[u8], base: Option<Base>) -> Change {
+    /// A file with its content in the list.
+    pub fn file(&self, name: &str, content: &[u8]) -> Change {
         let node = Node::File {
             size: content.len() as u64,
             hash: Some(hash(content)),
         };
-        let attr = attr(0o640, node);
-        let content = Content::Inline(content.to_vec());
-        Change {
-            path: self.path(name),
-            kind: ChangeKind::File {
-                attr,
-                explicit_mtime: false,
-                base,
-                content,
-            },
-        }
+        let kind = ChangeKind::File {
+            attr: attr(0o640, node),
+            explicit_mtime: false,
+            content: Content::Inline(content.to_vec()),
+            appended: false,
+        };
+        self.change(name, kind)
     }
 
-    /// The same with its content on the worker.
-    pub fn remote(&mut self, name: &str, bytes: &[u8], base: Option<Base>) -> Change {
+    /// A file whose content was all appended.
+    pub fn log(&self, name: &str, content: &[u8]) -> Change {
+        let mut change = self.file(name, content);
+        if let ChangeKind::File { appended, .. } = &mut change.kind {
+            *appended = true;
+        }
+        change
+    }
+
+    /// A file with its content on the worker.
+    pub fn remote(&mut self, name: &str, bytes: &[u8]) -> Change {
         self.worker.0.insert(hash(bytes), bytes.to_vec());
-        let mut change = self.changed(name, bytes, base);
+        let mut change = self.file(name, bytes);
         if let ChangeKind::File { content, .. } = &mut change.kind {
             *content = Content::OnWorker;
         }
         change
     }
 
+    /// A directory that mkdir(1) made with `-p` or another program by mkdir(2).
     pub fn dir(&self, name: &str, mode: u32) -> Change {
-        let kind = ChangeKind::Dir {
+        let kind = ChangeKind::MakeDir {
             attr: attr(mode, Node::Dir),
             explicit_mtime: false,
+            plain: false,
         };
-        Change {
-            path: self.path(name),
-            kind,
+        self.change(name, kind)
+    }
+
+    /// A directory that mkdir(1) made without `-p`.
+    pub fn plain_dir(&self, name: &str) -> Change {
+        let mut change = self.dir(name, 0o755);
+        if let ChangeKind::MakeDir { plain, .. } = &mut change.kind {
+            *plain = true;
         }
+        change
     }
 
     pub fn symlink(&self, name: &str, target: &str) -> Change {
-        let kind = ChangeKind::Symlink {
-            attr: attr(0o777, Node::Symlink { target: target.into() }),
-        };
-        Change {
-            path: self.path(name),
-            kind,
-        }
+        let attr = attr(0o777, Node::Symlink { target: target.into() });
+        self.change(name, ChangeKind::Symlink { attr })
     }
 
     pub fn link(&self, name: &str, to: &str) -> Change {
-        Change {
-            path: self.path(name),
-            kind: ChangeKind::Link { to: self.path(to) },
-        }
+        self.change(name, ChangeKind::Link { to: self.path(to) })
     }
 
     pub fn remove(&self, name: &str) -> Change {
-        Change {
-            path: self.path(name),
-            kind: ChangeKind::Remove,
-        }
+        self.change(name, ChangeKind::Remove { dir: false })
+    }
+
+    pub fn remove_dir(&self, name: &str) -> Change {
+        self.change(name, ChangeKind::Remove { dir: true })
+    }
+
+    /// Another name of a file of the client's, whose content the job did not see.
+    pub fn name(&self, name: &str, from: &str) -> Change {
+        let from = self.path(from);
+        self.change(name, ChangeKind::Name { from, hash: None })
+    }
+
+    pub fn alter(&self, name: &str, alter: Alter) -> Change {
+        self.change(name, ChangeKind::Alter(alter))
+    }
+
+    pub fn chmod(&self, name: &str, mode: u32) -> Change {
+        let mode = Some(mode);
+        self.alter(
+            name,
+            Alter {
+                mode,
+                ..Alter::default()
+            },
+        )
+    }
+
+    /// A file that was written over in place.
+    pub fn edit(&self, name: &str, before: &[u8], after: &[u8]) -> Change {
+        self.alter(name, content(edit(before, after, false)))
+    }
+
+    /// A file of which the end of `after` was appended.
+    pub fn append(&self, name: &str, before: &[u8], after: &[u8]) -> Change {
+        self.alter(name, content(edit(before, after, true)))
+    }
+
+    /// Sets the time of a file or directory.
+    pub fn make_old(&self, name: &str) {
+        let alter = Alter {
+            mtime: Some(SetTime {
+                time: OLD,
+                explicit: true,
+            }),
+            ..Alter::default()
+        };
+        self.commit(vec![self.alter(name, alter)]).expect("committed");
     }
 
     pub fn commit(&self, changes: Vec<Change>) -> Result<Committed, CommitError> {
+        self.commit_if(changes, Vec::new())
+    }
+
+    /// With what the job was told.
+    pub fn commit_if(&self, changes: Vec<Change>, checks: Vec<(&str, Seen)>) -> Result<Committed, CommitError> {
         let deny = DenyRules::new(&[], Path::new("/home/nobody-at-all")).expect("usable rules");
-        let done = commit(
-            &CommitRequest {
-                changes,
-                clock: self.clock,
+        let checks = checks.into_iter().map(|(name, seen)| Check {
+            path: self.path(name),
+            seen,
+        });
+        let request = CommitRequest {
+            changes,
+            premises: Premises {
+                checks: checks.collect(),
+                ..Premises::default()
             },
-            &self.worker,
-            &deny,
-        );
+            trace: Vec::new(),
+            began: Default::default(),
+            clock: self.clock,
+        };
+        let done = commit(&request, &self.worker, &deny, &Default::default());
         assert_eq!(temporaries(&self.top), Vec::<PathBuf>::new());
         done
+    }
+
+    /// Expects a conflict that leaves all as it was.
+    pub fn conflict(&self, changes: Vec<Change>, checks: Vec<(&str, Seen)>) -> Conflict {
+        let before = self.tree();
+        let error = self.commit_if(changes, checks).expect_err("a conflict");
+        assert_eq!(self.tree(), before, "{error}");
+        match error {
+            CommitError::Conflict(conflict) => conflict,
+            error => panic!("{error}"),
+        }
+    }
+
+    /// The same of files that are too long to be compared.
+    pub fn conflict_without_tree(&self, checks: Vec<(&str, Seen)>) -> Conflict {
+        match self.commit_if(Vec::new(), checks) {
+            Err(CommitError::Conflict(conflict)) => conflict,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn inode(&self, name: &str) -> u64 {
+        self.stat(name).ino()
+    }
+
+    pub fn stat(&self, name: &str) -> fs::Metadata {
+        fs::symlink_metadata(self.path(name)).expect(name)
+    }
+
+    pub fn mode(&self, name: &str) -> u32 {
+        self.stat(name).mode() & 0o7777
+    }
+
+    pub fn mtime(&self, name: &str) -> FileTime {
+        let stat = self.stat(name);
+        FileTime {
+            sec: stat.mtime(),
+            nsec: stat.mtime_nsec() as u32,
+        }
     }
 
     /// Every path below the top with what it holds.

@@ -4,7 +4,7 @@ use super::{Bench, attr, base, hash};
 use crate::commit::CommitError;
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
 use termite_types::{Change, ChangeKind, Node};
 
@@ -47,23 +47,47 @@ fn hidden_paths_and_odd_spellings_are_refused() {
     }
     assert!(refused(&bench, at("/")).contains("root"));
     assert!(refused(&bench, bench.file("id_rsa", b"")).contains("hidden"));
+    // What is hidden does not come to light by another name, nor by a comparison.
+    bench.write("id_rsa", b"secret");
+    assert!(refused(&bench, bench.name("public", "id_rsa")).contains("hidden"));
+    let seen = termite_types::Seen::Content(base(b"secret"));
+    let error = bench.commit_if(vec![], vec![("id_rsa", seen)]).unwrap_err();
+    assert!(error.to_string().contains("hidden"), "{error}");
 }
 
 #[test]
-fn what_has_no_directory_is_refused() {
+fn what_has_no_directory_is_a_conflict() {
     let bench = Bench::new();
     bench.write("file", b"");
     symlink("/tmp", bench.path("link")).unwrap();
-    refused(&bench, bench.file("none/x", b""));
-    refused(&bench, bench.file("file/x", b""));
-    refused(&bench, bench.file("link/x", b""));
-    refused(&bench, bench.dir("none/x/y", 0o755));
-    refused(&bench, bench.link("hard", "none"));
-    refused(&bench, bench.link("hard", "dir"));
+    fs::create_dir(bench.path("dir")).unwrap();
+    let found = |changes| {
+        let conflict = bench.conflict(changes, vec![]);
+        assert_eq!(conflict.seen, "its directory");
+        conflict.found
+    };
+    assert_eq!(found(vec![bench.file("none/x", b"")]), "nothing");
+    assert_eq!(found(vec![bench.file("file/x", b"")]), "a file");
+    assert_eq!(found(vec![bench.file("link/x", b"")]), "a symlink");
+    assert_eq!(found(vec![bench.symlink("link/x", "to")]), "a symlink");
+    assert_eq!(found(vec![bench.dir("none/x/y", 0o755)]), "nothing");
+    assert_eq!(found(vec![bench.name("none/x", "file")]), "nothing");
     // Removed by the very same list.
-    let changes = vec![bench.remove("dir"), bench.file("dir/x", b"")];
-    bench.commit(changes).unwrap_err();
-    assert!(bench.path("dir").exists());
+    assert_eq!(
+        found(vec![bench.remove_dir("dir"), bench.symlink("dir/x", "to")]),
+        "nothing"
+    );
+}
+
+#[test]
+fn a_list_that_contradicts_itself_is_refused() {
+    let bench = Bench::new();
+    bench.write("file", b"");
+    refused(&bench, bench.link("hard", "none"));
+    refused(&bench, bench.link("hard", "made"));
+    refused(&bench, bench.link("hard", "file"));
+    refused(&bench, bench.file("dir/new/below", b""));
+    assert!(refused(&bench, bench.file("made", b"")).contains("twice"));
 }
 
 #[test]
@@ -78,9 +102,16 @@ fn a_fifo_is_neither_opened_nor_replaced() {
         0,
     )
     .unwrap();
-    let change = bench.file("fifo", b"");
-    let error = bench.commit(vec![change]).unwrap_err();
-    assert!(error.to_string().contains("FIFO"), "{error}");
+    for change in [
+        bench.file("fifo", b""),
+        bench.log("fifo", b""),
+        bench.dir("fifo", 0o755),
+        bench.remove("fifo"),
+        bench.name("x", "fifo"),
+        bench.edit("fifo", b"", b"x"),
+    ] {
+        assert!(refused(&bench, change).contains("FIFO"));
+    }
 }
 
 #[test]
@@ -91,8 +122,8 @@ fn attributes_of_another_kind_are_refused() {
     let kind = ChangeKind::File {
         attr: dir,
         explicit_mtime: false,
-        base: None,
         content,
+        appended: false,
     };
     let error = bench
         .commit(vec![Change {
@@ -139,6 +170,8 @@ fn permissions_of_an_ordinary_user_are_heeded() {
         fs::set_permissions(dir.path().join("root"), fs::Permissions::from_mode(0o1777)).unwrap();
         fs::create_dir(dir.path().join("open")).unwrap();
         fs::write(dir.path().join("open/file"), "root's").unwrap();
+        fs::write(dir.path().join("open/writable"), "root's").unwrap();
+        fs::set_permissions(dir.path().join("open/writable"), fs::Permissions::from_mode(0o666)).unwrap();
         fs::set_permissions(dir.path().join("open"), fs::Permissions::from_mode(0o777)).unwrap();
         let mut command = Command::new("setpriv");
         command.args(args).arg(&exe).args(["--exact", me]);
@@ -158,65 +191,80 @@ fn permissions_of_an_ordinary_user_are_heeded() {
     fs::set_permissions(bench.path("closed"), fs::Permissions::from_mode(0o555)).unwrap();
     refused(&bench, bench.file("closed/new", b""));
     refused(&bench, bench.remove("closed/file"));
-    refused(&bench, bench.remove("closed"));
+    refused(&bench, bench.remove_dir("closed/sub"));
     refused(&bench, bench.dir("closed/made", 0o755));
-    // The job removed it and made it anew, or its kernel let it write.
-    bench
-        .commit(vec![bench.changed("locked", b"y", base(b"x", false))])
-        .unwrap();
-    assert_eq!(bench.read("locked"), b"y");
+    refused(&bench, bench.name("closed/named", "locked"));
+    // Its kernel let the job write.
+    bench.commit(vec![bench.edit("locked", b"x", b"y")]).unwrap();
+    bench.commit(vec![bench.append("locked", b"y", b"yz")]).unwrap();
+    assert_eq!(bench.read("locked"), b"yz");
+    assert_eq!(bench.mode("locked"), 0o444);
     if let Some(of_root) = inner() {
-        let file = std::path::Path::new(&of_root).join("file");
-        let sticky = |kind: ChangeKind| Change {
-            path: file.clone(),
-            kind,
-        };
-        refused(&bench, sticky(ChangeKind::Remove));
-        refused(&bench, sticky(bench.file("x", b"mine").kind));
-        let open = std::path::Path::new(&of_root).with_file_name("open/file");
-        let change = bench.changed("x", b"mine", base(b"root's", false));
-        refused(
-            &bench,
-            Change {
-                path: open,
-                kind: change.kind,
-            },
-        );
+        files_of_root_are_heeded(&bench, std::path::Path::new(&of_root));
     }
     fs::set_permissions(bench.path("closed"), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// On a file system of 1 MiB in a mount namespace of its own, made by the shell.
+/// A sticky directory of root's, and one that all may write in beside it.
+fn files_of_root_are_heeded(bench: &Bench, of_root: &std::path::Path) {
+    let file = of_root.join("file");
+    let sticky = |kind: ChangeKind| Change {
+        path: file.clone(),
+        kind,
+    };
+    refused(bench, sticky(ChangeKind::Remove { dir: false }));
+    refused(bench, sticky(bench.file("x", b"mine").kind));
+    let open = of_root.with_file_name("open");
+    let at = |name: &str, kind: ChangeKind| Change {
+        path: open.join(name),
+        kind,
+    };
+    refused(bench, at("file", bench.edit("x", b"root's", b"mine").kind));
+    refused(bench, at("file", bench.append("x", b"root's", b"root's, mine").kind));
+    refused(bench, at("file", bench.log("x", b"mine").kind));
+    refused(bench, at("writable", bench.chmod("x", 0o600).kind));
+    let kept = fs::metadata(open.join("writable")).unwrap();
+    let mut change = at("writable", bench.edit("x", b"root's", b"mine").kind);
+    if let ChangeKind::Alter(alter) = &mut change.kind {
+        let time = super::OLD;
+        alter.mtime = Some(termite_types::SetTime { time, explicit: true });
+    }
+    bench.commit(vec![change]).unwrap();
+    let is = fs::metadata(open.join("writable")).unwrap();
+    assert_eq!(fs::read(open.join("writable")).unwrap(), b"mine");
+    assert_eq!((is.uid(), is.ino(), is.mode()), (0, kept.ino(), kept.mode()));
+    assert!(is.mtime() > super::OLD.sec);
+}
+
+/// Runs a test of this program again with a file system of 1 MiB in a mount namespace of
+/// its own, made by the shell. Returns the path of that where this is the second run.
+pub fn on_a_small_disk(test: &str) -> Option<std::path::PathBuf> {
+    if let Some(top) = inner() {
+        return Some(std::path::PathBuf::from(top).canonicalize().unwrap());
+    }
+    let can_unshare = Command::new("unshare").args(["-Ur", "--mount", "true"]).status();
+    assert!(
+        can_unshare.is_ok_and(|status| status.success()),
+        "user namespaces are needed"
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let script = format!("mount -t tmpfs -o size=1m none {path} && exec \"$@\"");
+    let args = ["-Ur", "--mount", "sh", "-c", &script, "sh"];
+    again("unshare", &args, test, path);
+    None
+}
+
 #[test]
 fn a_full_disk_leaves_all_as_it_was() {
-    let Some(top) = inner() else {
-        let can_unshare = Command::new("unshare").args(["-Ur", "--mount", "true"]).status();
-        assert!(
-            can_unshare.is_ok_and(|status| status.success()),
-            "user namespaces are needed"
-        );
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().to_str().unwrap();
-        let script = format!("mount -t tmpfs -o size=1m none {path} && exec \"$@\"");
-        let args = ["-Ur", "--mount", "sh", "-c", &script, "sh"];
-        again(
-            "unshare",
-            &args,
-            "commit::tests::refuse::a_full_disk_leaves_all_as_it_was",
-            path,
-        );
-        return;
-    };
+    let me = "commit::tests::refuse::a_full_disk_leaves_all_as_it_was";
+    let Some(top) = on_a_small_disk(me) else { return };
     let mut bench = Bench::new();
-    bench.top = std::path::PathBuf::from(top).canonicalize().unwrap();
+    bench.top = top;
     bench.write("old", b"old");
     let before = bench.tree();
     let big = vec![7; 3 << 20];
-    let changes = vec![
-        bench.remove("old"),
-        bench.file("new", b""),
-        bench.remote("big", &big, None),
-    ];
+    let changes = vec![bench.remove("old"), bench.file("new", b""), bench.remote("big", &big)];
     let error = bench.commit(changes).unwrap_err();
     assert!(error.is_untouched(), "{error}");
     assert!(error.to_string().contains("No space left"), "{error}");
@@ -224,7 +272,7 @@ fn a_full_disk_leaves_all_as_it_was() {
     // The tail fits beside the log, but not behind it.
     bench.write("log", &vec![1; 400 << 10]);
     let longer = [vec![1; 400 << 10], vec![2; 400 << 10]].concat();
-    let change = bench.changed("log", &longer, base(&longer[..400 << 10], true));
+    let change = bench.append("log", &longer[..400 << 10], &longer);
     let error = bench.commit(vec![change]).unwrap_err();
     assert!(error.to_string().contains("No space left"), "{error}");
     assert_eq!(
@@ -232,4 +280,11 @@ fn a_full_disk_leaves_all_as_it_was() {
         hash(&longer[..400 << 10]),
         "nothing of the tail stays"
     );
+    // Nor is a content lost for a longer one that does not fit.
+    let longer = vec![3; 600 << 10];
+    let change = bench.edit("log", &[1; 400 << 10], &longer);
+    let error = bench.commit(vec![change]).unwrap_err();
+    assert!(error.to_string().contains("No space left"), "{error}");
+    assert!(error.is_untouched());
+    assert_eq!(hash(&bench.read("log")), hash(&[1; 400 << 10]));
 }

@@ -1,9 +1,10 @@
 //! Several jobs and one file.
 
-use super::{Bench, base};
+use super::Bench;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use termite_types::Content;
 
 #[test]
 fn parallel_appends_lose_no_line() {
@@ -20,14 +21,18 @@ fn parallel_appends_lose_no_line() {
                     // What the job saw, and what it left.
                     let seen = bench.read("log");
                     let after = [&seen[..], line.as_bytes()].concat();
-                    let change = bench.changed("log", &after, base(&seen, true));
+                    let change = bench.append("log", &seen, &after);
                     super::super::commit(
                         &super::CommitRequest {
                             changes: vec![change],
+                            premises: super::Premises::default(),
+                            trace: Vec::new(),
+                            began: Default::default(),
                             clock: bench.clock,
                         },
                         &bench.worker,
                         &crate::tree::DenyRules::new(&[], std::path::Path::new("/root")).unwrap(),
+                        &Default::default(),
                     )
                     .unwrap();
                 }
@@ -64,10 +69,13 @@ fn only_the_tail_is_fetched_and_the_file_stays_the_same() {
     bench.write("log", &old);
     let inode = fs::metadata(bench.path("log")).unwrap().ino();
     let new = [&old[..], b"tail"].concat();
-    let change = bench.remote("log", &new, base(&old, true));
+    let mut edit = super::edit(&old, &new, true);
+    edit.content = Content::OnWorker;
+    let change = bench.alter("log", super::content(edit));
     // A worker that can give nothing of the beginning.
-    let content = bench.worker.0.get_mut(&super::hash(&new)).unwrap();
+    let mut content = new.clone();
     content[..old.len()].fill(b'?');
+    bench.worker.0.insert(super::hash(&new), content);
     let committed = bench.commit(vec![change]).unwrap();
     assert_eq!(bench.read("log"), new);
     assert_eq!(fs::metadata(bench.path("log")).unwrap().ino(), inode);
@@ -75,30 +83,50 @@ fn only_the_tail_is_fetched_and_the_file_stays_the_same() {
 }
 
 #[test]
-fn a_base_that_is_no_longer_there_is_replaced_as_make_would() {
-    let mut bench = Bench::new();
-    for is_prefix in [true, false] {
-        bench.write("file", b"quite another content");
-        let change = bench.remote("file", b"base and more", base(b"base", is_prefix));
-        let committed = bench.commit(vec![change]).unwrap();
-        assert_eq!(bench.read("file"), b"base and more");
-        assert!(committed.paths[0].hash.is_some());
-        fs::remove_file(bench.path("file")).unwrap();
-        let change = bench.remote("file", b"base and more", base(b"base", is_prefix));
-        bench.commit(vec![change]).unwrap();
-        assert_eq!(bench.read("file"), b"base and more");
+fn what_is_appended_goes_behind_whatever_is_there() {
+    let bench = Bench::new();
+    for there in [b"base, grown".as_slice(), b"ba", b"", b"quite another content"] {
+        bench.write("log", there);
+        let inode = bench.inode("log");
+        let committed = bench
+            .commit(vec![bench.append("log", b"base", b"base and more")])
+            .unwrap();
+        assert_eq!(bench.read("log"), [there, b" and more"].concat());
+        assert_eq!((bench.inode("log"), committed.paths[0].hash), (inode, None));
     }
+    fs::remove_file(bench.path("log")).unwrap();
+    let conflict = bench.conflict(vec![bench.append("log", b"base", b"base and more")], vec![]);
+    assert_eq!((&*conflict.seen, &*conflict.found), ("a file", "nothing"));
+}
+
+#[test]
+fn two_new_logs_become_one() {
+    let bench = Bench::new();
+    let committed = bench.commit(vec![bench.log("log", b"first\n")]).unwrap();
+    assert_eq!(committed.paths[0].hash, Some(super::hash(b"first\n")));
+    assert_eq!(bench.mtime("log"), super::OLD);
+    let inode = bench.inode("log");
+    let committed = bench.commit(vec![bench.log("log", b"second\n")]).unwrap();
+    assert_eq!(bench.read("log"), b"first\nsecond\n");
+    assert_eq!((bench.inode("log"), committed.paths[0].hash), (inode, None));
+    assert!(bench.mtime("log") > super::OLD);
+    // One that the job removed before is not appended to.
+    let changes = vec![bench.remove("log"), bench.log("log", b"third\n")];
+    bench.commit(changes).unwrap();
+    assert_eq!(bench.read("log"), b"third\n");
+    assert_ne!(bench.inode("log"), inode);
 }
 
 #[test]
 fn a_tail_that_is_wrong_is_not_appended() {
     let mut bench = Bench::new();
     bench.write("log", b"base");
-    let change = bench.remote("log", b"base and more", base(b"base", true));
-    bench
-        .worker
-        .0
-        .insert(super::hash(b"base and more"), b"base and less".to_vec());
-    bench.commit(vec![change]).unwrap_err();
+    let mut edit = super::edit(b"base", b"base and more", true);
+    edit.content = Content::OnWorker;
+    bench.worker.0.insert(edit.hash, b"base and less".to_vec());
+    let changes = vec![bench.file("new", b""), bench.alter("log", super::content(edit))];
+    let error = bench.commit(changes).unwrap_err();
+    assert!(error.is_untouched(), "{error}");
     assert_eq!(bench.read("log"), b"base");
+    assert!(!bench.path("new").exists());
 }

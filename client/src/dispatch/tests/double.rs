@@ -73,7 +73,7 @@ impl Double {
                     },
                 },
                 explicit_mtime: false,
-                base: None,
+                appended: false,
                 content: Content::Inline(content),
             },
         };
@@ -144,6 +144,7 @@ impl SessionService for Offered {
         Ok(JobResult {
             end,
             changes,
+            premises: termite_types::Premises::default(),
             trace: Vec::new(),
             output: vec![(2, format!("run {run}\n").into_bytes())],
             unread_input: 0,

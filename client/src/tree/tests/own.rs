@@ -5,7 +5,9 @@ use crate::commit::{ClockShift, CommitRequest, Contents, commit};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use termite_types::{Attr, Base, BlobHash, Change, ChangeKind, Content, FileTime, Node, Snapshot, Update};
+use termite_types::{
+    Alter, Attr, Base, BlobHash, Change, ChangeKind, Content, Edit, FileTime, Node, Premises, SetTime, Snapshot, Update,
+};
 
 struct Nothing;
 
@@ -33,7 +35,7 @@ fn attr(node: Node, mode: u32) -> Attr {
     }
 }
 
-fn file(bench: &Bench, name: &str, content: &str, base: Option<Base>) -> Change {
+fn file(bench: &Bench, name: &str, content: &str) -> Change {
     let bytes = content.as_bytes().to_vec();
     let node = Node::File {
         size: bytes.len() as u64,
@@ -42,8 +44,8 @@ fn file(bench: &Bench, name: &str, content: &str, base: Option<Base>) -> Change 
     let kind = ChangeKind::File {
         attr: attr(node, 0o644),
         explicit_mtime: false,
-        base,
         content: Content::Inline(bytes),
+        appended: false,
     };
     Change {
         path: bench.path(name),
@@ -51,12 +53,57 @@ fn file(bench: &Bench, name: &str, content: &str, base: Option<Base>) -> Change 
     }
 }
 
-fn commit_for_me(bench: &Bench, changes: Vec<Change>) -> Vec<Update> {
-    let request = CommitRequest {
-        changes,
-        clock: ClockShift::default(),
+fn edit(bench: &Bench, name: &str, before: &str, after: &str, appended: bool) -> Change {
+    let content = Edit {
+        base: Base {
+            size: before.len() as u64,
+            hash: hash(before.as_bytes()),
+        },
+        size: after.len() as u64,
+        hash: hash(after.as_bytes()),
+        content: Content::Inline(after.as_bytes().to_vec()),
+        appended,
     };
-    let committed = commit(&request, &Nothing, &bench.tree.deny).expect("committed");
+    let alter = Alter {
+        content: Some(content),
+        ..Alter::default()
+    };
+    Change {
+        path: bench.path(name),
+        kind: ChangeKind::Alter(alter),
+    }
+}
+
+fn dir(bench: &Bench, name: &str) -> Change {
+    Change {
+        path: bench.path(name),
+        kind: ChangeKind::MakeDir {
+            attr: attr(Node::Dir, 0o755),
+            explicit_mtime: false,
+            plain: false,
+        },
+    }
+}
+
+fn remove(bench: &Bench, name: &str, dir: bool) -> Change {
+    Change {
+        path: bench.path(name),
+        kind: ChangeKind::Remove { dir },
+    }
+}
+
+fn request(changes: Vec<Change>) -> CommitRequest {
+    CommitRequest {
+        changes,
+        premises: Premises::default(),
+        trace: Vec::new(),
+        began: Default::default(),
+        clock: ClockShift::default(),
+    }
+}
+
+fn commit_for_me(bench: &Bench, changes: Vec<Change>) -> Vec<Update> {
+    let committed = commit(&request(changes), &Nothing, &bench.tree.deny, &Default::default()).expect("committed");
     bench.tree.committed(ME, &committed.paths).1
 }
 
@@ -73,12 +120,9 @@ fn an_own_commit_is_news_to_others_only() {
     bench.tree.read_dir(OTHER, &bench.top).unwrap();
     let (other, _) = bench.tree.updates_for(OTHER, Snapshot::default());
     let changes = vec![
-        Change {
-            path: bench.path("removed"),
-            kind: ChangeKind::Remove,
-        },
-        file(&bench, "old", "y", None),
-        file(&bench, "new", "z", None),
+        remove(&bench, "removed", false),
+        file(&bench, "old", "y"),
+        file(&bench, "new", "z"),
         Change {
             path: bench.path("link"),
             kind: ChangeKind::Link { to: bench.path("new") },
@@ -102,11 +146,8 @@ fn an_own_commit_is_news_to_others_only() {
 fn a_drain_between_commit_and_report_is_made_good() {
     let mut bench = Bench::new();
     bench.serve(&[]);
-    let request = CommitRequest {
-        changes: vec![file(&bench, "new", "z", None)],
-        clock: ClockShift::default(),
-    };
-    let committed = commit(&request, &Nothing, &bench.tree.deny).unwrap();
+    let request = request(vec![file(&bench, "new", "z")]);
+    let committed = commit(&request, &Nothing, &bench.tree.deny, &Default::default()).unwrap();
     bench.tree.drain();
     bench.tree.committed(ME, &committed.paths);
     assert!(bench.news().is_empty());
@@ -116,11 +157,8 @@ fn a_drain_between_commit_and_report_is_made_good() {
 fn what_others_did_to_an_output_is_news() {
     let mut bench = Bench::new();
     bench.serve(&[]);
-    let request = CommitRequest {
-        changes: vec![file(&bench, "new", "z", None)],
-        clock: ClockShift::default(),
-    };
-    let committed = commit(&request, &Nothing, &bench.tree.deny).unwrap();
+    let request = request(vec![file(&bench, "new", "z")]);
+    let committed = commit(&request, &Nothing, &bench.tree.deny, &Default::default()).unwrap();
     bench.write("new", "other");
     let (_, updates) = bench.tree.committed(ME, &committed.paths);
     assert!(matches!(
@@ -135,13 +173,8 @@ fn an_append_that_met_another_is_news_to_its_worker() {
     let mut bench = Bench::new();
     bench.write("log", "a\n");
     bench.serve(&[]);
-    let base = Base {
-        size: 2,
-        hash: hash(b"a\n"),
-        is_prefix: true,
-    };
     bench.write("log", "a\nb\n");
-    commit_for_me(&bench, vec![file(&bench, "log", "a\nc\n", Some(base))]);
+    commit_for_me(&bench, vec![edit(&bench, "log", "a\n", "a\nc\n", true)]);
     assert_eq!(fs::read(bench.path("log")).unwrap(), b"a\nb\nc\n");
     assert_eq!(bench.news(), ["log"]);
 }
@@ -152,14 +185,38 @@ fn a_commit_into_a_file_with_links_is_no_news_under_its_own_name() {
     bench.write("a", "old");
     fs::hard_link(bench.path("a"), bench.path("b")).unwrap();
     bench.serve(&[]);
-    let base = Base {
-        size: 3,
-        hash: hash(b"old"),
-        is_prefix: false,
-    };
-    commit_for_me(&bench, vec![file(&bench, "a", "new", Some(base))]);
+    commit_for_me(&bench, vec![edit(&bench, "a", "old", "new", false)]);
     assert_eq!(fs::read(bench.path("b")).unwrap(), b"new");
     assert_eq!(bench.news(), ["b"]);
+}
+
+#[test]
+fn a_file_that_a_job_gave_another_name_is_no_news_under_that() {
+    let mut bench = Bench::new();
+    bench.write("moved", "x");
+    bench.write("linked", "y");
+    bench.serve(&[]);
+    let name = |name: &str, from: &str, content: &[u8]| Change {
+        path: bench.path(name),
+        kind: ChangeKind::Name {
+            from: bench.path(from),
+            hash: Some(hash(content)),
+        },
+    };
+    let changes = vec![
+        remove(&bench, "moved", false),
+        name("to", "moved", b"x"),
+        name("second", "linked", b"y"),
+    ];
+    let updates = commit_for_me(&bench, changes);
+    assert_eq!(names(&bench, &updates), ["moved", "to", "second"]);
+    let known = |update: &Update| match update.attr.as_ref().map(|attr| &attr.node) {
+        Some(Node::File { hash, .. }) => *hash,
+        _ => None,
+    };
+    assert_eq!(known(&updates[1]), Some(hash(b"x")));
+    assert_eq!(known(&updates[2]), Some(hash(b"y")));
+    assert_eq!(bench.news(), ["linked"]);
 }
 
 #[test]
@@ -167,18 +224,22 @@ fn a_directory_that_was_made_is_listed_anew_and_one_that_was_there_is_not() {
     let mut bench = Bench::new();
     fs::create_dir(bench.path("old")).unwrap();
     bench.serve(&["old"]);
-    let dir = |name: &str| Change {
-        path: bench.path(name),
-        kind: ChangeKind::Dir {
-            attr: attr(Node::Dir, 0o755),
-            explicit_mtime: false,
-        },
+    // By a name that came and went, long ago.
+    let touched = Alter {
+        mtime: Some(SetTime {
+            time: attr(Node::Dir, 0o755).mtime,
+            explicit: false,
+        }),
+        ..Alter::default()
     };
     let changes = vec![
-        dir("old"),
-        file(&bench, "old/x", "", None),
-        dir("made"),
-        file(&bench, "made/y", "", None),
+        Change {
+            path: bench.path("old"),
+            kind: ChangeKind::Alter(touched),
+        },
+        file(&bench, "old/x", ""),
+        dir(&bench, "made"),
+        file(&bench, "made/y", ""),
     ];
     let updates = commit_for_me(&bench, changes);
     assert_eq!(names(&bench, &updates), ["old/x", "made", "made/y"]);
@@ -200,13 +261,7 @@ fn a_tree_removed_by_a_commit_is_gone_for_others_too() {
             .unwrap();
     }
     let (other, _) = bench.tree.updates_for(OTHER, Snapshot::default());
-    commit_for_me(
-        &bench,
-        vec![Change {
-            path: bench.path("d"),
-            kind: ChangeKind::Remove,
-        }],
-    );
+    commit_for_me(&bench, vec![remove(&bench, "d/e", true), remove(&bench, "d", true)]);
     assert!(bench.news().is_empty());
     let (_, updates) = bench.tree.updates_for(OTHER, other);
     assert_eq!(
@@ -238,18 +293,8 @@ fn a_directory_that_a_job_made_is_told_of_as_if_it_were_listed() {
     let mut bench = Bench::new();
     bench.serve(&[]);
     for again in [false, true] {
-        let made = Change {
-            path: bench.path("made"),
-            kind: ChangeKind::Dir {
-                attr: attr(Node::Dir, 0o755),
-                explicit_mtime: false,
-            },
-        };
-        let request = CommitRequest {
-            changes: vec![made, file(&bench, "made/own", "z", None)],
-            clock: ClockShift::default(),
-        };
-        let committed = commit(&request, &Nothing, &bench.tree.deny).unwrap();
+        let request = request(vec![dir(&bench, "made"), file(&bench, "made/own", "z")]);
+        let committed = commit(&request, &Nothing, &bench.tree.deny, &Default::default()).unwrap();
         bench.write("made/before the report", "x");
         let (_, updates) = bench.tree.committed(ME, &committed.paths);
         assert_eq!(names(&bench, &updates), ["made", "made/own"], "{again}");

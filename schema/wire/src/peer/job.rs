@@ -1,11 +1,11 @@
 //! A job on its way to a worker. Knows nothing of how it ends.
 
 use super::{read_job_id, write_job_id};
-use crate::peer_capnp::{Stdin as WireStdin, job, limit, stdio};
+use crate::peer_capnp::{Stdin as WireStdin, job, limit, pid_range, stdio};
 use crate::{Fault, WireError, checked};
 use capnp::struct_list;
 use std::os::unix::ffi::OsStrExt;
-use termite_types::{JobSpec, Jobserver, Limit, Owner, Stdin, Stdio, TerminalSize};
+use termite_types::{JobSpec, Jobserver, Limit, Owner, PidRange, Stdin, Stdio, TerminalSize};
 
 type Result<T> = std::result::Result<T, WireError>;
 
@@ -22,6 +22,10 @@ pub fn read_job(from: job::Reader<'_>) -> Result<JobSpec> {
         })
     } else {
         None
+    };
+    let pids = match from.has_pids() {
+        true => Some(read_pids(from.get_pids()?)?),
+        false => None,
     };
     let drivers = from
         .get_drivers()?
@@ -44,6 +48,7 @@ pub fn read_job(from: job::Reader<'_>) -> Result<JobSpec> {
         stdio: read_stdio(from.get_stdio()?)?,
         jobserver,
         drivers: drivers.collect::<Result<_>>()?,
+        pids,
     })
 }
 
@@ -69,7 +74,22 @@ pub fn write_job(job: &JobSpec, mut to: job::Builder<'_>) {
         to.set_read(pipe.read);
         to.set_write(pipe.write);
     }
+    if let Some(pids) = job.pids {
+        let mut to = to.reborrow().init_pids();
+        to.set_first(pids.first);
+        to.set_count(pids.count);
+    }
     checked::write_strings(&job.drivers, to.init_drivers(checked::count(&job.drivers)));
+}
+
+/// Number 1 is that of the slot's init.
+fn read_pids(from: pid_range::Reader<'_>) -> Result<PidRange> {
+    let first = checked::within("first process number", from.get_first(), 2, PidRange::LIMIT - 1)?;
+    let count = from.get_count();
+    Ok(PidRange {
+        first,
+        count: checked::within("number of process numbers", count, 1, PidRange::LIMIT - first)?,
+    })
 }
 
 fn read_limits(from: struct_list::Reader<'_, limit::Owned>) -> Result<Vec<Limit>> {

@@ -5,6 +5,7 @@
 mod change;
 mod file;
 mod job;
+mod premises;
 mod result;
 
 pub use change::{read_change, write_change};
@@ -16,6 +17,7 @@ pub use file::{
 };
 pub(crate) use job::{LIMITS, terminal_size};
 pub use job::{read_job, write_job};
+pub use premises::{read_premises, write_premises};
 pub use result::{read_job_result, write_job_result};
 
 use crate::peer_capnp::{client_info, job_id, snapshot};

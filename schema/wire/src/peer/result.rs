@@ -1,9 +1,9 @@
 //! How a job ended, on its way back to the client. Knows nothing of commits.
 
-use super::{read_change, write_change};
+use super::{read_change, read_premises, write_change, write_premises};
 use crate::peer_capnp::{abandon, job_result, output, trace_item};
 use crate::{WireError, checked};
-use termite_types::{Abandon, Conflict, JobEnd, JobResult, Phases, TraceItem, Usage};
+use termite_types::{Abandon, Conflict, JobEnd, JobResult, Phases, Premises, TraceItem, Usage};
 
 type Result<T> = std::result::Result<T, WireError>;
 
@@ -21,6 +21,7 @@ pub fn read_job_result(from: job_result::Reader<'_>) -> Result<JobResult> {
     Ok(JobResult {
         end,
         changes: from.get_changes()?.iter().map(read_change).collect::<Result<_>>()?,
+        premises: read_premises(from.get_premises()?)?,
         trace: from.get_trace()?.iter().map(read_trace_item).collect::<Result<_>>()?,
         output: from.get_output()?.iter().map(read_output).collect::<Result<_>>()?,
         unread_input: from.get_unread_input(),
@@ -53,6 +54,9 @@ pub fn write_job_result(result: &JobResult, mut to: job_result::Builder<'_>) {
     let mut changes = to.reborrow().init_changes(checked::count(&result.changes));
     for (at, change) in (0..).zip(&result.changes) {
         write_change(change, changes.reborrow().get(at));
+    }
+    if result.premises != Premises::default() {
+        write_premises(&result.premises, to.reborrow().init_premises());
     }
     let mut trace = to.reborrow().init_trace(checked::count(&result.trace));
     for (at, item) in (0..).zip(&result.trace) {

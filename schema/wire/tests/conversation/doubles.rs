@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use termite_types::{
     Attr, BlobHash, BuildId, Change, ChangeKind, Content, Expected, FileTime, JobEnd, JobId, JobResult, JobSpec,
-    Listing, Node, Snapshot, TerminalSize, Update, Usage,
+    Listing, Node, Premises, Snapshot, TerminalSize, Update, Usage,
 };
 use termite_wire::offer::{FileService, SessionService, SinkService, WorkerService};
 use termite_wire::peer::{ClientInfo, Listed, Opened};
@@ -174,7 +174,7 @@ impl SessionService for Session {
             Some("bad") => {
                 changes = vec![Change {
                     path: "/p/../q".into(),
-                    kind: ChangeKind::Remove,
+                    kind: ChangeKind::Remove { dir: false },
                 }]
             }
             _ => std::future::pending().await,
@@ -182,6 +182,7 @@ impl SessionService for Session {
         Ok(JobResult {
             end: JobEnd::Exited(self.client.shim.len() as u8),
             changes,
+            premises: Premises::default(),
             trace: Vec::new(),
             output: Vec::new(),
             unread_input: 0,
@@ -248,8 +249,8 @@ pub fn large_change(at: u8) -> Change {
                 hash: Some(HASH),
             }),
             explicit_mtime: false,
-            base: None,
             content: Content::Inline(bytes),
+            appended: false,
         },
     }
 }

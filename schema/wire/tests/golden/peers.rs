@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use termite_types::{
-    Abandon, Base, BlobHash, BuildId, Change, ChangeKind, Conflict, Content, Entry, Expected, FileTime, Holder, JobEnd,
-    JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Owner, Phases, Snapshot, Stdin, Stdio, TerminalSize,
-    TraceItem, Update, Usage,
+    Abandon, Alter, Base, BlobHash, BuildId, Change, ChangeKind, Check, Conflict, Content, Edit, Entry, Expected,
+    FileTime, Holder, JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Owner, Phases, PidRange, Premises,
+    Seen, SetTime, Snapshot, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage,
 };
 use termite_wire::peer::{self, ClientInfo, Listed, Opened};
 use termite_wire::peer_capnp as wire;
@@ -42,6 +42,7 @@ fn introductions() {
     assert_eq!(hello.get_slots(), 4);
     assert!(!hello.has_worker());
     assert_eq!(hello.get_same_machine().expect("bytes"), b"boot");
+    assert_eq!(hello.get_pid_limit(), 32_768);
 
     let client = ClientInfo {
         id: vec![0, 255],
@@ -204,6 +205,10 @@ fn jobs() {
         },
         jobserver: Some(Jobserver { read: 3, write: 4 }),
         drivers: vec!["make".into(), "ninja".into()],
+        pids: Some(PidRange {
+            first: 32_000,
+            count: 700,
+        }),
     };
     let bare = JobSpec {
         id: JobId {
@@ -232,6 +237,7 @@ fn jobs() {
         },
         jobserver: None,
         drivers: Vec::new(),
+        pids: None,
     };
     for (case, job) in [("full", full), ("bare", bare)] {
         check::<wire::job::Owned, _>(&format!("peer.Job.{case}"), &job, peer::read_job, peer::write_job);
@@ -245,41 +251,68 @@ fn change(path: &str, kind: ChangeKind) -> Change {
     }
 }
 
-fn changes() {
-    let base_hash = BlobHash(std::array::from_fn(|at| 0xff - 0x11 * (at as u8 % 16)));
-    let base = Some(Base {
+fn base() -> Base {
+    Base {
         size: 2,
-        hash: base_hash,
-        is_prefix: true,
-    });
+        hash: BlobHash(std::array::from_fn(|at| 0xff - 0x11 * (at as u8 % 16))),
+    }
+}
+
+fn alter() -> Alter {
+    Alter {
+        mode: Some(0o600),
+        owner: Some((7, 8)),
+        mtime: Some(SetTime {
+            time: FileTime { sec: 9, nsec: 10 },
+            explicit: true,
+        }),
+        content: Some(Edit {
+            base: base(),
+            size: 4,
+            hash: hash(),
+            content: Content::Inline(b"int\n".to_vec()),
+            appended: true,
+        }),
+    }
+}
+
+fn changes() {
     let inline = ChangeKind::File {
         attr: file(4, Some(hash())),
         explicit_mtime: true,
-        base,
         content: Content::Inline(b"int\n".to_vec()),
+        appended: true,
     };
     let on_worker = ChangeKind::File {
         attr: set_id_file(),
         explicit_mtime: false,
-        base: None,
         content: Content::OnWorker,
+        appended: false,
+    };
+    let made = ChangeKind::MakeDir {
+        attr: dir(),
+        explicit_mtime: true,
+        plain: true,
+    };
+    let name = |hash| ChangeKind::Name {
+        from: "/p/f".into(),
+        hash,
+    };
+    let mode = Alter {
+        mode: Some(0o4755),
+        ..Alter::default()
     };
     let cases = [
-        ("remove", change("/p/old", ChangeKind::Remove)),
-        (
-            "dir",
-            change(
-                "/p",
-                ChangeKind::Dir {
-                    attr: dir(),
-                    explicit_mtime: true,
-                },
-            ),
-        ),
+        ("remove", change("/p/old", ChangeKind::Remove { dir: true })),
+        ("makedir", change("/p", made)),
         ("symlink", change("/p/l", ChangeKind::Symlink { attr: symlink() })),
         ("inline", change("/p/f", inline)),
         ("onworker", change("/p/f", on_worker)),
         ("link", change("/p/g", ChangeKind::Link { to: "/p/f".into() })),
+        ("name", change("/p/g", name(Some(hash())))),
+        ("unhashedname", change("/p/g", name(None))),
+        ("alter", change("/p/f", ChangeKind::Alter(alter()))),
+        ("mode", change("/p/f", ChangeKind::Alter(mode))),
     ];
     for (case, change) in cases {
         check::<wire::change::Owned, _>(
@@ -295,6 +328,7 @@ fn result(end: JobEnd) -> JobResult {
     JobResult {
         end,
         changes: Vec::new(),
+        premises: Premises::default(),
         trace: Vec::new(),
         output: Vec::new(),
         unread_input: 5,
@@ -322,15 +356,26 @@ fn result(end: JobEnd) -> JobResult {
 fn results() {
     let exited = JobResult {
         changes: vec![
-            change("/p/old", ChangeKind::Remove),
+            change("/p/old", ChangeKind::Remove { dir: false }),
             change(
                 "/p",
-                ChangeKind::Dir {
+                ChangeKind::MakeDir {
                     attr: dir(),
                     explicit_mtime: false,
+                    plain: false,
                 },
             ),
         ],
+        premises: Premises {
+            checks: [Seen::Nothing, Seen::Leaf, Seen::Content(base()), Seen::Absent]
+                .map(|seen| Check {
+                    path: "/p/old".into(),
+                    seen,
+                })
+                .into(),
+            locked: true,
+            passing_names: vec!["/p/lock".into()],
+        },
         trace: vec![
             TraceItem {
                 access: 1,

@@ -7,9 +7,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use termite_types::{
-    Abandon, Attr, Base, BlobHash, BuildId, Change, ChangeKind, Conflict, Content, Entry, Expected, FileTime, Holder,
-    JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Node, Owner, Phases, Stdin, Stdio, TerminalSize,
-    TraceItem, Update, Usage,
+    Abandon, Alter, Attr, Base, BlobHash, BuildId, Change, ChangeKind, Check, Conflict, Content, Edit, Entry, Expected,
+    FileTime, Holder, JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Node, Owner, Phases, PidRange,
+    Premises, Seen, SetTime, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage,
 };
 use termite_wire::frame::{CallerJob, Control, ToCaller, ToDaemon};
 use termite_wire::peer::{self, Listed, Opened};
@@ -173,56 +173,120 @@ pub fn job() -> impl Strategy<Value = JobSpec> {
         string(),
         jobserver,
         vec(name(), 0..3),
+        option::of(pids()),
     );
-    (caller_job(), rest).prop_map(|(job, (number, uid, gid, hostname, jobserver, drivers))| JobSpec {
-        id: JobId {
-            build: job.build,
-            number,
+    (caller_job(), rest).prop_map(
+        |(job, (number, uid, gid, hostname, jobserver, drivers, pids))| JobSpec {
+            id: JobId {
+                build: job.build,
+                number,
+            },
+            program: job.program,
+            argv: job.argv,
+            env: job.env,
+            cwd: job.cwd,
+            umask: job.umask,
+            limits: job.limits,
+            owner: Owner {
+                uid,
+                gid,
+                groups: job.groups,
+            },
+            hostname,
+            stdio: job.stdio,
+            jobserver,
+            drivers,
+            pids,
         },
-        program: job.program,
-        argv: job.argv,
-        env: job.env,
-        cwd: job.cwd,
-        umask: job.umask,
-        limits: job.limits,
-        owner: Owner {
-            uid,
-            gid,
-            groups: job.groups,
-        },
-        hostname,
-        stdio: job.stdio,
-        jobserver,
-        drivers,
+    )
+}
+
+fn pids() -> impl Strategy<Value = PidRange> {
+    (2..PidRange::LIMIT)
+        .prop_flat_map(|first| (Just(first), 1..=PidRange::LIMIT - first))
+        .prop_map(|(first, count)| PidRange { first, count })
+}
+
+fn base() -> impl Strategy<Value = Base> {
+    (any::<u64>(), hash()).prop_map(|(size, hash)| Base { size, hash })
+}
+
+fn content(bytes: Vec<u8>, inline: bool) -> Content {
+    if inline {
+        Content::Inline(bytes)
+    } else {
+        Content::OnWorker
+    }
+}
+
+fn alter() -> impl Strategy<Value = Alter> {
+    let edit = (base(), blob(), hash(), any::<bool>(), any::<bool>());
+    let edit = edit.prop_map(|(base, bytes, hash, inline, appended)| Edit {
+        size: bytes.len() as u64,
+        hash,
+        appended: appended && base.size <= bytes.len() as u64,
+        base,
+        content: content(bytes, inline),
+    });
+    let mtime = (time(), any::<bool>()).prop_map(|(time, explicit)| SetTime { time, explicit });
+    let owner = (any::<u32>(), any::<u32>());
+    let parts = (
+        option::of(0..=0o7777_u32),
+        option::of(owner),
+        option::of(mtime),
+        option::of(edit),
+    );
+    parts.prop_map(|(mode, owner, mtime, content)| Alter {
+        mode,
+        owner,
+        mtime,
+        content,
     })
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    let base = (any::<u64>(), hash(), any::<bool>());
-    let base = option::of(base.prop_map(|(size, hash, is_prefix)| Base { size, hash, is_prefix }));
-    let file = (file_with((blob(), Just(0))), any::<bool>(), base, any::<bool>());
-    let file = file.prop_map(|((attr, bytes), explicit_mtime, base, inline)| {
-        let content = if inline {
-            Content::Inline(bytes)
-        } else {
-            Content::OnWorker
-        };
-        ChangeKind::File {
+    let file = (
+        file_with((blob(), Just(0))),
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+    );
+    let file = file.prop_map(|((attr, bytes), explicit_mtime, appended, inline)| ChangeKind::File {
+        attr,
+        explicit_mtime,
+        content: content(bytes, inline),
+        appended,
+    });
+    let dir = (attr_of(Just(Node::Dir)), any::<bool>(), any::<bool>());
+    let kind = prop_oneof![
+        any::<bool>().prop_map(|dir| ChangeKind::Remove { dir }),
+        dir.prop_map(|(attr, explicit_mtime, plain)| ChangeKind::MakeDir {
             attr,
             explicit_mtime,
-            base,
-            content,
-        }
-    });
-    let dir = (attr_of(Just(Node::Dir)), any::<bool>());
-    let kind = prop_oneof![
-        Just(ChangeKind::Remove),
-        dir.prop_map(|(attr, explicit_mtime)| ChangeKind::Dir { attr, explicit_mtime }),
+            plain
+        }),
         attr_of(symlink()).prop_map(|attr| ChangeKind::Symlink { attr }),
         file,
         path().prop_map(|to| ChangeKind::Link { to }),
+        (path(), option::of(hash())).prop_map(|(from, hash)| ChangeKind::Name { from, hash }),
+        alter().prop_map(ChangeKind::Alter),
     ];
     (path(), kind).prop_map(|(path, kind)| Change { path, kind })
+}
+
+fn premises() -> impl Strategy<Value = Premises> {
+    let seen = prop_oneof![
+        Just(Seen::Nothing),
+        Just(Seen::Leaf),
+        Just(Seen::Absent),
+        base().prop_map(Seen::Content),
+    ];
+    let check = (path(), seen).prop_map(|(path, seen)| Check { path, seen });
+    (vec(check, 0..4), any::<bool>(), vec(path(), 0..3)).prop_map(|(checks, locked, passing_names)| Premises {
+        checks,
+        locked,
+        passing_names,
+    })
 }
 
 fn end() -> impl Strategy<Value = JobEnd> {
@@ -251,7 +315,8 @@ pub fn result() -> impl Strategy<Value = JobResult> {
     let item = (1..=5_u8, path(), option::of(hash()));
     let item = item.prop_map(|(access, path, hash)| TraceItem { access, path, hash });
     let lists = (vec(change(), 0..5), vec(item, 0..5), vec((1..=2_u8, blob()), 0..4));
-    (end(), lists, any::<[u64; 11]>(), time()).prop_map(|(end, (changes, trace, output), numbers, worker_now)| {
+    let rest = (any::<[u64; 11]>(), time(), premises());
+    (end(), lists, rest).prop_map(|(end, (changes, trace, output), (numbers, worker_now, premises))| {
         let [
             unread_input,
             wall_us,
@@ -282,6 +347,7 @@ pub fn result() -> impl Strategy<Value = JobResult> {
         JobResult {
             end,
             changes,
+            premises,
             trace,
             output,
             unread_input,

@@ -196,6 +196,7 @@ impl Bench {
         let view = Arc::new(View::new(ViewSpec {
             mirror: mirror.clone(),
             root,
+            upper: upper.try_clone().unwrap(),
             proc,
             shared,
             lower: None,
@@ -246,29 +247,35 @@ impl Ran {
     /// The content that a file of the harvest has.
     pub fn content(&self, path: &Path) -> Vec<u8> {
         let file = self.harvest.changes.iter().find_map(|change| match &change.kind {
-            ChangeKind::File { attr, content, .. } if change.path == path => Some((attr, content)),
-            _ => None,
-        });
-        let (attr, content) = file.expect("an output");
-        match content {
-            Content::Inline(bytes) => bytes.clone(),
-            Content::OnWorker => {
+            ChangeKind::File { attr, content, .. } if change.path == path => {
                 let Node::File { size, hash: Some(hash) } = attr.node else {
                     panic!("{attr:?}")
                 };
-                self.harvest.outputs.read(&hash, 0, size as u32).unwrap().expect("held")
+                Some((size, hash, content))
             }
+            ChangeKind::Alter(alter) if change.path == path => {
+                let edit = alter.content.as_ref()?;
+                Some((edit.size, edit.hash, &edit.content))
+            }
+            _ => None,
+        });
+        let (size, hash, content) = file.expect("an output");
+        match content {
+            Content::Inline(bytes) => bytes.clone(),
+            Content::OnWorker => self.harvest.outputs.read(&hash, 0, size as u32).unwrap().expect("held"),
         }
     }
 }
 
 fn short(change: &Change) -> String {
     let kind = match &change.kind {
-        ChangeKind::Remove => "-",
-        ChangeKind::Dir { .. } => "d",
+        ChangeKind::Remove { .. } => "-",
+        ChangeKind::MakeDir { .. } => "d",
         ChangeKind::Symlink { .. } => "l",
         ChangeKind::File { .. } => "f",
         ChangeKind::Link { .. } => "h",
+        ChangeKind::Name { .. } => "n",
+        ChangeKind::Alter(_) => "a",
     };
     format!("{kind} {}", change.path.display())
 }

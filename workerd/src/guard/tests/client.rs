@@ -46,7 +46,7 @@ fn merged_outputs_serve_the_next_job_without_a_question() {
             ran.output,
             "new\nnew\nfirst\nmore\nnew\ncat: old: No such file or directory\n100000\nnew\n1 4\n"
         );
-        assert_eq!(ran.changes(), [format!("f {}", at("out/twin").display())]);
+        assert_eq!(ran.changes(), [format!("a {}", at("out/twin").display())]);
         assert_eq!(ran.content(&at("out/twin")), b"new\nx\n");
         // The programs of this script, and nothing of the first one's outputs.
         assert!(

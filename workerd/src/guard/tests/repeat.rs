@@ -10,14 +10,45 @@ use termite_types::{Attr, ChangeKind, FileTime, Node};
 
 /// Repeats what a job changed on this machine's files.
 pub fn repeat(ran: &Ran) {
-    for change in &ran.harvest.changes {
+    let changes = &ran.harvest.changes;
+    for change in changes {
+        if let ChangeKind::Alter(alter) = &change.kind {
+            if alter.content.is_some() {
+                write_into(&change.path, &ran.content(&change.path));
+            }
+            if let Some(mode) = alter.mode {
+                fs::set_permissions(&change.path, Permissions::from_mode(mode)).unwrap();
+            }
+            if let Some(set) = alter.mtime {
+                set_time(&change.path, set.time);
+            }
+        }
+    }
+    let aside = tempfile::tempdir_in(ran_root(ran)).unwrap();
+    let mut pinned = BTreeMap::new();
+    for change in changes {
+        if let ChangeKind::Name { from, .. } = &change.kind {
+            let number = pinned.len();
+            pinned.entry(from).or_insert_with(|| {
+                let pin = aside.path().join(number.to_string());
+                fs::hard_link(from, &pin).unwrap();
+                pin
+            });
+        }
+    }
+    for change in changes {
+        match change.kind {
+            ChangeKind::Remove { dir: true } => fs::remove_dir(&change.path).unwrap(),
+            ChangeKind::Remove { dir: false } => fs::remove_file(&change.path).unwrap(),
+            _ => {}
+        }
+    }
+    for change in changes {
         let path = &change.path;
         match &change.kind {
-            ChangeKind::Remove => remove(path),
-            ChangeKind::Dir { attr, .. } => {
-                if !path.is_dir() {
-                    fs::create_dir(path).unwrap();
-                }
+            ChangeKind::Remove { .. } | ChangeKind::Alter(_) => {}
+            ChangeKind::MakeDir { attr, .. } => {
+                fs::create_dir(path).unwrap();
                 dress(path, attr);
             }
             ChangeKind::Symlink { attr } => {
@@ -31,17 +62,40 @@ pub fn repeat(ran: &Ran) {
                 remove(path);
                 fs::write(path, ran.content(path)).unwrap();
                 dress(path, attr);
-                fs::File::open(path)
-                    .unwrap()
-                    .set_times(FileTimes::new().set_modified(time(attr.mtime)))
-                    .unwrap();
+                set_time(path, attr.mtime);
             }
             ChangeKind::Link { to } => {
                 remove(path);
                 fs::hard_link(to, path).unwrap();
             }
+            ChangeKind::Name { from, .. } => {
+                remove(path);
+                fs::hard_link(&pinned[from], path).unwrap();
+            }
         }
     }
+}
+
+/// A directory of the client's file system for what is put aside.
+fn ran_root(ran: &Ran) -> &Path {
+    let first = ran.harvest.changes.first();
+    first.map_or(Path::new("/tmp"), |change| {
+        let above = change.path.ancestors().skip(1).filter(|dir| dir.is_dir());
+        let steady = |dir: &&Path| !ran.harvest.changes.iter().any(|change| dir.starts_with(&change.path));
+        above.into_iter().find(steady).unwrap_or(Path::new("/tmp"))
+    })
+}
+
+fn write_into(path: &Path, content: &[u8]) {
+    let mode = fs::metadata(path).unwrap().permissions();
+    fs::set_permissions(path, Permissions::from_mode(mode.mode() | 0o600)).unwrap();
+    fs::write(path, content).unwrap();
+    fs::set_permissions(path, mode).unwrap();
+}
+
+fn set_time(path: &Path, mtime: FileTime) {
+    let times = FileTimes::new().set_modified(time(mtime));
+    fs::File::open(path).unwrap().set_times(times).unwrap();
 }
 
 /// Names, kinds, modes, contents and link counts below a directory. What a view cannot

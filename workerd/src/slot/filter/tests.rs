@@ -66,6 +66,9 @@ fn expected(arch: Arch, call: &Call, options: FilterOptions) -> u32 {
     if !options.stops {
         return libc::SECCOMP_RET_ALLOW;
     }
+    if row.locks.contains(&(call.args[1] as u32)) {
+        return libc::SECCOMP_RET_USER_NOTIF;
+    }
     let input = matches!(row.effect, Effect::Input(_) | Effect::Poll(..) | Effect::Select { .. });
     let unconcerned = row
         .when
@@ -82,7 +85,8 @@ fn expected(arch: Arch, call: &Call, options: FilterOptions) -> u32 {
         && options.shim
         && call.args[3] as i32 == libc::AT_EMPTY_PATH
         && among_libraries;
-    if unconcerned || fstat || cookie || (input && !options.input_on_demand) {
+    let only_locks = row.effect == Effect::Lock;
+    if unconcerned || only_locks || fstat || cookie || (input && !options.input_on_demand) {
         libc::SECCOMP_RET_ALLOW
     } else {
         libc::SECCOMP_RET_USER_NOTIF
@@ -108,6 +112,10 @@ fn arguments() -> Vec<[u64; 6]> {
             for second in [
                 0,
                 1,
+                6,
+                7,
+                8,
+                38,
                 1030,
                 u64::from(libc::FIONREAD as u32),
                 u64::from(libc::TCGETS as u32),

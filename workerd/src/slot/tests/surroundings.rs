@@ -4,7 +4,7 @@ use super::bed::{USER, in_worker, this};
 use crate::slot::{JobFd, SlotStatus};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use termite_types::{Jobserver, Limit, Owner, TerminalSize};
+use termite_types::{Jobserver, Limit, Owner, PidRange, TerminalSize};
 
 #[test]
 fn a_job_is_its_owner_without_powers() {
@@ -75,6 +75,42 @@ fn a_job_has_its_descriptors_and_no_other() {
         let mut back = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(read), &mut back).unwrap();
         assert_eq!(back, "back\n");
+    });
+}
+
+#[test]
+fn a_job_has_the_process_numbers_that_were_asked_for() {
+    in_worker(this!(a_job_has_the_process_numbers_that_were_asked_for), |bed| {
+        let limit = crate::slot::pid_limit(&bed.entered.spawner).unwrap().unwrap();
+        assert!(limit >= 32_768, "{limit}");
+        // The shell forks for its second command only where it is not the last one.
+        let script = "echo $$; sh -c 'echo $$'; sh -c 'echo $$'; read -r pid rest < /proc/self/stat; echo $pid";
+        for first in [300, 20_000, limit - 3] {
+            let mut plan = bed.script(script);
+            plan.spec.pids = Some(PidRange { first, count: 3 });
+            let output = bed.run(plan).output;
+            assert_eq!(output, format!("{first}\n{}\n{}\n{first}\n", first + 1, first + 2));
+        }
+        // Past the last number the kernel begins anew.
+        let mut plan = bed.script("echo $$; sh -c 'echo $$'; :");
+        plan.spec.pids = Some(PidRange {
+            first: limit - 1,
+            count: 1,
+        });
+        assert_eq!(bed.run(plan).output, format!("{}\n300\n", limit - 1));
+        assert_eq!(bed.run_script("echo $$").output, "2\n");
+    });
+}
+
+#[test]
+fn a_number_that_the_worker_does_not_take_is_left_out() {
+    in_worker(this!(a_number_that_the_worker_does_not_take_is_left_out), |bed| {
+        let mut plan = bed.script("echo $$");
+        plan.spec.pids = Some(PidRange {
+            first: u32::MAX,
+            count: 1,
+        });
+        assert_eq!(bed.run(plan).output, "2\n");
     });
 }
 

@@ -31,6 +31,13 @@ impl Mirror {
         self.tables.lock().attr_of(ino, path).cloned()
     }
 
+    /// The client's file with this inode number: where it stands or stood, and as what.
+    pub(in crate::view) fn file_of(&self, ino: u64) -> Option<(std::path::PathBuf, Attr)> {
+        let tables = self.tables.lock();
+        let file = tables.known_file(ino)?;
+        Some((file.path(), file.attr.clone()))
+    }
+
     /// Gives the file with this inode number its content. Blocks.
     pub(in crate::view) fn fill(&self, ino: u64) -> Result<(), Trouble> {
         let Some(file) = self.claim_fill(ino)? else {

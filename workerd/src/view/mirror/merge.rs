@@ -16,7 +16,7 @@ use std::path::Path;
 use termite_types::{Attr, BlobHash, Node, Update};
 
 /// What overlayfs notes on a copied-up file, by mount with and without `userxattr`.
-pub(in crate::view) const COPY_UP_NOTES: [&str; 2] = ["trusted.overlay.origin", "user.overlay.origin"];
+const COPY_UP_NOTES: [&str; 2] = ["trusted.overlay.origin", "user.overlay.origin"];
 
 impl Mirror {
     /// Takes in how the committed paths of a job stand on the client. Content that the
@@ -29,6 +29,7 @@ impl Mirror {
     }
 
     fn merge_one(&self, outputs: &Outputs, update: &Update) -> Result<(), Errno> {
+        self.tables.lock().note_shift(&update.path);
         if !update.names_told {
             self.tables.lock().doubt_listings(&update.path);
         }

@@ -28,6 +28,7 @@ use parking_lot::{Condvar, Mutex};
 use rustix::fd::OwnedFd;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -39,7 +40,6 @@ use termite_types::{Attr, BlobHash, FileTime, Node};
 
 pub use evict::Evicted;
 pub(super) use leads::Lead;
-pub(super) use merge::COPY_UP_NOTES;
 pub(super) use place::{Workplace, is_placeholder, names_in, seen};
 pub(super) use sparse::Presence;
 pub(super) use tables::Fill;
@@ -91,6 +91,13 @@ pub struct Mirror {
 pub(super) struct Tenancy {
     mirror: Arc<Mirror>,
     tenant: u64,
+}
+
+impl Tenancy {
+    /// The paths that changed in the mirror since the job began.
+    pub fn shifted(&self) -> HashSet<PathBuf> {
+        self.mirror.tables.lock().shifted(self.tenant)
+    }
 }
 
 impl Drop for Tenancy {
@@ -267,11 +274,6 @@ impl Mirror {
         };
         let stat = confine::stat(&dir)?;
         Ok(Some(place::seen(&stat, Node::Dir).mtime))
-    }
-
-    /// A regular file of the mirror by client path, for reading.
-    pub(super) fn open_file(&self, path: &Path) -> Result<OwnedFd, Errno> {
-        confine::file(&self.root, path)
     }
 
     /// The owner to record for a file: `None` where the mirror cannot give it away.

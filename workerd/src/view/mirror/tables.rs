@@ -2,7 +2,7 @@
 
 use super::leads::Leads;
 use super::sparse::Unmade;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,8 +96,8 @@ pub(super) struct Tables {
     former: HashMap<u64, File>,
     /// The same and those that are gone, oldest first.
     retired: VecDeque<Retired>,
-    /// When each running job began.
-    tenants: BTreeSet<u64>,
+    /// When each running job began, with the paths that were changed here since.
+    tenants: BTreeMap<u64, HashSet<PathBuf>>,
     /// Counts jobs; what is retired bears the number of the newest.
     clock: u64,
     root: u64,
@@ -142,7 +142,7 @@ impl Tables {
             arriving: HashMap::new(),
             former: HashMap::new(),
             retired: VecDeque::new(),
-            tenants: BTreeSet::new(),
+            tenants: BTreeMap::new(),
             clock: 0,
             root,
         };
@@ -315,8 +315,14 @@ impl Tables {
     /// inode is that of another path. A job that moves or exchanges files takes their
     /// inode numbers along to paths where the client has something else, or nothing.
     pub fn attr_of(&self, ino: u64, path: &Path) -> Option<&Attr> {
-        let file = self.files.get(&ino).or_else(|| self.former.get(&ino))?;
-        file.is_at(path).then_some(&file.attr)
+        self.known_file(ino)
+            .filter(|file| file.is_at(path))
+            .map(|file| &file.attr)
+    }
+
+    /// A file by its inode number, also one that lost its name while jobs run.
+    pub fn known_file(&self, ino: u64) -> Option<&File> {
+        self.files.get(&ino).or_else(|| self.former.get(&ino))
     }
 
     /// The file that stands at a client path with its content.
@@ -438,8 +444,20 @@ impl Tables {
     /// A job begins.
     pub fn enter(&mut self) -> u64 {
         self.clock += 1;
-        self.tenants.insert(self.clock);
+        self.tenants.insert(self.clock, HashSet::new());
         self.clock
+    }
+
+    /// A path is about to change under the jobs that run.
+    pub fn note_shift(&mut self, path: &Path) {
+        for shifted in self.tenants.values_mut() {
+            shifted.insert(path.to_path_buf());
+        }
+    }
+
+    /// The paths that changed here since a job began.
+    pub fn shifted(&self, tenant: u64) -> HashSet<PathBuf> {
+        self.tenants.get(&tenant).cloned().unwrap_or_default()
     }
 
     /// Whether no job sees the mirror.
@@ -450,7 +468,7 @@ impl Tables {
     /// A job has ended. Returns what nobody holds any more in the nursery.
     pub fn leave(&mut self, tenant: u64) -> Vec<OsString> {
         self.tenants.remove(&tenant);
-        let oldest = self.tenants.first().copied().unwrap_or(u64::MAX);
+        let oldest = self.tenants.keys().next().copied().unwrap_or(u64::MAX);
         let over = self.retired.partition_point(|file| file.since < oldest);
         let mut names = Vec::new();
         for Retired { ino, .. } in self.retired.drain(..over) {

@@ -36,6 +36,7 @@ impl Mirror {
 
     /// One update, under the lock on names.
     pub(super) fn apply_one(&self, update: &Update) -> Result<(), Errno> {
+        self.tables.lock().note_shift(&update.path);
         if let Some(attr) = update.attr.as_ref().filter(|attr| attr.is_dir()) {
             let mut tables = self.tables.lock();
             if update.names_told {

@@ -149,7 +149,7 @@ fn outputs_survive_a_listing_that_does_not_know_them() {
             };
             // Whoever commits knows what it wrote.
             pair.files.hashes.lock().insert("/p/src/a.o".into(), hash);
-            let mut outputs = Outputs::new(fs::File::open(&upper).unwrap().into(), pair.mirror.clone());
+            let mut outputs = Outputs::new(fs::File::open(&upper).unwrap().into());
             outputs.hold_upper(Path::new("/p/src/a.o"), hash);
             pair.mirror
                 .merge(&outputs, &[Update::new("/p/src/a.o", Some(attr))])

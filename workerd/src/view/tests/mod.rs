@@ -394,7 +394,7 @@ fn a_file_that_a_job_holds_outlives_its_place() {
     let ino = |file: &fs::File| file.metadata().unwrap().ino();
 
     let upper = tempfile::tempdir_in(pair.mirror.root().parent().unwrap()).unwrap();
-    let mut outputs = Outputs::new(fs::File::open(upper.path()).unwrap().into(), pair.mirror.clone());
+    let mut outputs = Outputs::new(fs::File::open(upper.path()).unwrap().into());
     let updates = names.map(|name| {
         for dir in [pair.client.path(), upper.path()] {
             fs::write(dir.join(name), "newer").unwrap();

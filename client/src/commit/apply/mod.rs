@@ -1,0 +1,206 @@
+//! Making the changes, in their order: what is changed in place, files on their way to
+//! other names, removals, directories, names that are put in place, and at last the
+//! attributes of directories. Runs while no other commit does; what other processes did
+//! since the comparison is met with an error, never overwritten on purpose.
+
+mod alter;
+mod attributes;
+mod dir;
+mod leaf;
+mod pin;
+mod report;
+
+pub use report::verify_hashes;
+
+use super::name::open_parent;
+use super::plain::PlainDirs;
+use super::plan::{Plan, is_directory};
+use super::stage::StagedByChange;
+use super::temporary::Temporary;
+use super::validate::Validated;
+use super::{CommitError, CommitRequest, Committed};
+use crate::tree::{Kind, Stamp};
+use pin::Pin;
+use report::Done;
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::path::Path;
+use termite_types::{Alter, ChangeKind, FileTime};
+
+/// What every change needs.
+struct Apply<'a> {
+    request: &'a CommitRequest,
+    plan: &'a Plan<'a>,
+    validated: &'a Validated,
+    /// May give files to others.
+    is_root: bool,
+    user: u32,
+    /// Something of the client's is not as it was.
+    changed: Cell<bool>,
+}
+
+/// Makes the changes. An error leaves those before it made.
+pub fn apply(
+    request: &CommitRequest,
+    plan: &Plan<'_>,
+    staged: StagedByChange,
+    validated: &Validated,
+    plain: &mut PlainDirs,
+) -> Result<Committed, CommitError> {
+    let user = rustix::process::geteuid().as_raw();
+    let apply = Apply {
+        request,
+        plan,
+        validated,
+        is_root: user == 0,
+        user,
+        changed: Cell::new(false),
+    };
+    apply.all(staged, plain).map_err(|error| match error {
+        CommitError::Failed {
+            path, doing, source, ..
+        } => CommitError::Failed {
+            path,
+            doing,
+            source,
+            untouched: !apply.changed.get(),
+        },
+        untouched @ (CommitError::Refused { .. } | CommitError::Conflict(_) | CommitError::Content { .. }) => untouched,
+    })
+}
+
+impl<'a> Apply<'a> {
+    fn all(&self, mut staged: StagedByChange, plain: &mut PlainDirs) -> Result<Committed, CommitError> {
+        let mut done = Done::default();
+        for (index, path, alter) in self.plan.alters() {
+            self.alter(path, alter, index, &mut staged, &mut done)?;
+        }
+        let mut pins = HashMap::new();
+        for source in &self.plan.sources {
+            pins.insert(source.from, self.pin(source, &done)?);
+        }
+        for (path, is_dir) in self.plan.removes.iter().rev() {
+            let is_done = pins.get(path).is_some_and(|pin| pin.was_renamed) || self.plan.is_renamed_over(path);
+            if !is_done {
+                self.remove(path, *is_dir)?;
+            }
+            plain.forget(path);
+            done.note(path, None, None, true);
+        }
+        let mut unfinished = Vec::new();
+        for (path, index) in &self.plan.puts {
+            if is_directory(&self.plan.changes[*index].kind) {
+                unfinished.extend(self.make_dir(path, &self.plan.changes[*index].kind, plain)?);
+                done.note(path, Stamp::at_path(path), None, true);
+            }
+        }
+        for index in 0..self.plan.changes.len() {
+            self.put_leaf(index, &mut staged, &mut pins, &mut done)?;
+        }
+        self.finish_dirs(unfinished, &mut done)?;
+        Ok(done.report(self.plan))
+    }
+
+    /// A file of the client's is changed in place. Directories wait until their names are
+    /// there.
+    fn alter(
+        &self,
+        path: &'a Path,
+        alter: &Alter,
+        index: usize,
+        staged: &mut StagedByChange,
+        done: &mut Done<'a>,
+    ) -> Result<(), CommitError> {
+        let (dir, name) = open_parent(path)?;
+        let present = Stamp::at(&dir, name).map_err(CommitError::at("look at", path))?;
+        match present.kind {
+            Kind::File => {}
+            Kind::Dir => return Ok(()),
+            Kind::Symlink | Kind::Other => return Err(CommitError::at("change", path)(Errno::LOOP)),
+        }
+        // Its content may be another one since it was compared.
+        let is_whole = self.validated.whole.contains(&index) && !done.has_changed(&present);
+        let known = done.hash_in_place(&present);
+        let hash = match &alter.content {
+            Some(_) => self.alter_content(path, &present, alter, staged.remove(&index), is_whole)?,
+            None => known,
+        };
+        self.alter_attributes(path, &present, alter)?;
+        let stamp = Stamp::at(&dir, name).map_err(CommitError::at("look at", path))?;
+        done.changed_in_place(stamp, hash);
+        done.note(path, Some(stamp), hash, true);
+        Ok(())
+    }
+
+    fn put_leaf(
+        &self,
+        index: usize,
+        staged: &mut StagedByChange,
+        pins: &mut HashMap<&Path, Pin>,
+        done: &mut Done<'a>,
+    ) -> Result<(), CommitError> {
+        let change = &self.plan.changes[index];
+        let path = change.path.as_path();
+        let hash = match &change.kind {
+            ChangeKind::Alter(_) | ChangeKind::Remove { .. } | ChangeKind::MakeDir { .. } => return Ok(()),
+            ChangeKind::File { .. } => {
+                let Some(staged) = staged.remove(&index) else {
+                    return Ok(());
+                };
+                let hash = self.put_file(change, staged)?;
+                if let (None, Some(stamp)) = (hash, Stamp::at_path(path)) {
+                    done.changed_in_place(stamp, None);
+                }
+                hash
+            }
+            ChangeKind::Symlink { attr } => {
+                self.put_symlink(path, attr)?;
+                None
+            }
+            ChangeKind::Link { to } => {
+                self.put_link(path, to)?;
+                done.hash_at(to)
+            }
+            ChangeKind::Name { from, .. } => match pins.get_mut(from.as_path()) {
+                Some(pin) => {
+                    self.put_name(path, pin)?;
+                    pin.hash
+                }
+                None => None,
+            },
+        };
+        done.note(path, Stamp::at_path(path), hash, true);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path, is_dir: bool) -> Result<(), CommitError> {
+        let (dir, name) = open_parent(path)?;
+        let flags = if is_dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        match rustix::fs::unlinkat(&dir, name, flags) {
+            Ok(()) => self.changed.set(true),
+            // Another process was faster.
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(CommitError::at("remove", path)(errno)),
+        }
+        Ok(())
+    }
+
+    /// A time of a change by the client's clock.
+    fn time(&self, time: FileTime, explicit: bool) -> FileTime {
+        if explicit || self.validated.times.contains(&time) {
+            time
+        } else {
+            self.request.clock.shift(time)
+        }
+    }
+}
+
+/// A file beside its target that is to be put in place.
+fn open_temporary<'a>(
+    temporary: &'a Temporary,
+    path: &Path,
+) -> Result<(rustix::fd::OwnedFd, &'a std::ffi::OsStr), CommitError> {
+    temporary.place().map_err(CommitError::at("find the file beside", path))
+}

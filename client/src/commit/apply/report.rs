@@ -1,0 +1,124 @@
+//! What a commit did, by path and by file: a file that several paths of a list lead to is
+//! as the last change left it. Makes no change.
+
+use crate::commit::Committed;
+use crate::commit::plan::Plan;
+use crate::commit::present::{hash_of, open_file};
+use crate::tree::{CommittedPath, Kind, Stamp};
+use std::collections::HashMap;
+use std::path::Path;
+use termite_types::{BlobHash, ChangeKind};
+
+/// Files that only got another name are read again up to so many bytes, to know what they
+/// hold.
+const VERIFIED: u64 = 16 << 20;
+
+/// What was done.
+#[derive(Default)]
+pub struct Done<'a> {
+    paths: HashMap<&'a Path, CommittedPath>,
+    /// Files changed in place, by device and inode.
+    files: HashMap<(u64, u64), InPlace>,
+}
+
+/// A file that was changed in place.
+struct InPlace {
+    /// After the last change.
+    stamp: Stamp,
+    /// Its content, where that is all the job's.
+    hash: Option<BlobHash>,
+}
+
+impl<'a> Done<'a> {
+    /// A path is done, for this time: a later note about it counts.
+    pub fn note(&mut self, path: &'a Path, stamp: Option<Stamp>, hash: Option<BlobHash>, touched: bool) {
+        let committed = CommittedPath {
+            path: path.to_owned(),
+            stamp,
+            hash,
+            touched,
+        };
+        self.paths.insert(path, committed);
+    }
+
+    /// A file was changed in place.
+    pub fn changed_in_place(&mut self, stamp: Stamp, hash: Option<BlobHash>) {
+        self.files.insert((stamp.dev, stamp.ino), InPlace { stamp, hash });
+    }
+
+    /// Whether this commit changed a file in place.
+    pub fn has_changed(&self, stamp: &Stamp) -> bool {
+        self.files.contains_key(&(stamp.dev, stamp.ino))
+    }
+
+    /// The content of a file that this commit wrote.
+    pub fn hash_in_place(&self, stamp: &Stamp) -> Option<BlobHash> {
+        self.files.get(&(stamp.dev, stamp.ino)).and_then(|file| file.hash)
+    }
+
+    /// The content at a path that is done.
+    pub fn hash_at(&self, path: &Path) -> Option<BlobHash> {
+        self.paths.get(path).and_then(|done| done.hash)
+    }
+
+    /// Whether a path is done.
+    pub fn contains(&self, path: &Path) -> bool {
+        self.paths.contains_key(path)
+    }
+
+    /// Each path once, where the list mentions it last.
+    pub fn report(mut self, plan: &Plan<'_>) -> Committed {
+        let mut paths = Vec::with_capacity(self.paths.len());
+        for change in plan.changes.iter().rev() {
+            if let Some(done) = self.paths.remove(change.path.as_path()) {
+                paths.push(self.settle(done));
+            }
+        }
+        paths.reverse();
+        Committed { paths }
+    }
+
+    /// The stamp at the end of the commit, where it is still what was put there: a hard link
+    /// made later has changed it.
+    fn settle(&self, mut committed: CommittedPath) -> CommittedPath {
+        let Some(mut put) = committed.stamp else {
+            return committed;
+        };
+        // A directory may have got the inode number of a file that was changed and removed.
+        let changed = self.files.get(&(put.dev, put.ino));
+        if let Some(file) = changed.filter(|file| file.stamp.same_inode(&put)) {
+            (put, committed.hash) = (file.stamp, file.hash);
+        }
+        let same =
+            |is: &Stamp| is.same_inode(&put) && (put.kind == Kind::Dir || (is.size, is.mtime) == (put.size, put.mtime));
+        committed.stamp = Stamp::at_path(&committed.path).filter(same).or(Some(put));
+        committed
+    }
+}
+
+/// Files that only got another name hold what the job saw, unless another process wrote to
+/// them: so they are read. Needs no turn.
+pub fn verify_hashes(plan: &Plan<'_>, committed: &mut Committed) {
+    if plan.sources.is_empty() {
+        return;
+    }
+    for committed in &mut committed.paths {
+        let (Some(ChangeKind::Name { hash: Some(hash), .. }), Some(stamp), None) =
+            (plan.put(&committed.path), committed.stamp, committed.hash)
+        else {
+            continue;
+        };
+        let is_short_file = stamp.kind == Kind::File && stamp.size <= VERIFIED;
+        if is_short_file && hash_with_stamp(&committed.path, &stamp) == Some(*hash) {
+            committed.hash = Some(*hash);
+        }
+    }
+}
+
+/// The hash of a file that is and stays as `stamp` says.
+fn hash_with_stamp(path: &Path, stamp: &Stamp) -> Option<BlobHash> {
+    let file = open_file(path).ok()?;
+    let is_it = || Stamp::of_fd(&file).is_ok_and(|is| is == *stamp);
+    let hash = is_it().then(|| hash_of(&file).ok())??;
+    is_it().then_some(hash)
+}

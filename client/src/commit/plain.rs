@@ -1,0 +1,70 @@
+//! Which directories commits of this daemon made for `mkdir` without `-p`: where two jobs
+//! both made the same one so, the second would have failed. Pure, bounded: what is
+//! forgotten is joined like any other directory.
+
+use crate::tree::Stamp;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+/// So many are remembered, the newest ones.
+const MOST: usize = 1024;
+
+/// Paths with device and inode, oldest first.
+pub struct PlainDirs(VecDeque<(PathBuf, u64, u64)>);
+
+impl PlainDirs {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self(VecDeque::new())
+    }
+
+    /// A commit made this directory.
+    pub fn made(&mut self, path: &Path, stamp: &Stamp) {
+        self.forget(path);
+        if self.0.len() == MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back((path.to_owned(), stamp.dev, stamp.ino));
+    }
+
+    /// Whether a commit made the directory that is at `path`. One that another directory
+    /// has replaced is forgotten.
+    pub fn contains(&mut self, path: &Path, stamp: &Stamp) -> bool {
+        let found = self.0.iter().find(|(made, ..)| made == path);
+        let is_it = found.map(|(_, dev, ino)| (*dev, *ino) == (stamp.dev, stamp.ino));
+        if is_it == Some(false) {
+            self.forget(path);
+        }
+        is_it == Some(true)
+    }
+
+    /// The directory is removed.
+    pub fn forget(&mut self, path: &Path) {
+        self.0.retain(|(made, ..)| made != path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_known_until_another_one_is_in_its_place() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [one, two] = dirs
+            .each_ref()
+            .map(|dir| Stamp::at_path(&dir.path().canonicalize().unwrap()).unwrap());
+        let mut plain = PlainDirs::new();
+        let path = Path::new("/d");
+        plain.made(path, &one);
+        assert!(plain.contains(path, &one));
+        assert!(!plain.contains(Path::new("/e"), &one));
+        assert!(!plain.contains(path, &two));
+        assert!(!plain.contains(path, &one), "forgotten");
+        for number in 0..=MOST {
+            plain.made(&Path::new("/").join(number.to_string()), &one);
+        }
+        assert!(!plain.contains(Path::new("/0"), &one), "the oldest");
+        assert!(plain.contains(Path::new("/1"), &one));
+    }
+}

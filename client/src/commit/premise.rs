@@ -1,0 +1,90 @@
+//! Whether what a job was told still holds. Only looks; reads a file only where its size
+//! is one that would do.
+
+use super::CommitError;
+use super::plan::Plan;
+use super::present::{Present, content_in_words, hash_of, in_words, open_file};
+use crate::tree::{Kind, Stamp};
+use std::path::Path;
+use termite_types::{Base, BlobHash, ChangeKind, Check, Seen};
+
+/// Finds the first thing that a job was told and that does not hold any more.
+pub fn check_premises(checks: &[Check], plan: &Plan<'_>, present: &mut Present) -> Result<(), CommitError> {
+    for Check { path, seen } in checks {
+        let here = present.at(path)?;
+        match (seen, &here) {
+            (Seen::Nothing | Seen::Absent, None) => {}
+            (Seen::Nothing | Seen::Absent, found) => {
+                return Err(CommitError::conflict(path, "nothing", in_words(found.as_ref())));
+            }
+            (Seen::Leaf, Some(stamp)) if stamp.kind != Kind::Dir => {}
+            (Seen::Leaf, found) => {
+                let seen = "something that is no directory";
+                return Err(CommitError::conflict(path, seen, in_words(found.as_ref())));
+            }
+            (Seen::Content(base), found) => check_content(path, base, found.as_ref(), plan, present)?,
+        }
+    }
+    Ok(())
+}
+
+fn check_content(
+    path: &Path,
+    base: &Base,
+    found: Option<&Stamp>,
+    plan: &Plan<'_>,
+    present: &mut Present,
+) -> Result<(), CommitError> {
+    let conflict = |found: String| {
+        let seen = content_in_words(base.size, Some(base.hash));
+        Err(CommitError::conflict(path, seen, found))
+    };
+    let Some(stamp) = found.filter(|stamp| stamp.kind == Kind::File) else {
+        return conflict(in_words(found).to_owned());
+    };
+    let mut fitting = vec![base.hash];
+    fitting.retain(|_| base.size == stamp.size);
+    for (size, hash) in contents_put(path, plan, present)? {
+        if size == stamp.size {
+            fitting.push(hash);
+        }
+    }
+    if fitting.is_empty() {
+        return conflict(content_in_words(stamp.size, None));
+    }
+    let file = open_file(path).map_err(CommitError::forbidden(path))?;
+    let hash = hash_of(file).map_err(CommitError::at("read", path))?;
+    if fitting.contains(&hash) {
+        return Ok(());
+    }
+    conflict(content_in_words(stamp.size, Some(hash)))
+}
+
+/// Contents that a list leaves at a path whatever is there, by size and hash. Nothing is
+/// lost where one of them is there already; of what is appended that cannot be said.
+fn contents_put(path: &Path, plan: &Plan<'_>, present: &mut Present) -> Result<Vec<(u64, BlobHash)>, CommitError> {
+    let mut found = Vec::new();
+    match plan.put(path) {
+        Some(ChangeKind::File {
+            attr, appended: false, ..
+        }) => {
+            if let termite_types::Node::File { size, hash: Some(hash) } = attr.node {
+                found.push((size, hash));
+            }
+        }
+        Some(ChangeKind::Name { from, hash: Some(hash) }) => {
+            let altered = plan.alter(from).and_then(|alter| alter.content.as_ref());
+            let size = match altered {
+                Some(edit) => Some(edit.size),
+                None => present.at(from)?.map(|stamp| stamp.size),
+            };
+            found.extend(size.map(|size| (size, *hash)));
+        }
+        _ => {}
+    }
+    let edit = plan.alter(path).and_then(|alter| alter.content.as_ref());
+    if let Some(edit) = edit.filter(|edit| !edit.appended) {
+        found.push((edit.size, edit.hash));
+    }
+    Ok(found)
+}

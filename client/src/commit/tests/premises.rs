@@ -1,0 +1,115 @@
+//! What jobs were told, and what is there when they are committed.
+
+use super::{Bench, base};
+use std::fs;
+use std::os::unix::fs::symlink;
+use termite_types::{Base, Seen};
+
+fn content(bytes: &[u8]) -> Seen {
+    Seen::Content(base(bytes))
+}
+
+#[test]
+fn what_was_not_there_must_not_be_there() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("d")).unwrap();
+    symlink("nowhere", bench.path("l")).unwrap();
+    bench.write("f", b"");
+    for seen in [Seen::Nothing, Seen::Absent] {
+        for (name, found) in [("d", "a directory"), ("l", "a symlink"), ("f", "a file")] {
+            let conflict = bench.conflict(
+                vec![bench.file("new", b"")],
+                vec![("none", seen.clone()), (name, seen.clone())],
+            );
+            assert_eq!(conflict.path, bench.path(name));
+            assert_eq!((&*conflict.seen, &*conflict.found), ("nothing", found));
+        }
+        bench
+            .commit_if(vec![], vec![("none", seen.clone()), ("none/below", seen)])
+            .unwrap();
+    }
+    // The file that the job made may be the very one.
+    bench
+        .commit_if(vec![bench.file("x", b"")], vec![("x", Seen::Nothing)])
+        .unwrap();
+    bench.conflict(vec![bench.file("x", b"")], vec![("x", Seen::Nothing)]);
+}
+
+#[test]
+fn what_was_removed_must_have_been_there() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("d")).unwrap();
+    symlink("nowhere", bench.path("l")).unwrap();
+    bench.write("f", b"");
+    for name in ["l", "f"] {
+        bench.commit_if(vec![], vec![(name, Seen::Leaf)]).unwrap();
+    }
+    for (name, found) in [("d", "a directory"), ("none", "nothing")] {
+        let conflict = bench.conflict(vec![bench.file("new", b"")], vec![(name, Seen::Leaf)]);
+        assert_eq!(
+            (&*conflict.seen, &*conflict.found),
+            ("something that is no directory", found)
+        );
+    }
+}
+
+#[test]
+fn what_was_read_must_be_there_unless_the_job_would_put_the_same() {
+    let bench = Bench::new();
+    bench.write("f", b"one");
+    let made = || vec![bench.file("f", b"three")];
+    let edited = || vec![bench.edit("f", b"one", b"three")];
+    bench.commit_if(vec![], vec![("f", content(b"one"))]).unwrap();
+    bench.write("f", b"two");
+    for changes in [made(), edited(), vec![bench.remove("f")], vec![]] {
+        let conflict = bench.conflict(changes, vec![("f", content(b"one"))]);
+        let words = |bytes: &[u8]| {
+            let hash = super::hash(bytes).to_string();
+            format!("a file of 3 bytes (hash {}…)", &hash[..6])
+        };
+        assert_eq!((conflict.seen, conflict.found), (words(b"one"), words(b"two")));
+    }
+    bench.write("f", b"longer");
+    let conflict = bench.conflict(made(), vec![("f", content(b"one"))]);
+    assert_eq!(conflict.found, "a file of 6 bytes");
+    for changes in [made(), edited()] {
+        bench.write("f", b"three");
+        bench.commit_if(changes, vec![("f", content(b"one"))]).unwrap();
+        assert_eq!(bench.read("f"), b"three");
+    }
+    fs::remove_file(bench.path("f")).unwrap();
+    for changes in [made(), vec![bench.remove("f")]] {
+        assert_eq!(bench.conflict(changes, vec![("f", content(b"one"))]).found, "nothing");
+    }
+    fs::create_dir(bench.path("f")).unwrap();
+    assert_eq!(
+        bench.conflict(vec![], vec![("f", content(b"one"))]).found,
+        "a directory"
+    );
+}
+
+#[test]
+fn a_file_that_is_moved_there_may_be_there_already() {
+    let bench = Bench::new();
+    bench.write("from", b"new");
+    bench.write("to", b"new");
+    let mut name = bench.name("to", "from");
+    let changes = |name: &termite_types::Change| vec![bench.remove("from"), name.clone()];
+    // Whose content is not known.
+    bench.conflict(changes(&name), vec![("to", content(b"old"))]);
+    if let termite_types::ChangeKind::Name { hash, .. } = &mut name.kind {
+        *hash = Some(super::hash(b"new"));
+    }
+    bench.commit_if(changes(&name), vec![("to", content(b"old"))]).unwrap();
+}
+
+#[test]
+fn a_file_is_read_only_if_it_may_fit() {
+    let bench = Bench::new();
+    // Longer than anything that could be read.
+    fs::File::create(bench.path("huge")).unwrap().set_len(1 << 40).unwrap();
+    let Base { hash, .. } = base(b"");
+    let seen = Seen::Content(Base { size: 1, hash });
+    let conflict = bench.conflict_without_tree(vec![("huge", seen)]);
+    assert_eq!(conflict.found, "a file of 1099511627776 bytes");
+}

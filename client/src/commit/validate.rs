@@ -1,0 +1,214 @@
+//! Whether a list of changes can be done as the job did it, on what is there by now. Only
+//! looks; runs while no other commit does.
+
+use super::permit::{Permit, check_kind};
+use super::plain::PlainDirs;
+use super::plan::{Plan, is_directory};
+use super::premise::check_premises;
+use super::present::{Present, in_words, open_file};
+use super::stage::{Staged, StagedByChange};
+use super::{CommitError, CommitRequest};
+use crate::tree::{Kind, Stamp, open_canonical};
+use rustix::fs::OFlags;
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use termite_types::{Alter, BlobHash, ChangeKind, Edit, FileTime};
+
+/// What was found that the changes themselves need.
+pub struct Validated {
+    /// Times of what was there: a file that has such a time on the worker was not written by
+    /// the job, and the time is the client's.
+    pub times: HashSet<FileTime>,
+    /// Appended contents, by index of the change, that meet the very content that the job
+    /// saw: together they are the content that the job left.
+    pub whole: HashSet<usize>,
+}
+
+struct Validate<'a> {
+    plan: &'a Plan<'a>,
+    staged: &'a StagedByChange,
+    plain: &'a mut PlainDirs,
+    present: Present,
+    permit: Permit,
+    whole: HashSet<usize>,
+}
+
+/// Finds the first thing that stands against the commit.
+pub fn validate(
+    request: &CommitRequest,
+    plan: &Plan<'_>,
+    staged: &StagedByChange,
+    plain: &mut PlainDirs,
+) -> Result<Validated, CommitError> {
+    let mut validate = Validate {
+        plan,
+        staged,
+        plain,
+        present: Present::default(),
+        permit: Permit::new(),
+        whole: HashSet::new(),
+    };
+    check_premises(&request.premises.checks, plan, &mut validate.present)?;
+    for (path, is_dir) in &plan.removes {
+        validate.check_removal(path, *is_dir)?;
+    }
+    for (path, index) in &plan.puts {
+        validate.check_put(path, &plan.changes[*index].kind)?;
+    }
+    for (index, path, alter) in plan.alters() {
+        validate.check_alter(index, path, alter)?;
+    }
+    Ok(Validated {
+        times: validate.present.times().collect(),
+        whole: validate.whole,
+    })
+}
+
+impl Validate<'_> {
+    fn check_removal(&mut self, path: &Path, is_dir: bool) -> Result<(), CommitError> {
+        let here = self.present.at(path)?;
+        if let Some(stamp) = &here {
+            check_kind(path, stamp)?;
+        }
+        if here.is_none_or(|stamp| (stamp.kind == Kind::Dir) != is_dir) {
+            let seen = if is_dir {
+                "a directory"
+            } else {
+                "something that is no directory"
+            };
+            return Err(CommitError::conflict(path, seen, in_words(here.as_ref())));
+        }
+        if let Some(parent) = path.parent()
+            && let Some(holder) = self.present.at(parent)?
+        {
+            self.permit.check_name(path, parent, &holder, here.as_ref())?;
+        }
+        if is_dir { self.check_emptied(path) } else { Ok(()) }
+    }
+
+    /// All that is in a directory goes before it.
+    fn check_emptied(&self, path: &Path) -> Result<(), CommitError> {
+        let forbidden = || CommitError::forbidden(path);
+        let dir = open_canonical(path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(forbidden())?;
+        for entry in rustix::fs::Dir::new(dir).map_err(CommitError::at("list", path))? {
+            let entry = entry.map_err(CommitError::at("list", path))?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            let is_kept = name != "." && name != ".." && !self.plan.removes.contains_key(&*path.join(name));
+            if is_kept {
+                let found = format!("also {}", name.display());
+                return Err(CommitError::conflict(path, "nothing else in it", found));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is at a path once all removals are done.
+    fn left_at(&mut self, path: &Path) -> Result<Option<Stamp>, CommitError> {
+        if self.plan.is_removed(path) {
+            return Ok(None);
+        }
+        self.present.at(path)
+    }
+
+    fn check_put(&mut self, path: &Path, kind: &ChangeKind) -> Result<(), CommitError> {
+        let left = self.left_at(path)?;
+        self.check_holder(path, left.as_ref())?;
+        let conflict = |seen: &str| Err(CommitError::conflict(path, seen, in_words(left.as_ref())));
+        let left_kind = left.map(|stamp| stamp.kind);
+        match kind {
+            ChangeKind::MakeDir { plain, .. } => match &left {
+                Some(stamp) if stamp.kind != Kind::Dir || (*plain && self.plain.contains(path, stamp)) => {
+                    return conflict("nothing");
+                }
+                Some(_) | None => {}
+            },
+            _ if left_kind == Some(Kind::Dir) => return conflict("no directory"),
+            ChangeKind::Name { from, .. } => {
+                let source = self.present.at(from)?;
+                if source.is_none_or(|stamp| stamp.kind == Kind::Dir) {
+                    let seen = "something that is no directory";
+                    return Err(CommitError::conflict(from, seen, in_words(source.as_ref())));
+                }
+                source.map_or(Ok(()), |stamp| check_kind(from, &stamp))?;
+            }
+            ChangeKind::File { appended: true, .. } if left_kind == Some(Kind::File) => {
+                left.map_or(Ok(()), |stamp| self.permit.check_write(path, &stamp))?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A name is put in place: its directory is there or made, and may be written.
+    fn check_holder(&mut self, path: &Path, left: Option<&Stamp>) -> Result<(), CommitError> {
+        let Some(parent) = path.parent() else {
+            return Err(CommitError::refused(path, "the root cannot be replaced"));
+        };
+        let holder = self.left_at(parent)?;
+        match (self.plan.put(parent), holder) {
+            (Some(kind), _) if !is_directory(kind) => Err(CommitError::refused(path, "its parent is no directory")),
+            (_, Some(holder)) if holder.kind == Kind::Dir => self.permit.check_name(path, parent, &holder, left),
+            (Some(_), _) => Ok(()),
+            (None, found) => Err(CommitError::conflict(path, "its directory", in_words(found.as_ref()))),
+        }
+    }
+
+    fn check_alter(&mut self, index: usize, path: &Path, alter: &Alter) -> Result<(), CommitError> {
+        let here = self.present.at(path)?;
+        let is_right = |stamp: &Stamp| match stamp.kind {
+            Kind::File => true,
+            Kind::Dir => alter.content.is_none(),
+            Kind::Symlink | Kind::Other => false,
+        };
+        if let Some(stamp) = &here {
+            check_kind(path, stamp)?;
+        }
+        let Some(stamp) = here.filter(is_right) else {
+            let seen = match alter.content {
+                Some(_) => "a file",
+                None => "a file or a directory",
+            };
+            return Err(CommitError::conflict(path, seen, in_words(here.as_ref())));
+        };
+        self.permit.check_alter(path, &stamp, alter)?;
+        if let Some(edit) = alter.content.as_ref().filter(|edit| edit.appended)
+            && let Some(staged) = self.staged.get(&index)
+            && stamp.size == edit.base.size
+            && meets_its_base(path, edit, staged)?
+        {
+            self.whole.insert(index);
+        }
+        Ok(())
+    }
+}
+
+/// Whether the content that the job appended to is the one that is there. If so, both
+/// together have to be what the job left.
+fn meets_its_base(path: &Path, edit: &Edit, staged: &Staged) -> Result<bool, CommitError> {
+    let Ok(file) = open_file(path) else {
+        // Its mode keeps its owner out.
+        return Ok(false);
+    };
+    let mut hasher = blake3::Hasher::new();
+    let doing = "read";
+    hasher
+        .update_reader(file.take(edit.base.size))
+        .map_err(CommitError::at(doing, path))?;
+    if BlobHash(*hasher.finalize().as_bytes()) != edit.base.hash {
+        return Ok(false);
+    }
+    let tail = staged.file.open().map_err(CommitError::at(doing, path))?;
+    hasher.update_reader(tail).map_err(CommitError::at(doing, path))?;
+    let found = BlobHash(*hasher.finalize().as_bytes());
+    if found != edit.hash {
+        let why = format!("hash {found} in the place of {}", edit.hash);
+        return Err(CommitError::Content {
+            path: path.to_owned(),
+            why,
+        });
+    }
+    Ok(true)
+}

@@ -1,0 +1,379 @@
+//! Overlap: what other jobs committed while a job ran, and whether the job can have seen
+//! that in one order.
+//!
+//! A job whose commit comes is held against each commit since it began. By value: a job
+//! that read the content which a commit put at a path has seen that commit there; one that
+//! read another content, or looked in vain for what the commit made, has not.
+//!
+//! Knows paths and contents; knows nothing of locks in files, of the disk and of workers.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::OsStr;
+use std::path::{Component, Path, PathBuf};
+use termite_types::{BlobHash, Change, ChangeKind, Conflict, Node, Premises, TraceItem};
+
+/// Commits that are remembered at most; a job that began before the oldest is held against
+/// those that are left.
+const MOST_COMMITS: usize = 1 << 12;
+/// Changes outside of jobs that are remembered at most.
+const MOST_OUTSIDE: usize = 1 << 14;
+
+/// A point between two changes of the client's tree.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Moment(u64);
+
+/// What a commit left at a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Left {
+    Nothing,
+    /// A file whose content is known.
+    Content(BlobHash),
+    /// Anything else, or a file whose content only the disk tells.
+    Something,
+}
+
+/// One commit.
+#[derive(Debug)]
+struct Commit {
+    at: Moment,
+    left: HashMap<PathBuf, Left>,
+    /// Those of them that may be other names in their directories than before.
+    named: HashSet<PathBuf>,
+    /// Names that its job made exclusively and removed again.
+    passing: HashSet<PathBuf>,
+}
+
+/// How a job used a path, of those uses that tell something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sight {
+    /// It read this content.
+    Content(BlobHash),
+    /// It looked for it in vain.
+    Missing,
+    /// It used it in another way.
+    Other,
+    /// It listed the names of the directory.
+    Listed,
+}
+
+/// The paths that a job used, spelled without `.` and `..`, with what it saw first.
+type Sights = HashMap<PathBuf, Vec<Sight>>;
+
+/// The commits of late.
+#[derive(Default, Debug)]
+pub struct Overlap {
+    clock: u64,
+    commits: VecDeque<Commit>,
+    /// Paths that changed otherwise than by a commit.
+    outside: VecDeque<(Moment, PathBuf)>,
+    /// When each running job began.
+    running: Vec<Moment>,
+}
+
+impl Overlap {
+    /// A job begins.
+    pub fn begin(&mut self) -> Moment {
+        let now = Moment(self.clock);
+        self.running.push(now);
+        now
+    }
+
+    /// A job that began then has ended, in whatever way.
+    pub fn end(&mut self, began: Moment) {
+        if let Some(at) = self.running.iter().position(|moment| *moment == began) {
+            self.running.swap_remove(at);
+        }
+        let oldest = self.running.iter().min().copied().unwrap_or(Moment(self.clock));
+        while self.commits.front().is_some_and(|commit| commit.at <= oldest) {
+            self.commits.pop_front();
+        }
+        while self.outside.front().is_some_and(|(at, _)| *at <= oldest) {
+            self.outside.pop_front();
+        }
+    }
+
+    /// A job's changes were committed.
+    pub fn committed(&mut self, changes: &[Change], passing: &[PathBuf]) {
+        self.clock += 1;
+        if self.running.is_empty() {
+            return;
+        }
+        let left = changes.iter().map(|change| (change.path.clone(), left_by(change)));
+        let named = changes
+            .iter()
+            .filter(|change| !matches!(change.kind, ChangeKind::Alter(_)));
+        self.commits.push_back(Commit {
+            at: Moment(self.clock),
+            left: left.collect(),
+            named: named.map(|change| change.path.clone()).collect(),
+            passing: passing.iter().cloned().collect(),
+        });
+        if self.commits.len() > MOST_COMMITS {
+            self.commits.pop_front();
+        }
+    }
+
+    /// Something else than a commit changed a path.
+    pub fn changed_outside(&mut self, path: &Path) {
+        self.clock += 1;
+        if !self.running.is_empty() {
+            self.outside.push_back((Moment(self.clock), path.to_path_buf()));
+        }
+        if self.outside.len() > MOST_OUTSIDE {
+            self.outside.pop_front();
+        }
+    }
+
+    /// What a job can have seen in no one order with the commits since it began, or, where it
+    /// held a lock, what changed since then. `trace`: what it used.
+    pub fn conflict(&self, began: Moment, trace: &[TraceItem], premises: &Premises) -> Option<Conflict> {
+        if Moment(self.clock) == began {
+            return None;
+        }
+        let is_locked = premises.locked || self.shares_lock(began, &premises.passing_names);
+        let sights = sights(trace, &self.names_since(began, is_locked));
+        let torn = self.torn(began, &sights);
+        torn.or_else(|| self.changed_since(began, &sights).filter(|_| is_locked))
+    }
+
+    /// The last names of all paths that a job's sights matter of: what changed since it began,
+    /// and if so, the directories that is in.
+    fn names_since(&self, began: Moment, with_dirs: bool) -> HashSet<&OsStr> {
+        let by_commit = self.since(began).flat_map(|commit| commit.left.keys());
+        let outside = self.outside.iter().filter(|(at, _)| with_dirs && *at > began);
+        let changed = by_commit.chain(outside.map(|(_, path)| path));
+        changed
+            .flat_map(|path| [Some(path.as_path()), path.parent().filter(|_| with_dirs)])
+            .filter_map(|path| path?.file_name())
+            .collect()
+    }
+
+    /// A commit that the job saw at one path and not at another.
+    fn torn(&self, began: Moment, sights: &Sights) -> Option<Conflict> {
+        self.since(began).find_map(|commit| {
+            let (mut before, mut after) = (None, None);
+            for (path, left) in &commit.left {
+                match sights.get(path).and_then(|sights| has_seen(*left, sights)) {
+                    Some(true) => after = Some(path),
+                    Some(false) => before = Some(path),
+                    None => {}
+                }
+            }
+            let (before, after) = (before?, after?);
+            Some(Conflict {
+                path: before.clone(),
+                seen: format!("it as before a commit of which {} was seen", after.display()),
+                found: "it as that commit left it".to_owned(),
+            })
+        })
+    }
+
+    /// For a job that held a lock: something that it used and that changed since it began.
+    fn changed_since(&self, began: Moment, sights: &Sights) -> Option<Conflict> {
+        let by_commit = self.since(began).flat_map(|commit| {
+            let changed = commit.left.iter();
+            changed.map(|(path, left)| (path.as_path(), Some(*left), commit.named.contains(path)))
+        });
+        let outside = self.outside.iter().filter(|(at, _)| *at > began);
+        let outside = outside.map(|(_, path)| (path.as_path(), None, true));
+        by_commit.chain(outside).find_map(|(path, left, named)| {
+            let used = sights.get(path);
+            // What it saw as the commit left it, it saw under its lock.
+            let is_stale = used.is_some_and(|used| left.is_none_or(|left| has_seen(left, used) != Some(true)));
+            let is_listed = path.parent().and_then(|dir| sights.get(dir));
+            let is_listed = named && is_listed.is_some_and(|sights| sights.contains(&Sight::Listed));
+            (is_stale || is_listed).then(|| Conflict {
+                path: path.to_path_buf(),
+                seen: "it under a lock".to_owned(),
+                found: "a later change of it".to_owned(),
+            })
+        })
+    }
+
+    /// Whether another job that ran beside this one used one of its passing names as it did:
+    /// both hold the lock that the name is.
+    fn shares_lock(&self, began: Moment, passing: &[PathBuf]) -> bool {
+        self.since(began)
+            .any(|commit| passing.iter().any(|name| commit.passing.contains(name)))
+    }
+
+    fn since(&self, began: Moment) -> impl Iterator<Item = &Commit> {
+        self.commits.iter().filter(move |commit| commit.at > began)
+    }
+}
+
+/// What a trace says of paths with one of these last names.
+fn sights(trace: &[TraceItem], names: &HashSet<&OsStr>) -> Sights {
+    let mut sights = Sights::new();
+    let mut own = HashSet::new();
+    let matters = |path: &Path| match path.file_name() {
+        Some(name) => names.contains(name),
+        // It ends in `..`.
+        None => true,
+    };
+    for item in trace.iter().filter(|item| matters(&item.path)) {
+        let path = lexical(&item.path);
+        // What it changed itself tells nothing of others from then on.
+        if own.contains(&path) {
+            continue;
+        }
+        let sight = match (item.access, item.hash) {
+            (READ, Some(hash)) => Sight::Content(hash),
+            (MISSING, _) => Sight::Missing,
+            (LISTED, _) => Sight::Listed,
+            (WRITE, _) => {
+                own.insert(path);
+                continue;
+            }
+            _ => Sight::Other,
+        };
+        sights.entry(path).or_default().push(sight);
+    }
+    sights
+}
+
+const READ: u8 = 1;
+const MISSING: u8 = 3;
+const LISTED: u8 = 4;
+const WRITE: u8 = 5;
+
+/// Whether what a job saw of a path is what a commit left there. `None`: that does not tell.
+fn has_seen(left: Left, sights: &[Sight]) -> Option<bool> {
+    sights.iter().find_map(|sight| match (left, sight) {
+        (Left::Nothing, Sight::Missing) => Some(true),
+        (Left::Content(left), Sight::Content(read)) => Some(left == *read),
+        (Left::Nothing, Sight::Content(_)) | (Left::Content(_) | Left::Something, Sight::Missing) => Some(false),
+        _ => None,
+    })
+}
+
+fn left_by(change: &Change) -> Left {
+    match &change.kind {
+        ChangeKind::Remove { .. } => Left::Nothing,
+        ChangeKind::File { attr, appended, .. } => match &attr.node {
+            Node::File { hash: Some(hash), .. } if !appended => Left::Content(*hash),
+            _ => Left::Something,
+        },
+        ChangeKind::Name { hash: Some(hash), .. } => Left::Content(*hash),
+        ChangeKind::Alter(alter) => match &alter.content {
+            Some(edit) if !edit.appended => Left::Content(edit.hash),
+            _ => Left::Something,
+        },
+        ChangeKind::MakeDir { .. } | ChangeKind::Symlink { .. } | ChangeKind::Link { .. } | ChangeKind::Name { .. } => {
+            Left::Something
+        }
+    }
+}
+
+/// A path without `.`, and with each `..` taken literally.
+fn lexical(spelled: &Path) -> PathBuf {
+    let mut path = PathBuf::from("/");
+    for part in spelled.components() {
+        match part {
+            Component::Normal(name) => path.push(name),
+            Component::ParentDir => drop(path.pop()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use termite_types::{Attr, Content, FileTime};
+
+    fn hash(byte: u8) -> BlobHash {
+        BlobHash([byte; 32])
+    }
+
+    fn file(path: &str, content: u8) -> Change {
+        let attr = Attr {
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime: FileTime::default(),
+            node: Node::File {
+                size: 1,
+                hash: Some(hash(content)),
+            },
+        };
+        let kind = ChangeKind::File {
+            attr,
+            explicit_mtime: false,
+            content: Content::OnWorker,
+            appended: false,
+        };
+        Change {
+            path: path.into(),
+            kind,
+        }
+    }
+
+    fn item(access: u8, path: &str, content: Option<u8>) -> TraceItem {
+        TraceItem {
+            access,
+            path: path.into(),
+            hash: content.map(hash),
+        }
+    }
+
+    fn torn(trace: &[TraceItem]) -> bool {
+        let mut overlap = Overlap::default();
+        overlap.committed(&[file("/a", 9), file("/b", 9)], &[]);
+        let began = overlap.begin();
+        overlap.committed(&[file("/a", 1), file("/b", 1), file("/new", 1)], &[]);
+        overlap.conflict(began, trace, &Premises::default()).is_some()
+    }
+
+    #[test]
+    fn a_commit_seen_by_halves_is_found() {
+        assert!(torn(&[item(READ, "/a", Some(9)), item(READ, "/x/../b", Some(1))]));
+        assert!(torn(&[item(MISSING, "/new", None), item(READ, "/b", Some(1))]));
+    }
+
+    #[test]
+    fn a_commit_seen_whole_or_not_at_all_is_none() {
+        assert!(!torn(&[item(READ, "/a", Some(9)), item(READ, "/b", Some(9))]));
+        assert!(!torn(&[item(READ, "/a", Some(1)), item(READ, "/b", Some(1))]));
+        assert!(!torn(&[item(READ, "/a", Some(1)), item(READ, "/other", Some(2))]));
+        // What the job wrote itself is no sight of others.
+        assert!(!torn(&[
+            item(WRITE, "/a", None),
+            item(READ, "/a", Some(9)),
+            item(READ, "/b", Some(1)),
+        ]));
+    }
+
+    #[test]
+    fn under_a_lock_everything_counts_that_changed_later() {
+        let mut overlap = Overlap::default();
+        let began = overlap.begin();
+        let locked = Premises {
+            locked: true,
+            ..Premises::default()
+        };
+        let stale = |overlap: &Overlap, trace: &[TraceItem]| overlap.conflict(began, trace, &locked).is_some();
+        assert!(!stale(&overlap, &[item(LISTED, "/d", None)]));
+        overlap.committed(&[file("/d/a", 1)], &[]);
+        assert!(stale(&overlap, &[item(READ, "/d/a", Some(9))]));
+        assert!(stale(&overlap, &[item(LISTED, "/d", None)]));
+        assert!(stale(&overlap, &[item(MISSING, "/d/a", None)]));
+        assert!(!stale(&overlap, &[item(READ, "/d/a", Some(1))]));
+        assert!(!stale(&overlap, &[item(READ, "/e", Some(9)), item(LISTED, "/", None)]));
+        overlap.changed_outside(Path::new("/e"));
+        assert!(stale(&overlap, &[item(READ, "/e", Some(9))]));
+        overlap.end(began);
+        assert!(overlap.commits.is_empty() && overlap.outside.is_empty());
+    }
+
+    #[test]
+    fn a_passing_name_of_two_jobs_is_a_lock() {
+        let mut overlap = Overlap::default();
+        let began = overlap.begin();
+        overlap.committed(&[], &["/lock".into()]);
+        assert!(overlap.shares_lock(began, &["/x".into(), "/lock".into()]));
+        assert!(!overlap.shares_lock(began, &["/tmp/ccq".into()]));
+        assert!(!overlap.shares_lock(Moment(overlap.clock), &["/lock".into()]));
+    }
+}

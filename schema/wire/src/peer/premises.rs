@@ -1,0 +1,51 @@
+//! What a job's changes depend on, on the wire. Knows nothing of how it is checked.
+
+use super::change::{read_base, write_base};
+use crate::peer_capnp::{check, premises};
+use crate::{WireError, checked};
+use termite_types::{Check, Premises, Seen};
+
+type Result<T> = std::result::Result<T, WireError>;
+
+/// Reads what has to hold for a job's changes.
+pub fn read_premises(from: premises::Reader<'_>) -> Result<Premises> {
+    let names = from.get_passing_names()?.iter();
+    let name = |name: capnp::Result<&[u8]>| checked::plain_path("a passing name", name?);
+    Ok(Premises {
+        checks: from.get_checks()?.iter().map(read_check).collect::<Result<_>>()?,
+        locked: from.get_locked(),
+        passing_names: names.map(name).collect::<Result<_>>()?,
+    })
+}
+
+fn read_check(from: check::Reader<'_>) -> Result<Check> {
+    Ok(Check {
+        path: checked::plain_path("path of a check", from.get_path()?)?,
+        seen: match from.which()? {
+            check::Nothing(()) => Seen::Nothing,
+            check::Leaf(()) => Seen::Leaf,
+            check::Content(base) => Seen::Content(read_base(base?)?),
+            check::Absent(()) => Seen::Absent,
+        },
+    })
+}
+
+/// Writes what has to hold for a job's changes.
+pub fn write_premises(premises: &Premises, mut to: premises::Builder<'_>) {
+    let mut checks = to.reborrow().init_checks(checked::count(&premises.checks));
+    for (at, check) in (0..).zip(&premises.checks) {
+        let mut to = checks.reborrow().get(at);
+        to.set_path(checked::bytes(&check.path));
+        match &check.seen {
+            Seen::Nothing => to.set_nothing(()),
+            Seen::Leaf => to.set_leaf(()),
+            Seen::Content(base) => write_base(base, to.init_content()),
+            Seen::Absent => to.set_absent(()),
+        }
+    }
+    to.set_locked(premises.locked);
+    let mut names = to.init_passing_names(checked::count(&premises.passing_names));
+    for (at, name) in (0..).zip(&premises.passing_names) {
+        names.set(at, checked::bytes(name));
+    }
+}

@@ -1,0 +1,461 @@
+//! What a job's calls did to names and files of the client, taken down as each call is
+//! stopped: what stood at a name when the job first changed it, and which file of the
+//! client's a file of the upper layer was. The upper layer tells neither: it is a state,
+//! and the mirror below moves on.
+//!
+//! Knows nothing of what the calls came to, which the upper layer shows in the end, and
+//! nothing of commits.
+
+use super::confine::{self, is_file};
+use super::fault::View;
+use super::harvest::content_of;
+use super::mirror::Mirror;
+use super::trouble::Trouble;
+use super::walk::{Looks, Walk, Walked};
+use rustix::fs::{AtFlags, Mode};
+use rustix::io::Errno;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use termite_types::{Attr, Base, Node};
+
+/// What a call does to the name or the file that a path leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Act {
+    /// Nothing: it looks.
+    Look,
+    /// Opens a file for writing, and makes it where it is missing if the use says so.
+    Open {
+        /// How what is there is going to be written.
+        writes: Writes,
+        /// It fails where something is (`O_EXCL`).
+        exclusive: bool,
+    },
+    /// Makes a directory; `plain`: by mkdir(1) without `-p`.
+    MakeDir {
+        /// Whose user expects it to fail where a directory is.
+        plain: bool,
+    },
+    /// Makes something else by a call that fails where something is.
+    Make,
+    /// Takes the name away.
+    Remove,
+    /// Takes the name away from what gets another.
+    MoveAway,
+    /// Gives the name to something else.
+    MoveHere {
+        /// It fails where something is (`RENAME_NOREPLACE`).
+        exclusive: bool,
+    },
+    /// The name changes places with another.
+    Exchange,
+    /// Gives the file a further name.
+    Link,
+    /// Changes attributes.
+    Attributes,
+}
+
+impl Act {
+    /// Whether a file of the client's at the path is copied up by it. Its content is there
+    /// then.
+    fn copies_up(self) -> bool {
+        match self {
+            Self::Open { exclusive, .. } => !exclusive,
+            Self::MoveAway | Self::Exchange | Self::Link | Self::Attributes => true,
+            Self::Look | Self::MakeDir { .. } | Self::Make | Self::Remove | Self::MoveHere { .. } => false,
+        }
+    }
+}
+
+/// How a file is written through a descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Writes {
+    /// Only behind its end, and never read (`O_WRONLY | O_APPEND`).
+    Append,
+    /// From nothing (`O_TRUNC`).
+    Anew,
+    /// Anyhow.
+    Within,
+}
+
+/// How a file was opened for writing so far. It moves from `Not` on; what is read, or may
+/// be, before it is overwritten stays `Within`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Written {
+    /// Never.
+    #[default]
+    Not,
+    /// Only to append to it.
+    Appended,
+    /// Overwritten first of all.
+    Anew,
+    /// Content that was there may have decided over what is there now.
+    Within,
+}
+
+impl Written {
+    /// After one more opening.
+    fn after(self, writes: Writes) -> Self {
+        match (self, writes) {
+            (Self::Within, _) | (Self::Not | Self::Appended, Writes::Within) => Self::Within,
+            (Self::Anew, _) | (_, Writes::Anew) => Self::Anew,
+            (Self::Not | Self::Appended, Writes::Append) => Self::Appended,
+        }
+    }
+}
+
+/// A regular file of the client's.
+#[derive(Clone, Debug)]
+pub(super) struct ClientFile {
+    /// Where the client has it.
+    pub path: PathBuf,
+    /// As the job saw it.
+    pub attr: Attr,
+}
+
+/// What stood at a name of the client's tree.
+#[derive(Clone, Debug)]
+pub(super) enum Before {
+    /// Nothing, in a directory of the client's.
+    Nothing,
+    /// This file.
+    File(ClientFile),
+    /// A symlink.
+    Symlink(Attr),
+    /// A directory.
+    Dir(Attr),
+    /// The name is none of the client's: what it is in is of the job's making.
+    Own,
+}
+
+impl Before {
+    /// By the attributes of what the client has at a path.
+    pub fn of(path: &Path, attr: Attr) -> Self {
+        match attr.node {
+            Node::Dir => Self::Dir(attr),
+            Node::Symlink { .. } => Self::Symlink(attr),
+            Node::File { .. } => Self::File(ClientFile {
+                path: path.to_path_buf(),
+                attr,
+            }),
+        }
+    }
+}
+
+/// What the job's calls did to a name.
+#[derive(Clone, Debug)]
+pub(super) struct NameActs {
+    /// What stood there before the first of them.
+    pub before: Before,
+    /// The name was made, removed or moved: what is there now may be something else.
+    pub named: bool,
+    /// It was made by a call that fails where something is.
+    pub exclusive: bool,
+    /// It was made by mkdir(1) without `-p`.
+    pub plain: bool,
+    /// It was removed, or its file moved away.
+    pub removed: bool,
+    /// A directory was moved away with all that is in it.
+    pub moved: bool,
+    /// How a file that the job made here was written.
+    pub written: Written,
+}
+
+impl NameActs {
+    /// Of a name to which nothing was done yet.
+    pub fn of(before: Before) -> Self {
+        Self {
+            before,
+            named: false,
+            exclusive: false,
+            plain: false,
+            removed: false,
+            moved: false,
+            written: Written::Not,
+        }
+    }
+
+    fn note(&mut self, act: Act) {
+        match act {
+            Act::Look | Act::Link | Act::Attributes => {}
+            Act::Open { exclusive, writes } => {
+                self.named |= matches!(self.before, Before::Nothing);
+                self.exclusive |= exclusive;
+                self.written = self.written.after(writes);
+            }
+            Act::MakeDir { plain } => {
+                self.named = true;
+                self.exclusive = true;
+                self.plain = plain;
+            }
+            Act::Make => {
+                self.named = true;
+                self.exclusive = true;
+            }
+            Act::Remove | Act::MoveAway | Act::Exchange => {
+                self.named = true;
+                self.removed = true;
+                self.moved |= act != Act::Remove && matches!(self.before, Before::Dir(_));
+            }
+            Act::MoveHere { exclusive } => {
+                self.named = true;
+                self.exclusive |= exclusive;
+            }
+        }
+    }
+}
+
+/// A file of the upper layer that was one of the client's.
+#[derive(Clone, Debug)]
+pub(super) struct CopiedUp {
+    pub file: ClientFile,
+    pub written: Written,
+}
+
+/// All that one job did.
+#[derive(Default)]
+pub(super) struct Acts {
+    /// By canonical path in the job's tree.
+    names: BTreeMap<PathBuf, NameActs>,
+    /// By inode number in the upper layer.
+    files: HashMap<u64, CopiedUp>,
+    locked: bool,
+}
+
+impl Acts {
+    pub fn of_name(&self, path: &Path) -> Option<&NameActs> {
+        self.names.get(path)
+    }
+
+    pub fn of_file(&self, upper_ino: u64) -> Option<&CopiedUp> {
+        self.files.get(&upper_ino)
+    }
+
+    /// Names below a directory, in the order of their paths.
+    pub fn below<'a>(&'a self, dir: &'a Path) -> impl Iterator<Item = (&'a Path, &'a NameActs)> {
+        let from = (Bound::Excluded(dir), Bound::Unbounded);
+        let names = self.names.range::<Path, _>(from);
+        names
+            .map(|(path, acts)| (path.as_path(), acts))
+            .take_while(move |(path, _)| path.starts_with(dir))
+    }
+
+    /// All names, in the order of their paths.
+    pub fn names(&self) -> impl Iterator<Item = (&Path, &NameActs)> {
+        self.names.iter().map(|(path, acts)| (path.as_path(), acts))
+    }
+
+    /// Whether a lock was taken.
+    pub fn locked(&self) -> bool {
+        self.locked
+    }
+}
+
+impl View {
+    /// The job takes a lock on a file.
+    pub fn note_lock(&self) {
+        self.acts.lock().locked = true;
+    }
+
+    /// Takes down what a call is about to do. The content of a file that it changes or
+    /// moves is there.
+    pub(super) fn note_act(&self, walked: &Walked, act: Act) -> Result<(), Trouble> {
+        let (path, looks) = match walked {
+            Walked::File(path, looks) => (path, Some(*looks)),
+            Walked::Missing(path) | Walked::Symlink(path) | Walked::Dir(path) => (path, None),
+            Walked::Nowhere | Walked::Blocked | Walked::Outside => return Ok(()),
+        };
+        let upper = match looks {
+            Some(looks) if act.copies_up() => self.copy_up(path, looks)?,
+            _ => None,
+        };
+        let known = self.acts.lock().names.contains_key(path);
+        let before = match known {
+            true => None,
+            false => Some(self.before(path, walked)?),
+        };
+        let mut acts = self.acts.lock();
+        if let (Act::Open { writes, .. }, Some(file)) = (act, upper.and_then(|ino| acts.files.get_mut(&ino))) {
+            file.written = file.written.after(writes);
+        }
+        match before {
+            Some(before) => acts
+                .names
+                .entry(path.clone())
+                .or_insert_with(|| NameActs::of(before))
+                .note(act),
+            None => acts.names.get_mut(path).into_iter().for_each(|name| name.note(act)),
+        }
+        Ok(())
+    }
+
+    /// What the job did to a name of the client's tree, or what stands there as far as
+    /// nobody saw.
+    pub(super) fn name_acts(&self, at: &Path) -> Result<NameActs, Errno> {
+        if let Some(lower) = self.lower() {
+            return Ok(lower.acts(at));
+        }
+        if let Some(acts) = self.acts.lock().of_name(at) {
+            return Ok(acts.clone());
+        }
+        let known = self.mirror.lookup(at)?;
+        Ok(NameActs::of(
+            known.map_or(Before::Nothing, |known| Before::of(at, known.attr)),
+        ))
+    }
+
+    /// The content of a file of the client's before the job changed it or its name.
+    pub(super) fn content_before(&self, path: &Path) -> Option<Base> {
+        let before = match self.lower() {
+            Some(lower) => lower.acts(path).before,
+            None => self.acts.lock().of_name(path)?.before.clone(),
+        };
+        match before {
+            Before::File(file) => content_of(&file.attr),
+            _ => None,
+        }
+    }
+
+    /// Whether the job changed any file of the client's, or its name.
+    pub(super) fn changed_client_files(&self) -> bool {
+        let is_file = |acts: &NameActs| matches!(acts.before, Before::File(_));
+        self.lower().is_some() || self.acts.lock().names.values().any(is_file)
+    }
+
+    /// What stands at a canonical path that no act was about before.
+    fn before(&self, path: &Path, walked: &Walked) -> Result<Before, Trouble> {
+        if !self.is_of_client(path) {
+            return Ok(Before::Own);
+        }
+        let known = || {
+            self.mirror
+                .lookup(path)
+                .map_err(|errno| Trouble::from_store(errno, path))
+        };
+        Ok(match walked {
+            Walked::Missing(_) => Before::Nothing,
+            Walked::File(_, looks) => match self.client_file(path, looks.ino)? {
+                Some(file) if file.path == path => Before::File(file),
+                _ => Before::Own,
+            },
+            Walked::Symlink(_) => known()?.map_or(Before::Own, |known| Before::Symlink(known.attr)),
+            Walked::Dir(_) => known()?.map_or(Before::Own, |known| Before::Dir(known.attr)),
+            Walked::Nowhere | Walked::Blocked | Walked::Outside => Before::Own,
+        })
+    }
+
+    /// Whether a name is one of the client's tree: the directory that it is in, is where the
+    /// client has it.
+    fn is_of_client(&self, path: &Path) -> bool {
+        let Some(parent) = path.parent() else { return true };
+        if parent == Path::new("/") {
+            return true;
+        }
+        let Ok(stat) = confine::handle(&self.root, parent).and_then(confine::stat) else {
+            return false;
+        };
+        let place = self.mirror.dir_at(stat.stx_ino);
+        place.is_some_and(|(place, _)| *place == *parent)
+    }
+
+    /// The client's file that a regular file of the job's tree is; `None`: it is none.
+    /// `shown`: its inode number there.
+    fn client_file(&self, path: &Path, shown: u64) -> Result<Option<ClientFile>, Trouble> {
+        match self.upper_ino(path) {
+            Some(ino) => self.origin(path, ino),
+            None => Ok(client_file_of(&self.mirror, shown)),
+        }
+    }
+
+    /// The client's file that a file of the upper layer was.
+    fn origin(&self, path: &Path, upper_ino: u64) -> Result<Option<ClientFile>, Trouble> {
+        let acts = self.acts.lock();
+        if let Some(copied) = acts.files.get(&upper_ino) {
+            return Ok(Some(copied.file.clone()));
+        }
+        // Copied up by a call on a descriptor, which nobody saw.
+        let is_named = acts.names.get(path).is_some_and(|name| name.named);
+        drop(acts);
+        if is_named || !self.is_of_client(path) {
+            return Ok(None);
+        }
+        self.file_at(path)
+    }
+
+    /// The client's file at a path, as far as it is known here.
+    pub(super) fn file_at(&self, path: &Path) -> Result<Option<ClientFile>, Trouble> {
+        let known = self
+            .mirror
+            .lookup(path)
+            .map_err(|errno| Trouble::from_store(errno, path))?;
+        Ok(known
+            .filter(|known| matches!(known.attr.node, Node::File { .. }))
+            .map(|known| ClientFile {
+                path: path.to_path_buf(),
+                attr: known.attr,
+            }))
+    }
+
+    /// Inode number of a regular file in the upper layer.
+    fn upper_ino(&self, path: &Path) -> Option<u64> {
+        let stat = confine::handle(&self.upper, path).and_then(confine::stat).ok()?;
+        is_file(&stat).then_some(stat.stx_ino)
+    }
+
+    /// Has a file of the client's copied up as the call that is about to change it would do,
+    /// and takes down which file that was; afterwards only its number in the upper layer is
+    /// left. Returns that number.
+    fn copy_up(&self, path: &Path, looks: Looks) -> Result<Option<u64>, Trouble> {
+        let (ino, file) = match self.upper_ino(path) {
+            Some(ino) => match self.origin(path, ino)? {
+                Some(file) => (ino, file),
+                None => return Ok(Some(ino)),
+            },
+            None => {
+                let Some(file) = client_file_of(&self.mirror, looks.ino) else {
+                    return Ok(None);
+                };
+                self.touch_mode(path)?;
+                match self.upper_ino(path) {
+                    Some(ino) => (ino, file),
+                    None => return Ok(None),
+                }
+            }
+        };
+        let mut acts = self.acts.lock();
+        acts.files.entry(ino).or_insert_with(|| CopiedUp {
+            file,
+            written: Written::Not,
+        });
+        Ok(Some(ino))
+    }
+
+    /// Sets a file's mode to what it is.
+    fn touch_mode(&self, path: &Path) -> Result<(), Trouble> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok(());
+        };
+        let touched = || {
+            let dir = confine::handle(&self.root, parent)?;
+            let mode = u32::from(confine::stat_name(&dir, Path::new(name))?.stx_mode) & 0o7777;
+            rustix::fs::chmodat(&dir, name, Mode::from_raw_mode(mode), AtFlags::empty())
+        };
+        match touched() {
+            // Gone this moment: the kernel will say.
+            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            Err(errno) => Err(Trouble::from_store(errno, path)),
+        }
+    }
+
+    /// What workerd itself does on the job's behalf: moves something from one name to another.
+    pub(super) fn note_move(&self, walk: &Walk<'_>, from: &Path, to: &Path) -> Result<(), Trouble> {
+        for (path, act) in [(from, Act::MoveAway), (to, Act::MoveHere { exclusive: false })] {
+            self.note_act(&walk.at(path), act)?;
+        }
+        Ok(())
+    }
+}
+
+fn client_file_of(mirror: &Mirror, ino: u64) -> Option<ClientFile> {
+    mirror.file_of(ino).map(|(path, attr)| ClientFile { path, attr })
+}
