@@ -1,5 +1,5 @@
-//! The claims of all jobs of the daemon, and what is known of who changes what. Wakes the
-//! jobs whose claims are granted.
+//! The claims of all jobs of the daemon, and the commands known to change contended paths.
+//! Wakes the jobs whose claims are granted.
 //!
 //! What is decided here is decided by `termite_core::{claims, writers}`. Knows commands as
 //! numbers; does not know workers, commits or why a job conflicted.
@@ -151,7 +151,7 @@ impl Drop for Claim {
 }
 
 /// The paths that are changed for their own sake. A directory changes with each name in it,
-/// which tells nothing of who changes it.
+/// so its own change tells nothing.
 fn own_paths(changes: &[Change]) -> impl Iterator<Item = &Path> {
     let is_own = |change: &&Change| match &change.kind {
         ChangeKind::Alter(alter) => alter.content.is_some() || alter.mode.is_some() || alter.owner.is_some(),

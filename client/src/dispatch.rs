@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 use termite_core::job::{Action, Attempt, Event, Job, Policy, State};
 use termite_core::jobserver;
 use termite_core::rules::{self, Verdict};
-use termite_types::{Abandon, Conflict, JobEnd, JobId, JobResult, JobSpec, Owner};
+use termite_types::{Conflict, JobEnd, JobId, JobResult, JobSpec, Owner};
 use termite_wire::frame::{CallerJob, ToCaller, ToDaemon};
 use tokio::sync::Notify;
 
@@ -75,7 +75,7 @@ struct Dispatch<'a> {
 enum Happened {
     Claimed,
     Placed(Result<Place, Unreachable>),
-    Ran(Attempt, Result<JobResult, String>),
+    Ran(Attempt, Result<Box<JobResult>, String>),
     Committed {
         attempt: Attempt,
         request: Arc<CommitRequest>,
@@ -140,7 +140,7 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
         account,
     };
     dispatch.machine.handle(Event::Asked(verdict));
-    dispatch.live().await;
+    dispatch.run().await;
 }
 
 /// Where the rules want the command.
@@ -183,7 +183,7 @@ fn specify(daemon: &Daemon, job: &CallerJob, id: JobId, drivers: Vec<OsString>) 
 
 impl Dispatch<'_> {
     /// To the job's end.
-    async fn live(mut self) {
+    async fn run(mut self) {
         loop {
             while let Some(action) = self.machine.poll() {
                 self.perform(action).await;
@@ -194,10 +194,10 @@ impl Dispatch<'_> {
             match self.news().await {
                 News::Happened(happened) => {
                     self.under_way = None;
-                    let event = self.took(happened);
+                    let event = self.event_of(happened);
                     self.machine.handle(event);
                 }
-                News::Said(frame) => self.heard(frame),
+                News::Said(frame) => self.handle_frame(frame),
                 News::CallerLeft => {
                     self.caller_left = true;
                     self.machine.handle(Event::CallerLeft);
@@ -309,7 +309,7 @@ impl Dispatch<'_> {
             .remote
             .run(&self.spec, snapshot, &updates, &expected, sink.clone());
         self.under_way = Some(Box::pin(async move {
-            Happened::Ran(attempt, run.await.map_err(|e| e.to_string()))
+            Happened::Ran(attempt, run.await.map(Box::new).map_err(|e| e.to_string()))
         }));
         for frame in std::mem::take(&mut self.early) {
             self.pass_on(frame);
@@ -347,7 +347,7 @@ impl Dispatch<'_> {
     }
 
     /// An action has ended that took a while.
-    fn took(&mut self, happened: Happened) -> Event<WorkerKey> {
+    fn event_of(&mut self, happened: Happened) -> Event<WorkerKey> {
         match happened {
             Happened::Claimed => Event::Claimed,
             Happened::Placed(Err(unreachable)) => Event::NoWorker(unreachable.to_string()),
@@ -388,7 +388,7 @@ impl Dispatch<'_> {
         }
     }
 
-    fn ran(&mut self, attempt: Attempt, outcome: Result<JobResult, String>) -> Event<WorkerKey> {
+    fn ran(&mut self, attempt: Attempt, outcome: Result<Box<JobResult>, String>) -> Event<WorkerKey> {
         if self.shown.is_any() {
             self.machine.handle(Event::Shown);
         }
@@ -406,15 +406,14 @@ impl Dispatch<'_> {
         if let (false, Some(began)) = (has_changes, &self.began) {
             let checked = self.daemon.overlap.check(began.at(), &result.trace, &result.premises);
             if let Err(conflict) = checked {
-                let why = Abandon::Conflict(conflict);
-                return Event::GivenUp { attempt, why };
+                return Event::Conflicted(attempt, conflict);
             }
             self.daemon.overlap.committed(&[], &result.premises);
         }
         if succeeded && !has_changes {
             self.claim.committed(self.spec.id, &[], &result.trace);
         }
-        self.result = Some(result);
+        self.result = Some(*result);
         Event::Finished {
             attempt,
             succeeded,
@@ -422,7 +421,7 @@ impl Dispatch<'_> {
         }
     }
 
-    /// Tells worker, fleet and claims what is in the client's tree from here on.
+    /// Tells worker, fleet and claims that the changes are in the client's tree.
     fn committed(&mut self, request: Arc<CommitRequest>, committed: &Committed) {
         let (Some(place), Some(result)) = (&self.place, &mut self.result) else {
             return;
@@ -441,7 +440,7 @@ impl Dispatch<'_> {
     }
 
     /// The caller says something.
-    fn heard(&mut self, frame: ToDaemon) {
+    fn handle_frame(&mut self, frame: ToDaemon) {
         match frame {
             ToDaemon::Input(piece) => {
                 let wanted = self.input.came(piece);

@@ -24,6 +24,7 @@ pub struct Claims {
     requests: BTreeMap<Claimant, Request>,
 }
 
+/// Of a job that asked for at least one path.
 #[derive(Debug)]
 struct Request {
     paths: BTreeSet<PathBuf>,
@@ -41,6 +42,11 @@ impl Claims {
     /// the jobs whose requests are granted by that, this one among them if nothing is in
     /// its way.
     pub fn ask(&mut self, claimant: Claimant, paths: BTreeSet<PathBuf>) -> Vec<Claimant> {
+        if paths.is_empty() {
+            let mut granted = self.release(claimant);
+            granted.push(claimant);
+            return granted;
+        }
         let is_granted = false;
         self.requests.insert(claimant, Request { paths, is_granted });
         self.grant()
@@ -58,7 +64,7 @@ impl Claims {
     /// Whether a job holds a claim.
     pub fn holds_any(&self, claimant: Claimant) -> bool {
         let request = self.requests.get(&claimant);
-        request.is_some_and(|request| request.is_granted && !request.paths.is_empty())
+        request.is_some_and(|request| request.is_granted)
     }
 
     /// Whether no job holds or waits for a claim.

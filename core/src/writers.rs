@@ -9,8 +9,8 @@
 //! commands that bump one counter are found after the first conflict, and a compile of one
 //! file does not wait because two other compiles wrote the same output.
 //!
-//! Knows paths and numbers; does not know what a command is, who waits, or the disk. A
-//! wrong expectation costs a wait or a rerun and nothing else.
+//! Knows paths and numbers; does not know command lines, waiting jobs or the disk. A wrong
+//! expectation costs a wait or a rerun and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ pub struct Contended {
     pub alike: BTreeMap<u128, Evidence>,
 }
 
-/// All that is known of who changes what.
+/// All known changes of paths, and the commands behind them.
 #[derive(Default, Debug)]
 pub struct Writers {
     commits: u64,
@@ -153,7 +153,7 @@ impl Writers {
         self.learn(command, &contended);
     }
 
-    /// A job that began at `since` conflicted on a path, which is contended from now on.
+    /// A job that began at `since` conflicted on a path, which is contended after that.
     /// Returns the job that changed the path after `since`, or is about to; `None`: no job of
     /// ours did.
     pub fn conflicted(&mut self, command: CommandKey, path: &Path, since: Moment) -> Option<JobId> {

@@ -109,7 +109,7 @@ impl Dispatch<'_> {
         watched.map_err(unwatched).ok()
     }
 
-    /// Nobody waits for the job any more.
+    /// The caller went away.
     pub(super) async fn leave(&mut self) {
         self.end_attempt();
         let record = self.account.left();

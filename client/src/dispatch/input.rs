@@ -1,5 +1,5 @@
 //! The standard input of one job: what its caller gave, for each attempt from the
-//! beginning. Knows pieces of bytes; does not know who asks or sends.
+//! beginning. Knows pieces of bytes; does not know callers or workers.
 
 use std::collections::VecDeque;
 

@@ -44,7 +44,7 @@ pub async fn commit(
                 if let Ok(bytes) = &piece {
                     place.link().traffic.received(bytes.len() as u64);
                 }
-                // The committer ends by itself when nobody answers.
+                // The committer ends by itself when no answer comes.
                 let _ = answer.send(piece.map_err(|e| io::Error::other(e.to_string())));
             }
             () = hurry.notified() => asked = None,

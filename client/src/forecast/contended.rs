@@ -28,7 +28,7 @@ pub fn load(database: &Database) -> Result<HashMap<PathBuf, Contended>, redb::Er
     Ok(contended)
 }
 
-/// Puts these in the place of what is there of their paths.
+/// Replaces the rows of these paths.
 pub fn save(database: &Database, contended: &[(PathBuf, Contended)]) -> Result<(), redb::Error> {
     let write = database.begin_write()?;
     {

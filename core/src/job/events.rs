@@ -55,7 +55,7 @@ pub enum Event<W> {
     /// The job's changes are in the client's tree.
     Committed(Attempt),
     /// The commit found that something the job was told does not hold any more. It changed
-    /// nothing.
+    /// nothing. Also of a job that ended without changes, in place of `Finished`.
     Conflicted(Attempt, Conflict),
     /// The commit failed or was not allowed, in words.
     Refused(Attempt, String),
@@ -84,8 +84,8 @@ pub enum Action<W> {
         /// Workers that failed the job.
         avoid: Vec<W>,
     },
-    /// Send the job to the worker that has the slot. Answer: `Finished`, `GivenUp` or
-    /// `Lost`.
+    /// Send the job to the worker that has the slot. Answer: `Finished`, `Conflicted`,
+    /// `GivenUp` or `Lost`.
     Send {
         /// The worker.
         worker: W,
@@ -95,9 +95,9 @@ pub enum Action<W> {
     /// Validate what the attempt left and write it into the client's tree. Answer:
     /// `Committed`, `Conflicted` or `Refused`.
     Commit(Attempt),
-    /// End what is under way: the wait, or the job on its worker. No answer.
+    /// End the action that is under way: the wait, or the job on its worker. No answer.
     Cancel,
-    /// Let a commit end early if it has changed nothing yet. Its answer comes all the same.
+    /// Let a commit end early if it has changed nothing yet. Its answer still comes.
     HurryCommit,
     /// Have the worker drop what the attempt left.
     Discard(Attempt),

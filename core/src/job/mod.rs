@@ -28,10 +28,10 @@
 //! [`crate::claims`]), so that no other job that is known to change them runs meanwhile.
 //! Claims are held until the job has ended, in whatever way. After four conflicts the
 //! client runs the job in its own place, still with the claims. What was shown on a terminal
-//! cannot be taken back: the job runs again all the same, since its changes are needed, and
-//! whoever performs the actions shows of the new run what differs. Standard input that was
+//! cannot be taken back. The job runs again nevertheless, since its changes are needed, and
+//! the dispatcher shows only the output of the new run that differs. Standard input that was
 //! taken is given again; if more was taken than is kept, the job goes to the client, which
-//! says so.
+//! reports that.
 //!
 //! **An interrupted job** that fails leaves nothing: make has removed its targets by then.
 //! If it ended well and its commit conflicts, it does not run again; the caller ends by
@@ -39,7 +39,7 @@
 //!
 //! Answers of attempts other than the current one are ignored, so a late answer does no
 //! harm. Knows no clock, disk, socket, and neither results nor contents: they stay with
-//! whoever performs the actions.
+//! the dispatcher, which performs the actions.
 
 mod events;
 #[cfg(test)]
@@ -93,7 +93,7 @@ pub struct Job<W> {
 }
 
 impl<W: Copy + Eq> Job<W> {
-    /// A job that nobody asked for yet.
+    /// A job before its first event.
     pub fn new(policy: Policy) -> Self {
         Self {
             state: State::New,
@@ -200,9 +200,9 @@ impl<W: Copy + Eq> Job<W> {
         self.go_home(reason, false, true);
     }
 
-    /// No worker runs the job. Whether it minds the signal is only known once it runs, so a
-    /// job that only waits for a slot still gets there, and the signal with it. Behind other
-    /// jobs that would take too long for whoever wants the build to end.
+    /// A signal came while no worker runs the job. A program may ignore signals, so a job that
+    /// waits for its first slot still starts, and gets the signal then. A job that waits for
+    /// other jobs ends at once: the user wants the build to end.
     fn interrupted_early(&mut self, signal: u8) {
         self.interrupted = Some(signal);
         if self.state == State::Claiming || self.conflicts > 0 {
@@ -230,6 +230,10 @@ impl<W: Copy + Eq> Job<W> {
             }
             Event::GivenUp { attempt, why } if attempt == running => self.given_up(why),
             Event::Lost { attempt, why } if attempt == running => self.failed(&why),
+            Event::Conflicted(attempt, conflict) if attempt == running => {
+                self.act(Action::Discard(attempt));
+                self.conflicted(conflict);
+            }
             Event::CallerLeft => self.leave(),
             Event::Interrupted(signal) => self.interrupted = Some(signal),
             _ => {}

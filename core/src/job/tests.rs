@@ -227,6 +227,19 @@ fn a_conflict_claims_the_path_and_runs_again_anywhere() {
 }
 
 #[test]
+fn a_job_without_changes_can_conflict_too() {
+    let conflicted = Event::Conflicted(Attempt(1), conflict("n"));
+    assert_eq!(
+        does(&mut running(), [conflicted]),
+        [
+            Action::Discard(Attempt(1)),
+            Action::RecordConflict(conflict("n")),
+            claim(&["n"])
+        ]
+    );
+}
+
+#[test]
 fn after_four_conflicts_it_goes_home_with_its_claim() {
     let mut job = running();
     for attempt in 1..4 {

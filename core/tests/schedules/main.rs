@@ -49,6 +49,7 @@ fn every_schedule_ends_as_some_serial_order() {
 #[test]
 fn a_storm_on_one_counter_needs_few_executions() {
     for slots in [1, 8, 64] {
+        let mut worst = 0;
         for seed in 0..20 {
             let plan = Plan::storm(200, slots);
             let outcome = World::new(&plan, Random::new(seed)).run().unwrap();
@@ -59,7 +60,9 @@ fn a_storm_on_one_counter_needs_few_executions() {
                 (200, 0),
                 "{slots} slots, seed {seed}"
             );
+            worst = worst.max(outcome.executions);
         }
+        println!("{slots} slots: at most {worst} executions");
     }
 }
 

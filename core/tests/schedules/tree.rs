@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use termite_types::Conflict;
 
-/// Values by path; a path that nobody wrote has 0.
+/// Values by path; a path that was never written has 0.
 #[derive(Default)]
 pub struct Tree {
     values: BTreeMap<PathBuf, u64>,

@@ -222,7 +222,7 @@ impl<'a> World<'a> {
             lane.is_hurried = true;
             if let State::Running(attempt) = lane.machine.state() {
                 self.outcome.lost += 1;
-                // Its answer may be on its way all the same.
+                // Its answer may still be on its way.
                 let ends = self.random.permille(500);
                 let is_of = |step: &Step| matches!(step, Step::Go(of, _) if *of == job);
                 self.steps.retain(|step| !ends || !is_of(step));
@@ -298,7 +298,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// One step of an attempt, also of one that nobody waits for any more.
+    /// One step of an attempt, also of an attempt whose answer comes too late.
     fn go(&mut self, job: usize, attempt: Attempt) {
         let (script, faults) = (&self.plan.jobs[job], self.plan.faults);
         let read = self.lanes[job].read.entry(attempt).or_default();
@@ -324,6 +324,14 @@ impl<'a> World<'a> {
                     0 => Abandon::Driver("make".into()),
                     1 => Abandon::Full("full".into()),
                     _ => Abandon::Denied("key".into()),
+                },
+            },
+            None if script.writes.is_empty() && self.random.permille(500) => match self.tree.check(script, read) {
+                Err(conflict) => Event::Conflicted(attempt, conflict),
+                Ok(()) => Event::Finished {
+                    attempt,
+                    succeeded: script.succeeds,
+                    has_changes: false,
                 },
             },
             None => Event::Finished {

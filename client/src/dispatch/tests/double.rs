@@ -296,7 +296,7 @@ async fn offer(listener: UnixListener, double: Rc<Double>, slots: u16) {
     }
 }
 
-/// Who waits for a job.
+/// A caller that waits for its job.
 pub struct Asker {
     stream: UnixStream,
     decoder: Decoder<ToCaller>,
