@@ -2,16 +2,28 @@
 //! the client's, as `calls.c` reads them. Knows neither what the operations do nor who
 //! carries them out.
 
+use crate::search::orders_differ;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::fmt;
+use std::ops::RangeInclusive;
 use termite_e2e::reference::long;
 
 /// Few, so that jobs meet.
 const PATHS: [&str; 8] = ["a", "b", "c", "d", "a/b", "a/c", "a/d", "d/b"];
+/// Of which a program uses some, so that its jobs meet the more.
+const NEIGHBOURS: [&[&str]; 6] = [
+    &["a", "b"],
+    &["a", "a/b"],
+    &["a/b", "a/c", "a"],
+    &["b", "c", "d"],
+    &["a/b", "d/b", "b", "a"],
+    &PATHS,
+];
 const FILE_MODES: [u16; 3] = [0o644, 0o600, 0o755];
-const DIR_MODES: [u16; 2] = [0o755, 0o700];
+/// One, since two directories that are joined have one mode.
+const DIR_MODE: u16 = 0o755;
 /// Modes that leave everything open to the owner, whether file or directory.
 const CHANGED_MODES: [u16; 2] = [0o711, 0o750];
 /// Times that jobs set, seconds since 1970.
@@ -101,12 +113,27 @@ pub struct Program {
     pub seeds: Vec<Seed>,
     /// Each call with the milliseconds that the job sleeps before it.
     pub jobs: Vec<Vec<(u8, Call)>>,
+    /// How long each job sleeps after its last call, milliseconds, so that others end
+    /// before it.
+    pub rests: Vec<u8>,
 }
 
 impl Call {
     /// Whether it takes a lock, for which it may have to wait.
     pub fn is_lock(&self) -> bool {
         matches!(self, Self::Flock(_, 'x' | 's') | Self::Record(_, 'w'))
+    }
+
+    fn paths_mut(&mut self) -> Vec<&mut String> {
+        match self {
+            Self::Open(_, path, _, _) => vec![path],
+            Self::Stat(path) | Self::Lstat(path) | Self::List(path) | Self::Readlink(path) => vec![path],
+            Self::Rename(_, path, other) | Self::Link(path, other) | Self::Symlink(path, other) => vec![path, other],
+            Self::Unlink(path) | Self::Rmdir(path) | Self::Mkdir(path, _) => vec![path],
+            Self::Chmod(path, _) | Self::Utimens(path, _) => vec![path],
+            Self::Truncate(path, _) | Self::Setxattr(path, _) => vec![path],
+            _ => Vec::new(),
+        }
     }
 
     /// Whether it never changes a file.
@@ -116,6 +143,15 @@ impl Call {
             Self::Read(..) | Self::Pread(..) | Self::Fstat(_) | Self::Close(_) => true,
             Self::Stat(_) | Self::Lstat(_) | Self::List(_) | Self::Readlink(_) => true,
             _ => false,
+        }
+    }
+}
+
+impl Seed {
+    fn paths_mut(&mut self) -> Vec<&mut String> {
+        match self {
+            Self::Dir(path) | Self::File(path, _, _) => vec![path],
+            Self::Hard(path, other) | Self::Soft(path, other) => vec![path, other],
         }
     }
 }
@@ -157,7 +193,14 @@ impl Program {
     /// The list of a job as `calls.c` reads it.
     pub fn list(&self, job: usize) -> String {
         let line = |(pause, call): &(u8, Call)| format!("{pause} {call}\n");
-        self.jobs[job].iter().map(line).collect()
+        let lines: String = self.jobs[job].iter().map(line).collect();
+        format!("{lines}{} rest\n", self.rests[job])
+    }
+
+    fn paths_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let seeds = self.seeds.iter_mut().flat_map(Seed::paths_mut);
+        let calls = self.jobs.iter_mut().flatten().map(|(_, call)| call);
+        seeds.chain(calls.flat_map(Call::paths_mut))
     }
 
     /// The call of a job at a position.
@@ -175,22 +218,34 @@ impl fmt::Debug for Program {
 }
 
 /// Programs of so many jobs with so many calls at most.
-pub fn programs(jobs: std::ops::RangeInclusive<usize>, calls: usize) -> impl Strategy<Value = Program> {
-    let job = vec((prop_oneof![Just(0u8), 0..25u8], piece()), 1..=calls);
-    (vec(seed(), 0..7), vec(job, jobs)).prop_map(move |(seeds, jobs)| Program {
-        seeds,
-        jobs: jobs
-            .into_iter()
-            .enumerate()
-            .map(|(job, pieces)| flatten(job, pieces, calls))
-            .collect(),
+pub fn programs(jobs: RangeInclusive<usize>, calls: usize) -> impl Strategy<Value = Program> {
+    let pause = select(vec![0, 0, 3, 10, 25]);
+    let job = (vec((pause, piece()), 1..=calls), select(vec![0, 20, 60, 120]));
+    (select(&NEIGHBOURS), vec(seed(), 0..7), vec(job, jobs)).prop_map(move |(paths, seeds, jobs)| {
+        let (lists, rests): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
+        let lists = lists.into_iter().enumerate();
+        let jobs = lists.map(|(job, pieces)| flatten(job, pieces, calls)).collect();
+        let mut program = Program { seeds, jobs, rests };
+        program.paths_mut().for_each(|path| narrow(path, paths));
+        program
     })
 }
 
-/// Programs for parallel runs: up to 3 jobs of 6 calls, in the long form 4 of 8.
+/// Programs for parallel runs: up to 3 jobs of 6 calls, in the long form 4 of 8. In most of
+/// them, the order of the jobs matters.
 pub fn parallel() -> impl Strategy<Value = Program> {
     let (jobs, calls) = if long() { (4, 8) } else { (3, 6) };
-    programs(2..=jobs, calls)
+    prop_oneof![
+        6 => programs(2..=jobs, calls).prop_filter("the jobs do not meet", orders_differ),
+        1 => programs(2..=jobs, calls),
+    ]
+}
+
+/// Replaces a path by one of these, always by the same one.
+fn narrow(path: &mut String, paths: &[&str]) {
+    if let Some(number) = PATHS.iter().position(|known| known == path) {
+        paths[number % paths.len()].clone_into(path);
+    }
 }
 
 /// Cuts the pieces to so many calls, gives each write a text of its own and leaves the job
@@ -286,7 +341,7 @@ fn naming() -> impl Strategy<Value = Call> {
         1 => (path(), path()).prop_map(|(target, path)| Call::Symlink(target, path)),
         3 => path().prop_map(Call::Unlink),
         2 => path().prop_map(Call::Rmdir),
-        3 => (path(), select(&DIR_MODES)).prop_map(|(path, mode)| Call::Mkdir(path, mode)),
+        3 => path().prop_map(|path| Call::Mkdir(path, DIR_MODE)),
     ]
 }
 

@@ -13,6 +13,7 @@ fn program(seeds: &[Seed], jobs: &[&[Call]]) -> Program {
     Program {
         seeds: seeds.to_vec(),
         jobs: jobs.iter().map(with_pause).collect(),
+        rests: vec![0; jobs.len()],
     }
 }
 
@@ -135,7 +136,6 @@ fn a_mode_that_is_reverted_is_refused() {
 fn two_exclusive_creations_of_one_name_are_refused() {
     for calls in [
         [open("lock", "wcx"), write("p1")],
-        [Call::Mkdir("lock".to_owned(), 0o755), Call::Close(0)],
         [Call::Symlink("x".to_owned(), "lock".to_owned()), Call::Close(0)],
     ] {
         let program = program(&[], &[&calls, &calls]);
@@ -151,8 +151,27 @@ fn a_stale_look_is_told_from_a_wrong_outcome() {
     let mut observed = serial(&program);
     // Both made their file and missed the other's: no order of calls does that.
     "ENOENT".clone_into(&mut observed.answers[1][1]);
-    assert_eq!(judge(&program, &observed), Verdict::StaleLook);
+    assert_eq!(judge(&program, &observed), Verdict::Allowed);
     // What was never there is no stale look either.
     "0 dir 0755".clone_into(&mut observed.answers[1][1]);
     assert_eq!(judge(&program, &observed), Verdict::Wrong);
+}
+
+#[test]
+fn joined_directories_are_told_from_wrong_outcomes() {
+    let make = [Call::Mkdir("d".to_owned(), 0o755)];
+    let link = [Call::Symlink("x".to_owned(), "d".to_owned())];
+    let both = |jobs: [&[Call]; 2], verdict| {
+        let program = program(&[], &jobs);
+        let mut observed = serial(&program);
+        assert_eq!(judge(&program, &observed), Verdict::OneMachine);
+        "0".clone_into(&mut observed.answers[1][0]);
+        assert_eq!(judge(&program, &observed), verdict, "{observed:?}");
+    };
+    both([&make, &make], Verdict::Allowed);
+    // Not for jobs that hold a lock, and not with what is no directory.
+    let lock = [make[0].clone(), open("f", "+c"), Call::Flock(0, 'x')];
+    both([&lock, &lock], Verdict::Wrong);
+    both([&make, &lock], Verdict::Allowed);
+    both([&link, &make], Verdict::Wrong);
 }

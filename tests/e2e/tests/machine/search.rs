@@ -2,11 +2,12 @@
 //! orders of their calls, which drops an order at the first answer that was not observed.
 //! Does not know who ran the jobs.
 //!
-//! Termite promises less than one machine in one respect. A job that holds no lock is not
-//! run again because something that it only looked at has changed since, so that two jobs
-//! may each miss what the other one has made meanwhile. [`Verdict::StaleLook`] names these
-//! outcomes: each job's changes happen at its commit, all at once, and what it only looked
-//! at, or failed at, may be as it was at an earlier commit.
+//! Termite promises less than one machine in two respects, which [`Verdict::Allowed`] names.
+//! A job that holds no lock is not run again because something that it only looked at has
+//! changed since, so that two jobs may each miss what the other one has made meanwhile. And
+//! directories that two jobs make and leave behind are joined, so that mkdir(2) succeeds in
+//! both. Then each job's changes happen at its commit, all at once, and what it only looked
+//! at, or failed at, may be as it was after any earlier commit.
 
 use crate::language::{Call, Program, Seed};
 use crate::model::{Ino, Inode, Kind, State, Tree};
@@ -30,8 +31,8 @@ pub struct Observed {
 pub enum Verdict {
     /// One machine can do that.
     OneMachine,
-    /// One machine cannot, but a job without a lock may have looked at what was there before.
-    StaleLook,
+    /// One machine cannot, but the rules of commits allow it.
+    Allowed,
     /// No order explains it.
     Wrong,
 }
@@ -79,8 +80,8 @@ fn fresh(job: usize, at: usize) -> Ino {
 pub fn judge(program: &Program, observed: &Observed) -> Verdict {
     if is_reachable(program, observed) {
         Verdict::OneMachine
-    } else if stale_look_explains(program, observed) {
-        Verdict::StaleLook
+    } else if commits_explain(program, observed) {
+        Verdict::Allowed
     } else {
         Verdict::Wrong
     }
@@ -169,9 +170,26 @@ pub fn run_alone(mut state: State, program: &Program, job: usize) -> (Vec<String
     (answers, state)
 }
 
-/// Whether some order of whole jobs explains the outcome, where jobs without locks may have
-/// looked at the state after any earlier commit.
-fn stale_look_explains(program: &Program, observed: &Observed) -> bool {
+/// Whether it matters which job runs first, of each two that run before all others.
+pub fn orders_differ(program: &Program) -> bool {
+    let run = |jobs: [usize; 2]| {
+        let (first, state) = run_alone(start(program).0, program, jobs[0]);
+        let (second, state) = run_alone(state, program, jobs[1]);
+        let answers = if jobs[0] < jobs[1] {
+            [first, second]
+        } else {
+            [second, first]
+        };
+        (answers, state.tree())
+    };
+    let jobs = 0..program.jobs.len();
+    let mut pairs = jobs.clone().flat_map(|one| (0..one).map(move |other| [one, other]));
+    pairs.any(|[one, other]| run([one, other]) != run([other, one]))
+}
+
+/// Whether some order of commits explains the outcome, where jobs without locks may have
+/// looked at the state after any earlier one.
+fn commits_explain(program: &Program, observed: &Observed) -> bool {
     let mut open = vec![(Vec::new(), vec![start(program).0])];
     while let Some((done, states)) = open.pop() {
         let jobs = 0..program.jobs.len();
@@ -202,21 +220,31 @@ fn commit(program: &Program, observed: &Observed, job: usize, states: &[State]) 
     let is_locked = calls
         .clone()
         .any(|at| program.call(job, at).is_lock() && answers[at] == "0");
+    let mut joined = Vec::new();
     for at in calls {
         let before = state.clone();
         if alone(&mut state, program, job, at) == answers[at] {
             continue;
         }
         let call = program.call(job, at);
-        let is_look = call.is_look() || answers[at].starts_with('E');
-        if is_locked || !is_look || !views.iter().any(|view| view[at] == answers[at]) {
+        let is_seen_before = views.iter().any(|view| view[at] == answers[at]);
+        if is_locked || !is_seen_before {
             return None;
         }
-        state = before;
+        match call {
+            Call::Mkdir(path, _) if answers[at] == "0" => joined.push(path),
+            _ if call.is_look() || answers[at].starts_with('E') => state = before,
+            _ => return None,
+        }
         if let Call::Open(slot, ..) = call {
             // The slot holds nothing then that a change could be made by.
             let _ = state.close(job, usize::from(*slot));
         }
+    }
+    // A directory that is gone at the end of the job was an exclusive name.
+    let is_dir = |path: &&String| state.find(path, false).is_ok_and(|ino| state.inode(ino).is_dir());
+    if !joined.iter().all(is_dir) {
+        return None;
     }
     state.end(job);
     Some(state)
