@@ -114,7 +114,7 @@ impl State {
             Some(ino) => ino,
         };
         if how.contains('t') {
-            self.resize(ino, 0, true);
+            self.resize(ino, 0);
         }
         self.jobs[job].slots[slot] = Some(Open {
             ino,
@@ -176,15 +176,13 @@ impl State {
         Ok((text.len(), String::new()))
     }
 
-    /// A size that is as before leaves the time as it is, unless `always`: ftruncate(2) and
-    /// O_TRUNC set it in any case, truncate(2) does not.
-    fn resize(&mut self, ino: Ino, size: usize, always: bool) {
+    /// The time is that of the clock afterwards.
+    fn resize(&mut self, ino: Ino, size: usize) {
         let inode = self.inode_mut(ino);
-        let Kind::File(bytes) = &mut inode.kind else { return };
-        if always || bytes.len() != size {
+        if let Kind::File(bytes) = &mut inode.kind {
+            bytes.resize(size, 0);
             inode.time = None;
         }
-        bytes.resize(size, 0);
     }
 
     fn ftruncate(&mut self, job: usize, slot: usize, size: usize) -> Result<(), Errno> {
@@ -193,7 +191,7 @@ impl State {
         if !writes {
             return Err("EINVAL");
         }
-        self.resize(ino, size, true);
+        self.resize(ino, size);
         Ok(())
     }
 
@@ -202,7 +200,7 @@ impl State {
         if self.inode(ino).is_dir() {
             return Err("EISDIR");
         }
-        self.resize(ino, size, false);
+        self.resize(ino, size);
         Ok(())
     }
 
