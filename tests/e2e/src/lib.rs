@@ -10,7 +10,9 @@
 pub mod bare;
 pub mod client;
 pub mod corpus;
+pub mod end_state;
 pub mod fleet;
+pub mod mode;
 pub mod oracle;
 pub mod posix;
 pub mod process;
@@ -24,7 +26,9 @@ pub mod sources;
 pub mod tree;
 
 pub use client::{Client, Last, Way};
+pub use end_state::EndState;
 pub use fleet::Fleet;
+pub use mode::{Mode, Place};
 pub use process::{Outcome, Program};
 pub use project::Project;
 pub use scene::{Scene, User};
