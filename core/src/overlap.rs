@@ -43,15 +43,15 @@ struct Commit {
     passing: HashSet<PathBuf>,
 }
 
-/// How a job used a path, of those uses that tell something.
+/// What a job saw of a path. A look at attributes alone does not count.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Sight {
     /// It read this content.
     Content(BlobHash),
+    /// It read a content that is not known.
+    Unknown,
     /// It looked for it in vain.
     Missing,
-    /// It used it in another way.
-    Other,
     /// It listed the names of the directory.
     Listed,
 }
@@ -218,14 +218,14 @@ fn sights(trace: &[TraceItem], names: &HashSet<&OsStr>) -> Sights {
             continue;
         }
         let sight = match (item.access, item.hash) {
-            (READ, Some(hash)) => Sight::Content(hash),
+            (READ, hash) => hash.map_or(Sight::Unknown, Sight::Content),
             (MISSING, _) => Sight::Missing,
             (LISTED, _) => Sight::Listed,
             (WRITE, _) => {
                 own.insert(path);
                 continue;
             }
-            _ => Sight::Other,
+            _ => continue,
         };
         sights.entry(path).or_default().push(sight);
     }

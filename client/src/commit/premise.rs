@@ -14,6 +14,7 @@ pub fn check_premises(checks: &[Check], plan: &Plan<'_>, present: &mut Present) 
         let here = present.at(path)?;
         match (seen, &here) {
             (Seen::Nothing | Seen::Absent, None) => {}
+            (Seen::Absent, Some(stamp)) if is_put_already(path, stamp, plan, present)? => {}
             (Seen::Nothing | Seen::Absent, found) => {
                 return Err(CommitError::conflict(path, "nothing", in_words(found.as_ref())));
             }
@@ -58,6 +59,17 @@ fn check_content(
         return Ok(());
     }
     conflict(content_in_words(stamp.size, Some(hash)))
+}
+
+/// Whether what a list leaves at a path is there already.
+fn is_put_already(path: &Path, here: &Stamp, plan: &Plan<'_>, present: &mut Present) -> Result<bool, CommitError> {
+    let put = contents_put(path, plan, present)?;
+    if here.kind != Kind::File || !put.iter().any(|(size, _)| *size == here.size) {
+        return Ok(false);
+    }
+    let file = open_file(path).map_err(CommitError::forbidden(path))?;
+    let hash = hash_of(file).map_err(CommitError::at("read", path))?;
+    Ok(put.contains(&(here.size, hash)))
 }
 
 /// Contents that a list leaves at a path whatever is there, by size and hash. Nothing is

@@ -150,8 +150,9 @@ pub enum Seen {
     /// There was a regular file whose content the job read, and then changed, replaced or
     /// removed. Where the content is by now what the job would put there, nothing is lost.
     Content(Base),
-    /// There was nothing, and the job may have gone by that: it opened a new file without
-    /// truncation, or appended to one and read it.
+    /// There was nothing, and the job may have gone by that: it had looked for the path, or
+    /// opened a new file without truncation, or appended to one and read it. Where the
+    /// content is by now what the job would put there, nothing is lost.
     Absent,
 }
 

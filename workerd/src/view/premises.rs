@@ -23,10 +23,11 @@ impl View {
         for change in changes {
             acts.push(self.name_acts(&change.path)?);
         }
-        let read = self.read_among(changes, &acts);
+        let used = self.used_among(changes, &acts);
         for (change, acts) in changes.iter().zip(&acts) {
-            let is_read = read.contains(change.path.as_path());
-            for seen in seen_of(change, acts, is_read) {
+            let is_read = used.read.contains(change.path.as_path());
+            let is_missed = used.missed.contains(change.path.as_path());
+            for seen in seen_of(change, acts, is_read, is_missed) {
                 let path = change.path.clone();
                 let check = Check { path, seen };
                 if !checks.contains(&check) {
@@ -41,50 +42,55 @@ impl View {
             .filter(|(path, acts)| acts.exclusive && matches!(acts.before, Before::Nothing) && !made.contains(path));
         Ok(Premises {
             checks,
-            locked: recorded.locked(),
+            // Where no call is seen, it may have taken one.
+            locked: recorded.locked() || self.lower().is_some(),
             passing_names: passing.map(|(path, _)| path.to_path_buf()).collect(),
         })
     }
 
-    /// The changed paths whose content of before the job had read.
-    fn read_among<'c>(&self, changes: &'c [Change], acts: &[NameActs]) -> HashSet<&'c Path> {
-        let may_be_read = |(change, acts): (&'c Change, &NameActs)| {
-            let appended = matches!(change.kind, ChangeKind::File { appended: true, .. });
-            (appended || matches!(acts.before, Before::File(_))).then_some(change.path.as_path())
+    /// What the job had used of the paths that it changed, before it did so.
+    fn used_among<'c>(&self, changes: &'c [Change], acts: &[NameActs]) -> Used<'c> {
+        let may_be_used = |(change, acts): (&'c Change, &NameActs)| {
+            let is_file = matches!(acts.before, Before::File(_) | Before::Nothing);
+            is_file.then_some(change.path.as_path())
         };
-        let wanted: HashSet<_> = changes.iter().zip(acts).filter_map(may_be_read).collect();
+        let wanted: HashSet<_> = changes.iter().zip(acts).filter_map(may_be_used).collect();
+        let names: HashSet<_> = wanted.iter().filter_map(|path| path.file_name()).collect();
+        let mut used = Used::default();
         if wanted.is_empty() {
-            return HashSet::new();
+            return used;
         }
-        let turn = self.turn_at(self.shared.epoch());
+        // A file that was there may have been read through a symlink with another name.
+        let may_be_linked = acts.iter().any(|acts| matches!(acts.before, Before::File(_)));
+        let is_appended = |path: &Path| changes.iter().any(|change| change.path == path && is_appended(change));
         let mut written = HashSet::new();
-        let mut read = HashSet::new();
         let overflow = self.overflow.lock();
         for (access, spelled) in self.shared.trace_records().chain(overflow.in_order()) {
+            let is_own = written.contains(spelled) && self.lower().is_none();
+            let name = Path::new(OsStr::from_bytes(spelled)).file_name();
+            let is_named = name.is_some_and(|name| names.contains(name));
             match access {
-                Access::Write => {
-                    written.insert(spelled);
-                }
-                Access::Read => {
-                    let known = turn.and_then(|turn| self.mirror.leads_to_file(turn, spelled));
-                    let path = known.map_or_else(|| self.spelled_path(spelled), |file| file.path());
-                    let Some(path) = wanted.get(path.as_path()) else {
-                        continue;
-                    };
-                    // What it had overwritten before was its own.
-                    let is_own = written.contains(spelled) && self.lower().is_none();
-                    if !is_own
-                        || changes
-                            .iter()
-                            .any(|change| change.path == **path && is_appended(change))
-                    {
-                        read.insert(*path);
+                Access::Write => drop(written.insert(spelled)),
+                Access::Read if is_named || may_be_linked => {
+                    let path = self.read_path(spelled);
+                    if let Some(path) = wanted.get(path.as_path()).filter(|path| !is_own || is_appended(path)) {
+                        used.read.insert(*path);
                     }
                 }
-                Access::Stat | Access::Missing | Access::Listed => {}
+                Access::Missing if is_named && !is_own => {
+                    used.missed.extend(wanted.get(self.spelled_path(spelled).as_path()));
+                }
+                Access::Read | Access::Stat | Access::Missing | Access::Listed => {}
             }
         }
-        read
+        used
+    }
+
+    /// Where a spelling led that was read.
+    fn read_path(&self, spelled: &[u8]) -> PathBuf {
+        let turn = self.turn_at(self.shared.epoch());
+        let known = turn.and_then(|turn| self.mirror.leads_to_file(turn, spelled));
+        known.map_or_else(|| self.spelled_path(spelled), |file| file.path())
     }
 
     /// The canonical path of a spelling, as far as that is known without looking.
@@ -100,8 +106,17 @@ impl View {
     }
 }
 
+/// Changed paths by how the job had used them before.
+#[derive(Default)]
+struct Used<'c> {
+    /// It read the content.
+    read: HashSet<&'c Path>,
+    /// It looked for them in vain.
+    missed: HashSet<&'c Path>,
+}
+
 /// What the job was told of a name that it changed.
-fn seen_of(change: &Change, acts: &NameActs, is_read: bool) -> Vec<Seen> {
+fn seen_of(change: &Change, acts: &NameActs, is_read: bool, is_missed: bool) -> Vec<Seen> {
     let mut seen = Vec::new();
     let content = match &acts.before {
         Before::File(file) if is_read => content_of(&file.attr).map(Seen::Content),
@@ -118,6 +133,7 @@ fn seen_of(change: &Change, acts: &NameActs, is_read: bool) -> Vec<Seen> {
         ChangeKind::File { .. } | ChangeKind::Symlink { .. } | ChangeKind::Link { .. } | ChangeKind::Name { .. } => {
             match &acts.before {
                 Before::Nothing if acts.exclusive => seen.push(Seen::Nothing),
+                Before::Nothing if is_missed => seen.push(Seen::Absent),
                 Before::File(_) | Before::Symlink(_) if acts.removed => seen.push(Seen::Leaf),
                 _ => {}
             }
