@@ -65,7 +65,6 @@ fn explained(client: &Client, dir: &Path) -> Result<()> {
         .collect();
     ensure!(!conflicts.is_empty(), "no conflict is kept");
     for conflict in conflicts {
-        let path = conflict["path"].as_str().context("no path")?;
         let path = Path::new(conflict["path"].as_str().context("no path")?);
         let names = path == dir || path.parent() == Some(dir);
         ensure!(names && conflict["changed_by"].is_string(), "{conflict}");
