@@ -139,9 +139,14 @@ impl Writers {
         self.commits += 1;
         self.committing.remove(&job);
         let at = self.now();
-        let mut contended = BTreeSet::new();
-        for path in changed {
-            contended.extend(self.contended.contains_key(path).then_some(path));
+        let (changed, wrote): (Vec<_>, Vec<_>) = (changed.into_iter().collect(), wrote.into_iter().collect());
+        let touched = changed.iter().chain(&wrote);
+        // A name that comes or goes changes its directory too.
+        let touched: HashSet<&Path> = touched
+            .flat_map(|path| [Some(*path), path.parent().filter(|dir| dir.has_root())])
+            .flatten()
+            .collect();
+        for path in touched {
             self.last.insert(path.to_owned(), Change { at, job, command });
             self.order.push_back((at, path.to_owned()));
         }
@@ -149,7 +154,8 @@ impl Writers {
         if self.contended.is_empty() {
             return;
         }
-        contended.extend(wrote.into_iter().filter(|path| self.contended.contains_key(*path)));
+        let written = changed.into_iter().chain(wrote);
+        let contended = written.filter(|path| self.contended.contains_key(*path)).collect();
         self.learn(command, &contended);
     }
 
@@ -160,7 +166,8 @@ impl Writers {
         let changed = self.last.get(path).filter(|change| change.at > since);
         let change = changed.map(|change| (change.job, change.command)).or_else(|| {
             let mut under_way = self.committing.iter();
-            let (job, (command, _)) = under_way.find(|(_, (_, paths))| paths.iter().any(|changes| changes == path))?;
+            let (job, (command, _)) =
+                under_way.find(|(_, (_, paths))| paths.iter().any(|of| of == path || of.parent() == Some(path)))?;
             Some((*job, *command))
         });
         let is_new = !self.contended.contains_key(path);
@@ -304,6 +311,20 @@ mod tests {
     }
 
     #[test]
+    fn who_changes_a_name_changes_its_directory() {
+        let mut writers = Writers::default();
+        writers.committed(job(1), command(1, 100), paths(&["/p/n"]), paths(&["/p/lock"]));
+        for (number, path) in (2..).zip(["/p/n", "/p/lock", "/p"]) {
+            let by = writers.conflicted(command(number, 200), Path::new(path), Moment::default());
+            assert_eq!(by, Some(job(1)), "{path}");
+        }
+        assert_eq!(
+            writers.conflicted(command(9, 200), Path::new("/"), Moment::default()),
+            None
+        );
+    }
+
+    #[test]
     fn a_commit_under_way_is_to_blame() {
         let mut writers = Writers::default();
         writers.committing(job(1), command(1, 100), paths(&["n"]));
@@ -344,7 +365,9 @@ mod tests {
         let names: Vec<_> = (0..=MOST_CHANGES)
             .map(|number| PathBuf::from(number.to_string()))
             .collect();
-        writers.committed(job(1), command(1, 1), names.iter().map(PathBuf::as_path), []);
+        for name in &names {
+            writers.committed(job(1), command(1, 1), [name.as_path()], []);
+        }
         assert_eq!((writers.last.len(), writers.order.len()), (MOST_CHANGES, MOST_CHANGES));
         assert_eq!(writers.conflicted(command(2, 2), &names[0], Moment::default()), None);
         assert_eq!(
