@@ -231,8 +231,11 @@ struct Change {
       hash @12 :Data;        # empty: not known
     }
     alter @13 :Alter;
+    setXattrs @14 :List(Xattr);  # of what is at the path in the end
   }
 }
+
+struct Xattr { name @0 :Data; value @1 :Data; }
 
 struct Content {
   union {
@@ -276,6 +279,7 @@ struct Premises {
   checks @0 :List(Check);
   locked @1 :Bool;           # what the trace says must be as it was when the job began
   passingNames @2 :List(Path);  # made exclusively and removed again
+  unseen @3 :Bool;           # its calls were not seen: it may have taken a lock
 }
 
 struct Base { size @0 :UInt64; hash @1 :Data; }

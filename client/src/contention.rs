@@ -155,6 +155,7 @@ impl Drop for Claim {
 fn own_paths(changes: &[Change]) -> impl Iterator<Item = &Path> {
     let is_own = |change: &&Change| match &change.kind {
         ChangeKind::Alter(alter) => alter.content.is_some() || alter.mode.is_some() || alter.owner.is_some(),
+        ChangeKind::SetXattrs(_) => false,
         _ => true,
     };
     let own = changes.iter().filter(is_own);

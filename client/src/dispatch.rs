@@ -320,7 +320,7 @@ impl Dispatch<'_> {
         let (Some(place), Some(result), Some(began)) = (self.place.clone(), &mut self.result, &self.began) else {
             return;
         };
-        if result.premises.locked {
+        if result.premises.locked || result.premises.unseen {
             self.daemon.tree.drain();
             self.daemon.overlap.changed_outside(self.daemon.tree.take_outside());
         }
@@ -404,7 +404,10 @@ impl Dispatch<'_> {
         }
         let (succeeded, has_changes) = (result.end == JobEnd::Exited(0), !result.changes.is_empty());
         if let (false, Some(began)) = (has_changes, &self.began) {
-            let checked = self.daemon.overlap.check(began.at(), &result.trace, &result.premises);
+            let checked = self
+                .daemon
+                .overlap
+                .check(began.at(), &[], &result.trace, &result.premises);
             if let Err(conflict) = checked {
                 return Event::Conflicted(attempt, conflict);
             }

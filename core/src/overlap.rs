@@ -98,10 +98,13 @@ impl Overlap {
         if self.running.is_empty() {
             return;
         }
-        let left = changes.iter().map(|change| (change.path.clone(), left_by(change)));
+        let kept = changes
+            .iter()
+            .filter(|change| !matches!(change.kind, ChangeKind::SetXattrs(_)));
+        let left = kept.map(|change| (change.path.clone(), left_by(change)));
         let named = changes
             .iter()
-            .filter(|change| !matches!(change.kind, ChangeKind::Alter(_)));
+            .filter(|change| !matches!(change.kind, ChangeKind::Alter(_) | ChangeKind::SetXattrs(_)));
         self.commits.push_back(Commit {
             at: Moment(self.clock),
             left: left.collect(),
@@ -126,14 +129,29 @@ impl Overlap {
 
     /// What a job can have seen in no one order with the commits since it began, or, where it
     /// held a lock, what changed since then. `trace`: what it used.
-    pub fn conflict(&self, began: Moment, trace: &[TraceItem], premises: &Premises) -> Option<Conflict> {
+    pub fn conflict(
+        &self,
+        began: Moment,
+        changes: &[Change],
+        trace: &[TraceItem],
+        premises: &Premises,
+    ) -> Option<Conflict> {
         if Moment(self.clock) == began {
             return None;
         }
         let is_locked = premises.locked || self.shares_lock(began, &premises.passing_names);
-        let sights = sights(trace, &self.names_since(began, is_locked));
+        let may_be_locked = is_locked || premises.unseen;
+        let mut sights = sights(trace, &self.names_since(began, may_be_locked));
+        if !is_locked {
+            let made = changes.iter().filter(|change| makes_name(change));
+            let made_in: HashSet<_> = made.filter_map(|change| change.path.parent()).collect();
+            sights.retain(|dir, sights| {
+                sights.retain(|sight| *sight != Sight::Listed || made_in.contains(dir.as_path()));
+                !sights.is_empty()
+            });
+        }
         let torn = self.torn(began, &sights);
-        torn.or_else(|| self.changed_since(began, &sights).filter(|_| is_locked))
+        torn.or_else(|| self.changed_since(began, &sights).filter(|_| may_be_locked))
     }
 
     /// The last names of all paths that a job's sights matter of: what changed since it began,
@@ -259,10 +277,20 @@ fn left_by(change: &Change) -> Left {
             Some(edit) if !edit.appended => Left::Content(edit.hash),
             _ => Left::Something,
         },
-        ChangeKind::MakeDir { .. } | ChangeKind::Symlink { .. } | ChangeKind::Link { .. } | ChangeKind::Name { .. } => {
-            Left::Something
-        }
+        ChangeKind::MakeDir { .. }
+        | ChangeKind::Symlink { .. }
+        | ChangeKind::Link { .. }
+        | ChangeKind::Name { .. }
+        | ChangeKind::SetXattrs(_) => Left::Something,
     }
+}
+
+/// Whether a change may put a name where none was.
+fn makes_name(change: &Change) -> bool {
+    !matches!(
+        change.kind,
+        ChangeKind::Remove { .. } | ChangeKind::Alter(_) | ChangeKind::SetXattrs(_)
+    )
 }
 
 /// A path without `.`, and with each `..` taken literally.
@@ -323,7 +351,7 @@ mod tests {
         overlap.committed(&[file("/a", 9), file("/b", 9)], &[]);
         let began = overlap.begin();
         overlap.committed(&[file("/a", 1), file("/b", 1), file("/new", 1)], &[]);
-        overlap.conflict(began, trace, &Premises::default()).is_some()
+        overlap.conflict(began, &[], trace, &Premises::default()).is_some()
     }
 
     #[test]
@@ -353,7 +381,7 @@ mod tests {
             locked: true,
             ..Premises::default()
         };
-        let stale = |overlap: &Overlap, trace: &[TraceItem]| overlap.conflict(began, trace, &locked).is_some();
+        let stale = |overlap: &Overlap, trace: &[TraceItem]| overlap.conflict(began, &[], trace, &locked).is_some();
         assert!(!stale(&overlap, &[item(LISTED, "/d", None)]));
         overlap.committed(&[file("/d/a", 1)], &[]);
         assert!(stale(&overlap, &[item(READ, "/d/a", Some(9))]));

@@ -42,7 +42,7 @@ impl<'a> Plan<'a> {
             let path = change.path.as_path();
             check_path(path, deny)?;
             match &change.kind {
-                ChangeKind::Alter(_) => continue,
+                ChangeKind::Alter(_) | ChangeKind::SetXattrs(_) => continue,
                 _ if path.parent().is_none() => {
                     return Err(CommitError::refused(path, "the root cannot be replaced"));
                 }

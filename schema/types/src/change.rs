@@ -6,6 +6,7 @@
 //! before any of the list is done.
 
 use crate::{Attr, BlobHash, FileTime};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// One name that a job left different, or one file behind a name.
@@ -64,6 +65,18 @@ pub enum ChangeKind {
     },
     /// The client's file or directory at the path was changed in place.
     Alter(Alter),
+    /// The job set extended attributes of the file or directory that is at the path once all
+    /// else of the list is done.
+    SetXattrs(Vec<Xattr>),
+}
+
+/// An extended attribute (`xattr(7)`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Xattr {
+    /// With its name space: `user.`.
+    pub name: OsString,
+    /// Its value.
+    pub value: Vec<u8>,
 }
 
 /// What a job changed of a file or directory that it did not make. Only what is given
@@ -164,6 +177,9 @@ pub struct Premises {
     /// The job took a lock (`flock`, `F_SETLK`, `F_OFD_SETLK`) on a file that others can
     /// reach: all that its trace says it used must be as it was when it began.
     pub locked: bool,
+    /// The job's calls were not seen, so that it may have taken a lock: the same, but that a
+    /// listing counts only of a directory in which it made a name.
+    pub unseen: bool,
     /// Names that it made by a call that fails where something is, and removed again, as
     /// locks are. The same name of another job makes both of them lock holders.
     pub passing_names: Vec<PathBuf>,

@@ -12,7 +12,7 @@ mod id;
 mod job;
 mod place;
 
-pub use change::{Alter, Base, Change, ChangeKind, Check, Content, Edit, Premises, Seen, SetTime};
+pub use change::{Alter, Base, Change, ChangeKind, Check, Content, Edit, Premises, Seen, SetTime, Xattr};
 pub use file::{Attr, Entry, Expected, FileTime, Holder, Listing, Node, Update};
 pub use id::{BlobHash, BuildId, JobId, Snapshot};
 pub use job::{
@@ -23,4 +23,4 @@ pub use place::socket_path;
 
 /// Version of both protocols, one number, apart from the release version. It grows
 /// with every change of a schema.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;

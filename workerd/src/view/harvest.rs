@@ -19,7 +19,9 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use termite_types::{Alter, Attr, Base, BlobHash, Change, ChangeKind, Check, Content, Edit, Node, Owner, SetTime};
+use termite_types::{
+    Alter, Attr, Base, BlobHash, Change, ChangeKind, Check, Content, Edit, Node, Owner, SetTime, Xattr,
+};
 
 /// Bytes up to which a file's content travels with its change.
 pub const INLINE_MAX: u64 = 64 << 10;
@@ -177,12 +179,15 @@ impl Gather<'_> {
             false => self.acts(at)?,
         };
         if is_dir(stat) {
-            return self.upper_dir(at, name, stat, layer, &acts);
+            self.upper_dir(at, name, stat, layer, &acts)?;
+            let dir = self.open(at)?;
+            return self.own_xattrs(at, &dir);
         }
         if is_file(stat) {
             let file = confine::file(self.outputs.upper(), at).map_err(unread(at))?;
             if stat.stx_size > 0 || !has_mark(&file, "whiteout") {
-                return self.upper_file(at, stat, &acts, &file);
+                self.upper_file(at, stat, &acts, &file)?;
+                return self.own_xattrs(at, &file);
             }
         } else if is_symlink(stat) {
             return self.upper_symlink(at, stat, &acts);
@@ -356,6 +361,15 @@ impl Gather<'_> {
                 self.gone(at, acts, Successor::Leaf)?;
                 self.push(at, ChangeKind::Link { to });
             }
+        }
+        Ok(())
+    }
+
+    /// The extended attributes that the job set: a view has none of the client's.
+    fn own_xattrs(&mut self, at: &Path, file: &OwnedFd) -> Result<(), HarvestError> {
+        let xattrs = xattrs(file).map_err(unread(at))?;
+        if !xattrs.is_empty() {
+            self.push(at, ChangeKind::SetXattrs(xattrs));
         }
         Ok(())
     }
@@ -597,7 +611,7 @@ impl Gather<'_> {
         change.path.parent() == Some(dir)
             && match change.kind {
                 ChangeKind::Remove { .. } | ChangeKind::MakeDir { .. } => true,
-                ChangeKind::Alter(_) => false,
+                ChangeKind::Alter(_) | ChangeKind::SetXattrs(_) => false,
                 _ => is_new(),
             }
     }
@@ -649,6 +663,28 @@ fn mark(file: &OwnedFd, name: &str) -> Option<Vec<u8>> {
         let len = rustix::fs::fgetxattr(file, format!("{space}.overlay.{name}"), &mut value[..]).ok()?;
         Some(value[..len].to_vec())
     })
+}
+
+/// Extended attributes in the users' name space but for overlayfs' own.
+fn xattrs(file: &OwnedFd) -> Result<Vec<Xattr>, Errno> {
+    let mut names = [0; 4096];
+    let len = match rustix::fs::flistxattr(file, &mut names[..]) {
+        Ok(len) => len,
+        Err(Errno::NOTSUP) => 0,
+        Err(errno) => return Err(errno),
+    };
+    let names = names[..len].split(|byte| *byte == 0);
+    let own = names.filter(|name| name.starts_with(b"user.") && !name.starts_with(b"user.overlay."));
+    let value_of = |name: &[u8]| {
+        let mut value = vec![0; 64 << 10];
+        let len = rustix::fs::fgetxattr(file, name, &mut value[..])?;
+        value.truncate(len);
+        Ok(Xattr {
+            name: OsString::from_vec(name.to_vec()),
+            value,
+        })
+    };
+    own.map(value_of).collect()
 }
 
 fn has_mark(file: &OwnedFd, name: &str) -> bool {

@@ -42,8 +42,8 @@ impl View {
             .filter(|(path, acts)| acts.exclusive && matches!(acts.before, Before::Nothing) && !made.contains(path));
         Ok(Premises {
             checks,
-            // Where no call is seen, it may have taken one.
-            locked: recorded.locked() || self.lower().is_some(),
+            locked: recorded.locked(),
+            unseen: self.lower().is_some(),
             passing_names: passing.map(|(path, _)| path.to_path_buf()).collect(),
         })
     }
@@ -123,13 +123,11 @@ fn seen_of(change: &Change, acts: &NameActs, is_read: bool, is_missed: bool) -> 
         _ => None,
     };
     match &change.kind {
-        ChangeKind::MakeDir { .. } => {}
+        ChangeKind::MakeDir { .. } | ChangeKind::SetXattrs(_) => {}
         ChangeKind::Remove { .. } | ChangeKind::Alter(_) => seen.extend(content),
         ChangeKind::File { appended: true, .. } => seen.extend(is_read.then_some(Seen::Absent)),
         // It found nothing in the file that it opened without asking for that.
-        ChangeKind::File { .. } if is_new(acts) && acts.written == Written::Within && !acts.exclusive => {
-            seen.push(Seen::Absent);
-        }
+        ChangeKind::File { .. } if is_new(acts) && acts.written == Written::Within => seen.push(Seen::Nothing),
         ChangeKind::File { .. } | ChangeKind::Symlink { .. } | ChangeKind::Link { .. } | ChangeKind::Name { .. } => {
             match &acts.before {
                 Before::Nothing if acts.exclusive => seen.push(Seen::Nothing),

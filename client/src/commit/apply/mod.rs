@@ -22,12 +22,12 @@ use super::{CommitError, CommitRequest, Committed};
 use crate::tree::{Kind, Stamp};
 use pin::Pin;
 use report::Done;
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, XattrFlags};
 use rustix::io::Errno;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::Path;
-use termite_types::{Alter, ChangeKind, FileTime};
+use termite_types::{Alter, ChangeKind, FileTime, Xattr};
 
 /// What every change needs.
 struct Apply<'a> {
@@ -100,6 +100,11 @@ impl<'a> Apply<'a> {
             self.put_leaf(index, &mut staged, &mut pins, &mut done)?;
         }
         self.finish_dirs(unfinished, &mut done)?;
+        for change in self.plan.changes {
+            if let ChangeKind::SetXattrs(xattrs) = &change.kind {
+                self.set_xattrs(&change.path, xattrs)?;
+            }
+        }
         Ok(done.report(self.plan))
     }
 
@@ -144,7 +149,10 @@ impl<'a> Apply<'a> {
         let change = &self.plan.changes[index];
         let path = change.path.as_path();
         let hash = match &change.kind {
-            ChangeKind::Alter(_) | ChangeKind::Remove { .. } | ChangeKind::MakeDir { .. } => return Ok(()),
+            ChangeKind::Alter(_)
+            | ChangeKind::Remove { .. }
+            | ChangeKind::MakeDir { .. }
+            | ChangeKind::SetXattrs(_) => return Ok(()),
             ChangeKind::File { .. } => {
                 let Some(staged) = staged.remove(&index) else {
                     return Ok(());
@@ -183,6 +191,15 @@ impl<'a> Apply<'a> {
             // Another process was faster.
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(CommitError::at("remove", path)(errno)),
+        }
+        Ok(())
+    }
+
+    fn set_xattrs(&self, path: &Path, xattrs: &[Xattr]) -> Result<(), CommitError> {
+        for Xattr { name, value } in xattrs {
+            rustix::fs::lsetxattr(path, name, value, XattrFlags::empty())
+                .map_err(CommitError::at("set an extended attribute of", path))?;
+            self.changed.set(true);
         }
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! What a job changed, on the wire. Knows nothing of overlay layers or commits.
 
 use super::{read_attr, write_attr};
-use crate::peer_capnp::{alter, attr, base, change, content, edit};
+use crate::peer_capnp::{alter, attr, base, change, content, edit, xattr};
 use crate::{Fault, WireError, checked};
-use termite_types::{Alter, Attr, Base, Change, ChangeKind, Content, Edit, Node, SetTime};
+use termite_types::{Alter, Attr, Base, Change, ChangeKind, Content, Edit, Node, SetTime, Xattr};
 
 type Result<T> = std::result::Result<T, WireError>;
 
@@ -29,8 +29,20 @@ pub fn read_change(from: change::Reader<'_>) -> Result<Change> {
             hash: checked::hash_if_known("hash of a named file", name.get_hash()?)?,
         },
         change::Alter(alter) => ChangeKind::Alter(read_alter(alter?)?),
+        change::SetXattrs(xattrs) => ChangeKind::SetXattrs(xattrs?.iter().map(read_xattr).collect::<Result<_>>()?),
     };
     Ok(Change { path, kind })
+}
+
+fn read_xattr(from: xattr::Reader<'_>) -> Result<Xattr> {
+    let name = checked::no_nul("name of an attribute", from.get_name()?)?;
+    // More name spaces would let a worker give what only their owners may.
+    let is_user = name.as_encoded_bytes().starts_with(b"user.");
+    checked::require(is_user, "name space of an attribute", Fault::Kind)?;
+    Ok(Xattr {
+        name,
+        value: from.get_value()?.to_vec(),
+    })
 }
 
 fn read_file(from: change::file::Reader<'_>) -> Result<ChangeKind> {
@@ -150,6 +162,14 @@ pub fn write_change(change: &Change, mut to: change::Builder<'_>) {
             }
         }
         ChangeKind::Alter(alter) => write_alter(alter, to.init_alter()),
+        ChangeKind::SetXattrs(xattrs) => {
+            let mut to = to.init_set_xattrs(checked::count(xattrs));
+            for (at, xattr) in (0..).zip(xattrs) {
+                let mut to = to.reborrow().get(at);
+                to.set_name(xattr.name.as_encoded_bytes());
+                to.set_value(&xattr.value);
+            }
+        }
     }
 }
 

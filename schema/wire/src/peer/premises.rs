@@ -14,6 +14,7 @@ pub fn read_premises(from: premises::Reader<'_>) -> Result<Premises> {
     Ok(Premises {
         checks: from.get_checks()?.iter().map(read_check).collect::<Result<_>>()?,
         locked: from.get_locked(),
+        unseen: from.get_unseen(),
         passing_names: names.map(name).collect::<Result<_>>()?,
     })
 }
@@ -44,6 +45,7 @@ pub fn write_premises(premises: &Premises, mut to: premises::Builder<'_>) {
         }
     }
     to.set_locked(premises.locked);
+    to.set_unseen(premises.unseen);
     let mut names = to.init_passing_names(checked::count(&premises.passing_names));
     for (at, name) in (0..).zip(&premises.passing_names) {
         names.set(at, checked::bytes(name));

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use termite_types::{
     Abandon, Alter, Base, BlobHash, BuildId, Change, ChangeKind, Check, Conflict, Content, Edit, Entry, Expected,
     FileTime, Holder, JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Owner, Phases, PidRange, Premises,
-    Seen, SetTime, Snapshot, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage,
+    Seen, SetTime, Snapshot, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage, Xattr,
 };
 use termite_wire::peer::{self, ClientInfo, Listed, Opened};
 use termite_wire::peer_capnp as wire;
@@ -276,6 +276,13 @@ fn alter() -> Alter {
     }
 }
 
+fn xattr() -> Xattr {
+    Xattr {
+        name: "user.origin".into(),
+        value: b"a\0b".to_vec(),
+    }
+}
+
 fn changes() {
     let inline = ChangeKind::File {
         attr: file(4, Some(hash())),
@@ -313,6 +320,7 @@ fn changes() {
         ("unhashedname", change("/p/g", name(None))),
         ("alter", change("/p/f", ChangeKind::Alter(alter()))),
         ("mode", change("/p/f", ChangeKind::Alter(mode))),
+        ("xattrs", change("/p/f", ChangeKind::SetXattrs(vec![xattr()]))),
     ];
     for (case, change) in cases {
         check::<wire::change::Owned, _>(
@@ -374,6 +382,7 @@ fn results() {
                 })
                 .into(),
             locked: true,
+            unseen: true,
             passing_names: vec!["/p/lock".into()],
         },
         trace: vec![

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use termite_types::{
     Abandon, Alter, Attr, Base, BlobHash, BuildId, Change, ChangeKind, Check, Conflict, Content, Edit, Entry, Expected,
     FileTime, Holder, JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Node, Owner, Phases, PidRange,
-    Premises, Seen, SetTime, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage,
+    Premises, Seen, SetTime, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage, Xattr,
 };
 use termite_wire::frame::{CallerJob, Control, ToCaller, ToDaemon};
 use termite_wire::peer::{self, Listed, Opened};
@@ -244,6 +244,14 @@ fn alter() -> impl Strategy<Value = Alter> {
     })
 }
 
+fn xattr() -> impl Strategy<Value = Xattr> {
+    (string(), blob()).prop_map(|(name, value)| {
+        let mut user = OsString::from("user.");
+        user.push(name);
+        Xattr { name: user, value }
+    })
+}
+
 fn change() -> impl Strategy<Value = Change> {
     let file = (
         file_with((blob(), Just(0))),
@@ -270,6 +278,7 @@ fn change() -> impl Strategy<Value = Change> {
         path().prop_map(|to| ChangeKind::Link { to }),
         (path(), option::of(hash())).prop_map(|(from, hash)| ChangeKind::Name { from, hash }),
         alter().prop_map(ChangeKind::Alter),
+        vec(xattr(), 0..3).prop_map(ChangeKind::SetXattrs),
     ];
     (path(), kind).prop_map(|(path, kind)| Change { path, kind })
 }
@@ -282,9 +291,11 @@ fn premises() -> impl Strategy<Value = Premises> {
         base().prop_map(Seen::Content),
     ];
     let check = (path(), seen).prop_map(|(path, seen)| Check { path, seen });
-    (vec(check, 0..4), any::<bool>(), vec(path(), 0..3)).prop_map(|(checks, locked, passing_names)| Premises {
+    let flags = (any::<bool>(), any::<bool>());
+    (vec(check, 0..4), flags, vec(path(), 0..3)).prop_map(|(checks, (locked, unseen), passing_names)| Premises {
         checks,
         locked,
+        unseen,
         passing_names,
     })
 }

@@ -276,6 +276,7 @@ fn short(change: &Change) -> String {
         ChangeKind::Link { .. } => "h",
         ChangeKind::Name { .. } => "n",
         ChangeKind::Alter(_) => "a",
+        ChangeKind::SetXattrs(_) => "x",
     };
     format!("{kind} {}", change.path.display())
 }

@@ -46,7 +46,7 @@ pub fn repeat(ran: &Ran) {
     for change in changes {
         let path = &change.path;
         match &change.kind {
-            ChangeKind::Remove { .. } | ChangeKind::Alter(_) => {}
+            ChangeKind::Remove { .. } | ChangeKind::Alter(_) | ChangeKind::SetXattrs(_) => {}
             ChangeKind::MakeDir { attr, .. } => {
                 fs::create_dir(path).unwrap();
                 dress(path, attr);

@@ -258,7 +258,7 @@ impl Model {
     fn put_names(mut self, before: &Self, list: &[Change], name: impl Fn(&std::path::Path) -> String) -> Option<Self> {
         for change in list {
             let path = name(&change.path);
-            if let ChangeKind::Remove { .. } | ChangeKind::Alter(_) = change.kind {
+            if let ChangeKind::Remove { .. } | ChangeKind::Alter(_) | ChangeKind::SetXattrs(_) = change.kind {
                 continue;
             }
             if !self.is_dir(parent(&path)) {
