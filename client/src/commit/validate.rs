@@ -15,7 +15,7 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use termite_types::{Alter, BlobHash, ChangeKind, Edit, FileTime};
+use termite_types::{Alter, BlobHash, ChangeKind, Edit, FileTime, TraceItem};
 
 /// What was found that the changes themselves need.
 pub struct Validated {
@@ -29,6 +29,7 @@ pub struct Validated {
 
 struct Validate<'a> {
     plan: &'a Plan<'a>,
+    trace: &'a [TraceItem],
     staged: &'a StagedByChange,
     plain: &'a mut PlainDirs,
     present: Present,
@@ -45,6 +46,7 @@ pub fn validate(
 ) -> Result<Validated, CommitError> {
     let mut validate = Validate {
         plan,
+        trace: &request.trace,
         staged,
         plain,
         present: Present::default(),
@@ -133,6 +135,13 @@ impl Validate<'_> {
                     return Err(CommitError::conflict(from, seen, in_words(source.as_ref())));
                 }
                 source.map_or(Ok(()), |stamp| check_kind(from, &stamp))?;
+                if let (Some(source), Some(left)) = (source, &left)
+                    && source.same_inode(left)
+                    && self.plan.is_removed(from)
+                {
+                    // rename(2) does nothing between two names of one file, which a view does not tell.
+                    return Err(CommitError::refused(path, format!("it is the same file as {}", from.display())));
+                }
             }
             ChangeKind::File { appended: true, .. } if left_kind == Some(Kind::File) => {
                 left.map_or(Ok(()), |stamp| self.permit.check_write(path, &stamp))?;
@@ -174,6 +183,9 @@ impl Validate<'_> {
             return Err(CommitError::conflict(path, seen, in_words(here.as_ref())));
         };
         self.permit.check_alter(path, &stamp, alter)?;
+        if stamp.kind == Kind::File && stamp.links > 1 {
+            self.check_other_names(path, &stamp)?;
+        }
         if let Some(edit) = alter.content.as_ref().filter(|edit| edit.appended)
             && let Some(staged) = self.staged.get(&index)
             && stamp.size == edit.base.size
@@ -182,6 +194,23 @@ impl Validate<'_> {
             self.whole.insert(index);
         }
         Ok(())
+    }
+}
+
+impl Validate<'_> {
+    /// In a view each name of a file of the client's is a file of its own. A job that changed
+    /// it by one name and used another of them has not seen what it would have seen here.
+    fn check_other_names(&self, path: &Path, stamp: &Stamp) -> Result<(), CommitError> {
+        let is_other_name = |item: &&TraceItem| {
+            item.path != path && Stamp::at_path(&item.path).is_some_and(|other| other.same_inode(stamp))
+        };
+        match self.trace.iter().find(is_other_name) {
+            Some(other) => {
+                let why = format!("it is the same file as {}, which the job used too", other.path.display());
+                Err(CommitError::refused(path, why))
+            }
+            None => Ok(()),
+        }
     }
 }
 
