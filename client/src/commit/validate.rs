@@ -140,7 +140,10 @@ impl Validate<'_> {
                     && self.plan.is_removed(from)
                 {
                     // rename(2) does nothing between two names of one file, which a view does not tell.
-                    return Err(CommitError::refused(path, format!("it is the same file as {}", from.display())));
+                    return Err(CommitError::refused(
+                        path,
+                        format!("it is the same file as {}", from.display()),
+                    ));
                 }
             }
             ChangeKind::File { appended: true, .. } if left_kind == Some(Kind::File) => {
@@ -206,7 +209,10 @@ impl Validate<'_> {
         };
         match self.trace.iter().find(is_other_name) {
             Some(other) => {
-                let why = format!("it is the same file as {}, which the job used too", other.path.display());
+                let why = format!(
+                    "it is the same file as {}, which the job used too",
+                    other.path.display()
+                );
                 Err(CommitError::refused(path, why))
             }
             None => Ok(()),

@@ -335,6 +335,19 @@ impl View {
         }
     }
 
+    /// The symlinks of the client's whose names the job touched.
+    pub(super) fn symlinks_touched(&self) -> Vec<PathBuf> {
+        if let Some(lower) = self.lower() {
+            return lower.symlinks_found();
+        }
+        let acts = self.acts.lock();
+        let symlinks = acts
+            .names
+            .iter()
+            .filter(|(_, acts)| matches!(acts.before, Before::Symlink(_)));
+        symlinks.map(|(path, _)| path.clone()).collect()
+    }
+
     /// Whether the job changed any file of the client's, or its name.
     pub(super) fn changed_client_files(&self) -> bool {
         let is_file = |acts: &NameActs| matches!(acts.before, Before::File(_));

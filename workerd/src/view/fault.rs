@@ -19,7 +19,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use termite_abi::Access;
-use termite_types::{Abandon, BlobHash, Change, FileTime};
+use termite_types::{Abandon, BlobHash, Change, Conflict, FileTime};
 
 /// What a view is made of.
 pub struct ViewSpec {
@@ -344,7 +344,8 @@ impl View {
             Walked::Dir(path) => (self.reach_dir(&walk, path, &spelled, used.intent)?, found_dir(used)),
             Walked::Symlink(_) => (Standing::Symlink, found(used)),
             Walked::File(path, looks) => {
-                self.reach_file(&walk, path, *looks, used.intent)?;
+                self.reach_file(&walk, path, *looks, used.intent)
+                    .map_err(|stop| vanished_for(used, path, stop))?;
                 (Standing::File, found(used))
             }
         };
@@ -396,6 +397,22 @@ impl View {
         if !self.shared.trace(access, &[spelled]) {
             self.overflow.lock().add(access, spelled);
         }
+    }
+}
+
+/// A file that the client has no more, where the call would make it anew: the job goes by a
+/// tree that has moved on.
+fn vanished_for(used: &PathUse<'_>, path: &Path, stop: Stop) -> Stop {
+    match stop {
+        Stop::Trouble(Trouble::Errno(libc::ENOENT)) if used.makes => {
+            let conflict = Conflict {
+                path: path.to_path_buf(),
+                seen: "a file".to_owned(),
+                found: "nothing".to_owned(),
+            };
+            Trouble::from(Abandon::Conflict(conflict)).into()
+        }
+        stop => stop,
     }
 }
 

@@ -233,6 +233,13 @@ impl Lower {
             .collect()
     }
 
+    /// Symlinks that the job found.
+    pub(super) fn symlinks_found(&self) -> Vec<PathBuf> {
+        let found = self.found.lock();
+        let symlinks = found.iter().filter(|(_, before)| matches!(before, Before::Symlink(_)));
+        symlinks.map(|(path, _)| path.clone()).collect()
+    }
+
     /// Files that may have been copied up, as they stood.
     pub(super) fn copied_up(&self) -> Vec<ClientFile> {
         let found = self.found.lock();

@@ -2,11 +2,12 @@
 //! orders of their calls, which drops an order at the first answer that was not observed.
 //! Does not know who ran the jobs.
 //!
-//! Termite promises less than one machine in two respects, which [`Verdict::Allowed`] names.
+//! Termite promises less than one machine in three respects, which [`Verdict::Allowed`] names.
 //! A job that holds no lock is not run again because something that it only looked at has
 //! changed since, so that two jobs may each miss what the other one has made meanwhile. And
 //! directories that two jobs make and leave behind are joined, so that mkdir(2) succeeds in
-//! both. Then each job's changes happen at its commit, all at once, and what it only looked
+//! both. And a view shows each name of a client's file as a file of its own, so that its link
+//! count there is that of the names which the job gave it. Then each job's changes happen at its commit, all at once, and what it only looked
 //! at, or failed at, may be as it was after any earlier commit.
 
 use crate::language::{Call, Program, Seed};
@@ -207,6 +208,18 @@ fn commits_explain(program: &Program, observed: &Observed) -> bool {
     false
 }
 
+/// An answer but for a link count at its end.
+fn without_links(answer: &str) -> &str {
+    let is_count = |word: &str| {
+        let count = word.strip_suffix('n');
+        count.is_some_and(|count| !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    match answer.rsplit_once(' ') {
+        Some((rest, last)) if is_count(last) => rest,
+        _ => answer,
+    }
+}
+
 /// The state after the commit of a job on the last of `states`, if its answers allow it to
 /// come there.
 fn commit(program: &Program, observed: &Observed, job: usize, states: &[State]) -> Option<State> {
@@ -223,11 +236,13 @@ fn commit(program: &Program, observed: &Observed, job: usize, states: &[State]) 
     let mut joined = Vec::new();
     for at in calls {
         let before = state.clone();
-        if alone(&mut state, program, job, at) == answers[at] {
+        if without_links(&alone(&mut state, program, job, at)) == without_links(&answers[at]) {
             continue;
         }
         let call = program.call(job, at);
-        let is_seen_before = views.iter().any(|view| view[at] == answers[at]);
+        let is_seen_before = views
+            .iter()
+            .any(|view| without_links(&view[at]) == without_links(&answers[at]));
         if is_locked || !is_seen_before {
             return None;
         }

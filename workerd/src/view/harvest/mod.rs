@@ -5,13 +5,19 @@
 //! document `filesystems/overlayfs.rst`), with and without `userxattr`. Follows no
 //! symlink. Knows nothing of the commit.
 
+mod layer;
+mod moved;
+mod unseen;
+
+pub(super) use layer::content_of;
+
 use super::acts::{Before, ClientFile, NameActs, Written};
 use super::confine::{self, is_dir, is_file, is_symlink};
 use super::fault::View;
 use super::mirror::{OWN_NAMES, names_in, seen};
-use super::outputs::piece;
 use super::outputs::{Harvest, Outputs};
 use super::trouble::Trouble;
+use layer::{Marks, Seen, has_mark, look_through, nothing, xattrs};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::Statx;
 use rustix::io::Errno;
@@ -19,9 +25,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use termite_types::{
-    Alter, Attr, Base, BlobHash, Change, ChangeKind, Check, Content, Edit, Node, Owner, SetTime, Xattr,
-};
+use termite_types::{Alter, Attr, Base, BlobHash, Change, ChangeKind, Check, Content, Edit, Node, Owner, SetTime};
 
 /// Bytes up to which a file's content travels with its change.
 pub const INLINE_MAX: u64 = 64 << 10;
@@ -118,26 +122,6 @@ struct Layer {
     below: Option<PathBuf>,
     /// The client has no such directory at this path: all that shows is new there.
     moved: bool,
-}
-
-/// What overlayfs wrote down about an upper directory.
-struct Marks {
-    opaque: bool,
-    /// Where the client's directory is: a sibling's name, or a path from the root.
-    redirect: Option<PathBuf>,
-}
-
-impl Marks {
-    /// The client's directory that shows through one at `name`, in a directory over `below`.
-    fn leads_to(&self, below: Option<&Path>, name: &OsStr) -> Option<PathBuf> {
-        match (&self.redirect, below) {
-            _ if self.opaque => None,
-            (Some(path), _) if path.is_absolute() => Some(path.clone()),
-            (Some(sibling), Some(below)) => Some(below.join(sibling)),
-            (None, Some(below)) => Some(below.join(name)),
-            (_, None) => None,
-        }
-    }
 }
 
 impl Gather<'_> {
@@ -238,21 +222,6 @@ impl Gather<'_> {
         Ok(())
     }
 
-    /// A directory went with all that the client has in it.
-    fn tree_gone(&mut self, at: &Path) -> Result<(), HarvestError> {
-        for name in self.view.mirror().names(at).map_err(client(at))? {
-            let path = at.join(name);
-            let known = self.view.mirror().lookup(&path).map_err(unread(&path))?;
-            match known {
-                Some(known) if known.attr.is_dir() => self.tree_gone(&path)?,
-                Some(_) => self.push(&path, ChangeKind::Remove { dir: false }),
-                None => {}
-            }
-        }
-        self.push(at, ChangeKind::Remove { dir: true });
-        Ok(())
-    }
-
     fn upper_dir(
         &mut self,
         at: &Path,
@@ -261,7 +230,7 @@ impl Gather<'_> {
         layer: &Layer,
         acts: &NameActs,
     ) -> Result<(), HarvestError> {
-        let marks = Marks::of(self, at)?;
+        let marks = Marks::of(&self.open(at)?);
         let attr = self.attr(stat, Node::Dir);
         let below = marks.leads_to(layer.below.as_deref(), name);
         if let (Before::Dir(before), Some(below)) = (&acts.before, &below)
@@ -478,99 +447,27 @@ impl Gather<'_> {
                 return Ok(());
             }
         }
+        if stat.stx_nlink > 1
+            && let Some(from) = self.symlink_linked(stat.stx_ino, at)?
+        {
+            self.gone(at, acts, Successor::Leaf)?;
+            self.push(at, ChangeKind::Name { from, hash: None });
+            return Ok(());
+        }
         self.gone(at, acts, Successor::Leaf)?;
         self.push(at, ChangeKind::Symlink { attr });
         Ok(())
     }
 
-    /// What shows through a moved directory, but for the names that the job covered.
-    fn below(&mut self, at: &Path, below: &Path, covered: &HashSet<OsString>) -> Result<(), HarvestError> {
-        for name in self.view.mirror().names(below).map_err(client(below))? {
-            if !covered.contains(name.as_os_str()) {
-                self.moved(&at.join(&name), &below.join(&name))?;
+    /// The symlink of the client's, still in its place, of which the one at `at` is another name.
+    fn symlink_linked(&self, ino: u64, at: &Path) -> Result<Option<PathBuf>, HarvestError> {
+        for path in self.view.symlinks_touched() {
+            let here = confine::handle(self.outputs.upper(), &path).and_then(confine::stat);
+            if path != at && here.is_ok_and(|stat| stat.stx_ino == ino) {
+                return Ok(Some(path));
             }
         }
-        Ok(())
-    }
-
-    fn moved(&mut self, at: &Path, from: &Path) -> Result<(), HarvestError> {
-        let store = |errno| HarvestError::Client {
-            path: from.to_path_buf(),
-            trouble: Trouble::from_store(errno, from),
-        };
-        let Some(known) = self.view.mirror().lookup(from).map_err(store)? else {
-            return Ok(());
-        };
-        match &known.attr.node {
-            Node::Dir => {
-                self.push(
-                    at,
-                    ChangeKind::MakeDir {
-                        attr: known.attr,
-                        explicit_mtime: true,
-                        plain: false,
-                    },
-                );
-                self.below(at, from, &HashSet::new())
-            }
-            Node::Symlink { .. } => {
-                self.push(at, ChangeKind::Symlink { attr: known.attr });
-                Ok(())
-            }
-            Node::File { hash, .. } => {
-                let (from, hash) = (from.to_path_buf(), *hash);
-                self.push(at, ChangeKind::Name { from, hash });
-                Ok(())
-            }
-        }
-    }
-
-    /// Where no call is seen: the directories of the client's that show at another place.
-    fn find_redirects(&mut self, at: &Path) -> Result<(), HarvestError> {
-        for name in self.names(at)? {
-            let path = at.join(&name);
-            let stat = confine::stat_name(self.open(at)?, Path::new(&name)).map_err(unread(&path))?;
-            if is_dir(&stat) {
-                if let Some(redirect) = Marks::of(self, &path)?.redirect {
-                    self.redirected.insert(at.join(redirect));
-                }
-                self.find_redirects(&path)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Where no call is seen: which files of the upper layer were the client's. One has the
-    /// content and time of a file that was copied up, or else its place.
-    fn find_copied(&mut self, at: &Path) -> Result<(), HarvestError> {
-        let Some(lower) = self.view.lower() else { return Ok(()) };
-        for name in self.names(at)? {
-            let path = at.join(&name);
-            let stat = confine::stat_name(self.open(at)?, Path::new(&name)).map_err(unread(&path))?;
-            if is_dir(&stat) {
-                self.find_copied(&path)?;
-                continue;
-            }
-            if !is_file(&stat) {
-                continue;
-            }
-            let file = confine::file(self.outputs.upper(), &path).map_err(unread(&path))?;
-            let hash = look_through(&file, stat.stx_size, None).map_err(io(&path))?.hash;
-            let attr = seen(&stat, Node::Dir);
-            let same = |file: &ClientFile| {
-                file.attr.mtime == attr.mtime && content_of(&file.attr).is_some_and(|base| base.hash == hash)
-            };
-            let copied = lower.copied_up();
-            let here = copied.iter().position(|file| file.path == path);
-            let found = here
-                .filter(|&here| same(&copied[here]))
-                .or_else(|| copied.iter().position(same))
-                .or(here);
-            if let Some(found) = found {
-                self.copied.entry(stat.stx_ino).or_insert_with(|| copied[found].clone());
-            }
-        }
-        Ok(())
+        Ok(None)
     }
 
     fn push(&mut self, at: &Path, kind: ChangeKind) {
@@ -644,98 +541,5 @@ fn client(path: &Path) -> impl Fn(Trouble) -> HarvestError {
     move |trouble| HarvestError::Client {
         path: path.to_path_buf(),
         trouble,
-    }
-}
-
-impl Marks {
-    fn of(gather: &Gather<'_>, at: &Path) -> Result<Self, HarvestError> {
-        let dir = gather.open(at)?;
-        let opaque = mark(&dir, "opaque").is_some_and(|value| value == b"y");
-        let redirect = mark(&dir, "redirect").map(|value| PathBuf::from(OsString::from_vec(value)));
-        Ok(Self { opaque, redirect })
-    }
-}
-
-/// A note of overlayfs, whichever way the mount keeps them.
-fn mark(file: &OwnedFd, name: &str) -> Option<Vec<u8>> {
-    let mut value = vec![0; libc::PATH_MAX as usize];
-    ["trusted", "user"].into_iter().find_map(|space| {
-        let len = rustix::fs::fgetxattr(file, format!("{space}.overlay.{name}"), &mut value[..]).ok()?;
-        Some(value[..len].to_vec())
-    })
-}
-
-/// Extended attributes in the users' name space but for overlayfs' own.
-fn xattrs(file: &OwnedFd) -> Result<Vec<Xattr>, Errno> {
-    let mut names = [0; 4096];
-    let len = match rustix::fs::flistxattr(file, &mut names[..]) {
-        Ok(len) => len,
-        Err(Errno::NOTSUP) => 0,
-        Err(errno) => return Err(errno),
-    };
-    let names = names[..len].split(|byte| *byte == 0);
-    let own = names.filter(|name| name.starts_with(b"user.") && !name.starts_with(b"user.overlay."));
-    let value_of = |name: &[u8]| {
-        let mut value = vec![0; 64 << 10];
-        let len = rustix::fs::fgetxattr(file, name, &mut value[..])?;
-        value.truncate(len);
-        Ok(Xattr {
-            name: OsString::from_vec(name.to_vec()),
-            value,
-        })
-    };
-    own.map(value_of).collect()
-}
-
-fn has_mark(file: &OwnedFd, name: &str) -> bool {
-    mark(file, name).is_some()
-}
-
-/// Size and hash of a file's content, where they are known.
-pub(super) fn content_of(attr: &Attr) -> Option<Base> {
-    match attr.node {
-        Node::File { size: 0, .. } => Some(nothing()),
-        Node::File { size, hash: Some(hash) } => Some(Base { size, hash }),
-        _ => None,
-    }
-}
-
-/// No content.
-fn nothing() -> Base {
-    Base {
-        size: 0,
-        hash: BlobHash(*blake3::hash(&[]).as_bytes()),
-    }
-}
-
-/// What a look through an output tells.
-struct Seen {
-    hash: BlobHash,
-    /// It begins with what was there before.
-    begins: bool,
-    /// All of it, if that is little.
-    inline: Option<Vec<u8>>,
-}
-
-/// Reads an output of this size once; `before`: what was there. Maps nothing: a hole that is
-/// looked at like that takes memory, and without any left the reader is killed.
-fn look_through(file: &OwnedFd, size: u64, before: Option<Base>) -> std::io::Result<Seen> {
-    let (mut hasher, mut at, mut begins) = (blake3::Hasher::new(), 0, false);
-    loop {
-        let bytes = piece(file, at, (size - at).min(INLINE_MAX) as u32)?;
-        let end = at + bytes.len() as u64;
-        if let Some(before) = before.filter(|before| (at..=end).contains(&before.size)) {
-            let head = hasher.clone().update(&bytes[..(before.size - at) as usize]).finalize();
-            begins = head.as_bytes() == &before.hash.0;
-        }
-        hasher.update(&bytes);
-        if bytes.is_empty() || end == size {
-            return Ok(Seen {
-                hash: BlobHash(*hasher.finalize().as_bytes()),
-                begins,
-                inline: (at == 0 && end <= INLINE_MAX).then_some(bytes),
-            });
-        }
-        at = end;
     }
 }
