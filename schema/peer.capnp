@@ -223,7 +223,7 @@ struct Change {
       attr @6 :Attr;
       explicitMtime @7 :Bool;
       content @8 :Content;
-      appended @9 :Bool;     # goes behind what is there by now
+      ifPresent @9 :IfPresent;  # what becomes of a file that is there by now
     }
     link @10 :Path;          # of an earlier file of the list
     name :group {            # leads to a file of the client's
@@ -235,6 +235,7 @@ struct Change {
   }
 }
 
+enum IfPresent { replace @0; append @1; overwrite @2; }
 struct Xattr { name @0 :Data; value @1 :Data; }
 
 struct Content {

@@ -404,10 +404,7 @@ impl Dispatch<'_> {
         }
         let (succeeded, has_changes) = (result.end == JobEnd::Exited(0), !result.changes.is_empty());
         if let (false, Some(began)) = (has_changes, &self.began) {
-            let checked = self
-                .daemon
-                .overlap
-                .check(began.at(), &[], &result.trace, &result.premises);
+            let checked = self.daemon.overlap.check(began.at(), &result.trace, &result.premises);
             if let Err(conflict) = checked {
                 return Event::Conflicted(attempt, conflict);
             }

@@ -79,17 +79,9 @@ impl Overlap {
     }
 
     /// What an attempt can have seen in no one order with the commits since it began.
-    pub fn check(
-        &self,
-        began: Moment,
-        changes: &[Change],
-        trace: &[TraceItem],
-        premises: &Premises,
-    ) -> Result<(), Conflict> {
-        self.commits
-            .lock()
-            .conflict(began, changes, trace, premises)
-            .map_or(Ok(()), Err)
+    pub fn check(&self, began: Moment, trace: &[TraceItem], premises: &Premises) -> Result<(), Conflict> {
+        let commits = self.commits.lock();
+        commits.conflict(began, trace, premises).map_or(Ok(()), Err)
     }
 
     /// A job's changes are in the client's tree.

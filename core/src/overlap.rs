@@ -10,7 +10,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
-use termite_types::{BlobHash, Change, ChangeKind, Conflict, Node, Premises, TraceItem};
+use termite_types::{BlobHash, Change, ChangeKind, Conflict, IfPresent, Node, Premises, TraceItem};
 
 /// Commits that are remembered at most; a job that began before the oldest is held against
 /// those that are left.
@@ -129,13 +129,7 @@ impl Overlap {
 
     /// What a job can have seen in no one order with the commits since it began, or, where it
     /// held a lock, what changed since then. `trace`: what it used.
-    pub fn conflict(
-        &self,
-        began: Moment,
-        changes: &[Change],
-        trace: &[TraceItem],
-        premises: &Premises,
-    ) -> Option<Conflict> {
+    pub fn conflict(&self, began: Moment, trace: &[TraceItem], premises: &Premises) -> Option<Conflict> {
         if Moment(self.clock) == began {
             return None;
         }
@@ -143,10 +137,9 @@ impl Overlap {
         let may_be_locked = is_locked || premises.unseen;
         let mut sights = sights(trace, &self.names_since(began, may_be_locked));
         if !is_locked {
-            let made = changes.iter().filter(|change| makes_name(change));
-            let made_in: HashSet<_> = made.filter_map(|change| change.path.parent()).collect();
-            sights.retain(|dir, sights| {
-                sights.retain(|sight| *sight != Sight::Listed || made_in.contains(dir.as_path()));
+            // Whoever lists a directory to find a free name in it fails at that name.
+            sights.retain(|_, sights| {
+                sights.retain(|sight| *sight != Sight::Listed);
                 !sights.is_empty()
             });
         }
@@ -268,8 +261,8 @@ fn has_seen(left: Left, sights: &[Sight]) -> Option<bool> {
 fn left_by(change: &Change) -> Left {
     match &change.kind {
         ChangeKind::Remove { .. } => Left::Nothing,
-        ChangeKind::File { attr, appended, .. } => match &attr.node {
-            Node::File { hash: Some(hash), .. } if !appended => Left::Content(*hash),
+        ChangeKind::File { attr, if_present, .. } => match &attr.node {
+            Node::File { hash: Some(hash), .. } if *if_present != IfPresent::Append => Left::Content(*hash),
             _ => Left::Something,
         },
         ChangeKind::Name { hash: Some(hash), .. } => Left::Content(*hash),
@@ -283,14 +276,6 @@ fn left_by(change: &Change) -> Left {
         | ChangeKind::Name { .. }
         | ChangeKind::SetXattrs(_) => Left::Something,
     }
-}
-
-/// Whether a change may put a name where none was.
-fn makes_name(change: &Change) -> bool {
-    !matches!(
-        change.kind,
-        ChangeKind::Remove { .. } | ChangeKind::Alter(_) | ChangeKind::SetXattrs(_)
-    )
 }
 
 /// A path without `.`, and with each `..` taken literally.
@@ -330,7 +315,7 @@ mod tests {
             attr,
             explicit_mtime: false,
             content: Content::OnWorker,
-            appended: false,
+            if_present: IfPresent::Replace,
         };
         Change {
             path: path.into(),
@@ -351,7 +336,7 @@ mod tests {
         overlap.committed(&[file("/a", 9), file("/b", 9)], &[]);
         let began = overlap.begin();
         overlap.committed(&[file("/a", 1), file("/b", 1), file("/new", 1)], &[]);
-        overlap.conflict(began, &[], trace, &Premises::default()).is_some()
+        overlap.conflict(began, trace, &Premises::default()).is_some()
     }
 
     #[test]
@@ -381,7 +366,7 @@ mod tests {
             locked: true,
             ..Premises::default()
         };
-        let stale = |overlap: &Overlap, trace: &[TraceItem]| overlap.conflict(began, &[], trace, &locked).is_some();
+        let stale = |overlap: &Overlap, trace: &[TraceItem]| overlap.conflict(began, trace, &locked).is_some();
         assert!(!stale(&overlap, &[item(LISTED, "/d", None)]));
         overlap.committed(&[file("/d/a", 1)], &[]);
         assert!(stale(&overlap, &[item(READ, "/d/a", Some(9))]));

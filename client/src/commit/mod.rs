@@ -151,7 +151,7 @@ pub fn commit(
     let staged = stage::stage(&plan, contents)?;
     let mut committed = {
         let mut plain = TURN.lock();
-        overlap.check(request.began, &request.changes, &request.trace, &request.premises)?;
+        overlap.check(request.began, &request.trace, &request.premises)?;
         let validated = validate::validate(request, &plan, &staged, &mut plain)?;
         let committed = apply::apply(request, &plan, staged, &validated, &mut plain)?;
         overlap.committed(&request.changes, &request.premises);

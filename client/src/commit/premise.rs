@@ -6,7 +6,7 @@ use super::plan::Plan;
 use super::present::{Present, content_in_words, hash_of, in_words, open_file};
 use crate::tree::{Kind, Stamp};
 use std::path::Path;
-use termite_types::{Base, BlobHash, ChangeKind, Check, Seen};
+use termite_types::{Base, BlobHash, ChangeKind, Check, IfPresent, Seen};
 
 /// Finds the first thing that a job was told and that does not hold any more.
 pub fn check_premises(checks: &[Check], plan: &Plan<'_>, present: &mut Present) -> Result<(), CommitError> {
@@ -77,9 +77,7 @@ fn is_put_already(path: &Path, here: &Stamp, plan: &Plan<'_>, present: &mut Pres
 fn contents_put(path: &Path, plan: &Plan<'_>, present: &mut Present) -> Result<Vec<(u64, BlobHash)>, CommitError> {
     let mut found = Vec::new();
     match plan.put(path) {
-        Some(ChangeKind::File {
-            attr, appended: false, ..
-        }) => {
+        Some(ChangeKind::File { attr, if_present, .. }) if *if_present != IfPresent::Append => {
             if let termite_types::Node::File { size, hash: Some(hash) } = attr.node {
                 found.push((size, hash));
             }

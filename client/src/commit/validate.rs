@@ -15,7 +15,7 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use termite_types::{Alter, BlobHash, ChangeKind, Edit, FileTime, TraceItem};
+use termite_types::{Alter, BlobHash, ChangeKind, Edit, FileTime, IfPresent, TraceItem};
 
 /// What was found that the changes themselves need.
 pub struct Validated {
@@ -146,7 +146,10 @@ impl Validate<'_> {
                     ));
                 }
             }
-            ChangeKind::File { appended: true, .. } if left_kind == Some(Kind::File) => {
+            ChangeKind::File {
+                if_present: IfPresent::Append | IfPresent::Overwrite,
+                ..
+            } if left_kind == Some(Kind::File) => {
                 left.map_or(Ok(()), |stamp| self.permit.check_write(path, &stamp))?;
             }
             _ => {}

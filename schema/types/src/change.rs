@@ -48,8 +48,8 @@ pub enum ChangeKind {
         explicit_mtime: bool,
         /// Its bytes, or where they are.
         content: Content,
-        /// All of it was appended: where a file is by now, it goes behind that file's content.
-        appended: bool,
+        /// What becomes of a file that is there by now.
+        if_present: IfPresent,
     },
     /// Another name of a file that the job made, which stands earlier in the list.
     Link {
@@ -68,6 +68,19 @@ pub enum ChangeKind {
     /// The job set extended attributes of the file or directory that is at the path once all
     /// else of the list is done.
     SetXattrs(Vec<Xattr>),
+}
+
+/// What becomes of a regular file that is at the path by now, where the job found nothing and
+/// made a file: what its own call would have done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IfPresent {
+    /// It is replaced: the job renamed the file to the path.
+    Replace,
+    /// The content goes behind its content: the job only appended (`O_APPEND`).
+    Append,
+    /// It keeps its inode and attributes and gets the content: the job opened the path
+    /// with truncation.
+    Overwrite,
 }
 
 /// An extended attribute (`xattr(7)`).
@@ -177,8 +190,8 @@ pub struct Premises {
     /// The job took a lock (`flock`, `F_SETLK`, `F_OFD_SETLK`) on a file that others can
     /// reach: all that its trace says it used must be as it was when it began.
     pub locked: bool,
-    /// The job's calls were not seen, so that it may have taken a lock: the same, but that a
-    /// listing counts only of a directory in which it made a name.
+    /// The job's calls were not seen, so that it may have taken a lock: the same, but that
+    /// listings do not count.
     pub unseen: bool,
     /// Names that it made by a call that fails where something is, and removed again, as
     /// locks are. The same name of another job makes both of them lock holders.

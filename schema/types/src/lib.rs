@@ -12,7 +12,7 @@ mod id;
 mod job;
 mod place;
 
-pub use change::{Alter, Base, Change, ChangeKind, Check, Content, Edit, Premises, Seen, SetTime, Xattr};
+pub use change::{Alter, Base, Change, ChangeKind, Check, Content, Edit, IfPresent, Premises, Seen, SetTime, Xattr};
 pub use file::{Attr, Entry, Expected, FileTime, Holder, Listing, Node, Update};
 pub use id::{BlobHash, BuildId, JobId, Snapshot};
 pub use job::{

@@ -157,6 +157,10 @@ pub(super) struct NameActs {
     pub removed: bool,
     /// A directory was moved away with all that is in it.
     pub moved: bool,
+    /// Something was moved to it.
+    pub replaced: bool,
+    /// Attributes of what is there were set.
+    pub is_attributed: bool,
     /// How a file that the job made here was written.
     pub written: Written,
 }
@@ -171,13 +175,16 @@ impl NameActs {
             plain: false,
             removed: false,
             moved: false,
+            replaced: false,
+            is_attributed: false,
             written: Written::Not,
         }
     }
 
     fn note(&mut self, act: Act) {
         match act {
-            Act::Look | Act::Link | Act::Attributes => {}
+            Act::Look | Act::Link => {}
+            Act::Attributes => self.is_attributed = true,
             Act::Open { exclusive, writes } => {
                 self.named |= matches!(self.before, Before::Nothing);
                 self.exclusive |= exclusive;
@@ -199,6 +206,7 @@ impl NameActs {
             }
             Act::MoveHere { exclusive } => {
                 self.named = true;
+                self.replaced = true;
                 self.exclusive |= exclusive;
             }
         }

@@ -12,7 +12,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use termite_abi::Access;
-use termite_types::{Change, ChangeKind, Check, Premises, Seen};
+use termite_types::{Change, ChangeKind, Check, IfPresent, Premises, Seen};
 
 impl View {
     /// What has to hold for these changes. `rewritten`: files whose content the job may have
@@ -125,7 +125,10 @@ fn seen_of(change: &Change, acts: &NameActs, is_read: bool, is_missed: bool) -> 
     match &change.kind {
         ChangeKind::MakeDir { .. } | ChangeKind::SetXattrs(_) => {}
         ChangeKind::Remove { .. } | ChangeKind::Alter(_) => seen.extend(content),
-        ChangeKind::File { appended: true, .. } => seen.extend(is_read.then_some(Seen::Absent)),
+        ChangeKind::File {
+            if_present: IfPresent::Append,
+            ..
+        } => seen.extend(is_read.then_some(Seen::Absent)),
         // It found nothing in the file that it opened without asking for that.
         ChangeKind::File { .. } if is_new(acts) && acts.written == Written::Within => seen.push(Seen::Nothing),
         ChangeKind::File { .. } | ChangeKind::Symlink { .. } | ChangeKind::Link { .. } | ChangeKind::Name { .. } => {
@@ -147,7 +150,7 @@ fn is_new(acts: &NameActs) -> bool {
 
 fn is_appended(change: &Change) -> bool {
     match &change.kind {
-        ChangeKind::File { appended, .. } => *appended,
+        ChangeKind::File { if_present, .. } => *if_present == IfPresent::Append,
         ChangeKind::Alter(alter) => alter.content.as_ref().is_some_and(|edit| edit.appended),
         _ => false,
     }

@@ -79,7 +79,7 @@ impl Apply<'_> {
 
     /// Replaces a content. What is needed on the disk is reserved before anything of the old
     /// one is lost.
-    fn write_whole(&self, path: &Path, present: &Stamp, content: &Temporary) -> Result<(), CommitError> {
+    pub(super) fn write_whole(&self, path: &Path, present: &Stamp, content: &Temporary) -> Result<(), CommitError> {
         let doing = "write into";
         let (dir, name) = open_parent(path)?;
         let Some(mut opened) = open_for_writing(&dir, name, OFlags::empty()).map_err(CommitError::at("open", path))?

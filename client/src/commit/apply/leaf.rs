@@ -12,7 +12,7 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use termite_types::{Attr, BlobHash, Change, ChangeKind, Node};
+use termite_types::{Attr, BlobHash, Change, ChangeKind, IfPresent, Node};
 
 impl Apply<'_> {
     /// Puts a file that the job made in its place. Returns its hash, if it is all the
@@ -21,19 +21,23 @@ impl Apply<'_> {
         let ChangeKind::File {
             attr,
             explicit_mtime,
-            appended,
+            if_present,
             ..
         } = &change.kind
         else {
             return Ok(None);
         };
         let path = change.path.as_path();
-        if *appended && !self.plan.is_removed(path) {
+        if *if_present != IfPresent::Replace && !self.plan.is_removed(path) {
             let (dir, name) = open_parent(path)?;
             let present = stamp_at(&dir, name, path)?;
             if let Some(present) = present.filter(|stamp| stamp.kind == Kind::File) {
-                self.append(path, &present, &staged.file)?;
-                return Ok(None);
+                if *if_present == IfPresent::Append {
+                    self.append(path, &present, &staged.file)?;
+                    return Ok(None);
+                }
+                self.write_whole(path, &present, &staged.file)?;
+                return Ok(Some(staged.hash));
             }
         }
         let (dir, name) = open_temporary(&staged.file, path)?;

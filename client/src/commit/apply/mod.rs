@@ -27,7 +27,7 @@ use rustix::io::Errno;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::Path;
-use termite_types::{Alter, ChangeKind, FileTime, Xattr};
+use termite_types::{Alter, ChangeKind, FileTime, IfPresent, Xattr};
 
 /// What every change needs.
 struct Apply<'a> {
@@ -158,8 +158,15 @@ impl<'a> Apply<'a> {
                     return Ok(());
                 };
                 let hash = self.put_file(change, staged)?;
-                if let (None, Some(stamp)) = (hash, Stamp::at_path(path)) {
-                    done.changed_in_place(stamp, None);
+                let is_in_place = !matches!(
+                    change.kind,
+                    ChangeKind::File {
+                        if_present: IfPresent::Replace,
+                        ..
+                    }
+                );
+                if let (true, Some(stamp)) = (is_in_place, Stamp::at_path(path)) {
+                    done.changed_in_place(stamp, hash);
                 }
                 hash
             }

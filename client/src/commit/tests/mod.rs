@@ -17,8 +17,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use termite_types::{
-    Alter, Attr, Base, BlobHash, Change, ChangeKind, Check, Conflict, Content, Edit, FileTime, Node, Premises, Seen,
-    SetTime,
+    Alter, Attr, Base, BlobHash, Change, ChangeKind, Check, Conflict, Content, Edit, FileTime, IfPresent, Node,
+    Premises, Seen, SetTime,
 };
 
 /// Contents of a worker.
@@ -127,7 +127,7 @@ impl Bench {
             attr: attr(0o640, node),
             explicit_mtime: false,
             content: Content::Inline(content.to_vec()),
-            appended: false,
+            if_present: IfPresent::Replace,
         };
         self.change(name, kind)
     }
@@ -135,8 +135,8 @@ impl Bench {
     /// A file whose content was all appended.
     pub fn log(&self, name: &str, content: &[u8]) -> Change {
         let mut change = self.file(name, content);
-        if let ChangeKind::File { appended, .. } = &mut change.kind {
-            *appended = true;
+        if let ChangeKind::File { if_present, .. } = &mut change.kind {
+            *if_present = IfPresent::Append;
         }
         change
     }

@@ -123,7 +123,7 @@ fn attributes_of_another_kind_are_refused() {
         attr: dir,
         explicit_mtime: false,
         content,
-        appended: false,
+        if_present: termite_types::IfPresent::Replace,
     };
     let error = bench
         .commit(vec![Change {

@@ -73,7 +73,7 @@ impl Double {
                     },
                 },
                 explicit_mtime: false,
-                appended: false,
+                if_present: termite_types::IfPresent::Replace,
                 content: Content::Inline(content),
             },
         };

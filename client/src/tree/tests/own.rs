@@ -45,7 +45,7 @@ fn file(bench: &Bench, name: &str, content: &str) -> Change {
         attr: attr(node, 0o644),
         explicit_mtime: false,
         content: Content::Inline(bytes),
-        appended: false,
+        if_present: termite_types::IfPresent::Replace,
     };
     Change {
         path: bench.path(name),

@@ -17342,7 +17342,7 @@ pub mod change {
             self.builder.reborrow().get_pointer_field(1).clear();
             self.builder.set_bool_field(0, false);
             self.builder.reborrow().get_pointer_field(2).clear();
-            self.builder.set_bool_field(1, false);
+            self.builder.set_data_field::<u16>(2, 0u16);
             self.builder.into()
         }
         #[inline]
@@ -18171,8 +18171,8 @@ pub mod change {
                 !self.reader.get_pointer_field(2).is_null()
             }
             #[inline]
-            pub fn get_appended(self) -> bool {
-                self.reader.get_bool_field(1)
+            pub fn get_if_present(self) -> ::core::result::Result<crate::peer_capnp::IfPresent,::capnp::NotInSchema> {
+                ::core::convert::TryFrom::try_from(self.reader.get_data_field::<u16>(2))
             }
         }
 
@@ -18269,12 +18269,12 @@ pub mod change {
                 !self.builder.is_pointer_field_null(2)
             }
             #[inline]
-            pub fn get_appended(self) -> bool {
-                self.builder.get_bool_field(1)
+            pub fn get_if_present(self) -> ::core::result::Result<crate::peer_capnp::IfPresent,::capnp::NotInSchema> {
+                ::core::convert::TryFrom::try_from(self.builder.get_data_field::<u16>(2))
             }
             #[inline]
-            pub fn set_appended(&mut self, value: bool)  {
-                self.builder.set_bool_field(1, value);
+            pub fn set_if_present(&mut self, value: crate::peer_capnp::IfPresent)  {
+                self.builder.set_data_field::<u16>(2, value as u16);
             }
         }
 
@@ -18331,10 +18331,10 @@ pub mod change {
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(104, 0, 0, 0, 3, 0, 1, 0),
                 ::capnp::word(116, 0, 0, 0, 2, 0, 1, 0),
-                ::capnp::word(3, 0, 0, 0, 1, 0, 0, 0),
+                ::capnp::word(3, 0, 0, 0, 2, 0, 0, 0),
                 ::capnp::word(0, 0, 1, 0, 9, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(113, 0, 0, 0, 74, 0, 0, 0),
+                ::capnp::word(113, 0, 0, 0, 82, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(112, 0, 0, 0, 3, 0, 1, 0),
                 ::capnp::word(124, 0, 0, 0, 2, 0, 1, 0),
@@ -18363,13 +18363,13 @@ pub mod change {
                 ::capnp::word(16, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(97, 112, 112, 101, 110, 100, 101, 100),
+                ::capnp::word(105, 102, 80, 114, 101, 115, 101, 110),
+                ::capnp::word(116, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(15, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(97, 131, 110, 46, 70, 144, 206, 234),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(1, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(1, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(15, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
             ];
@@ -18378,7 +18378,7 @@ pub mod change {
                     0 => <crate::peer_capnp::attr::Owned as ::capnp::introspect::Introspect>::introspect(),
                     1 => <bool as ::capnp::introspect::Introspect>::introspect(),
                     2 => <crate::peer_capnp::content::Owned as ::capnp::introspect::Introspect>::introspect(),
-                    3 => <bool as ::capnp::introspect::Introspect>::introspect(),
+                    3 => <crate::peer_capnp::IfPresent as ::capnp::introspect::Introspect>::introspect(),
                     _ => ::capnp::introspect::panic_invalid_field_index(index),
                 }
             }
@@ -18394,7 +18394,7 @@ pub mod change {
             );
             pub(crate) static NONUNION_MEMBERS : &[u16] = &[0,1,2,3];
             pub(crate) static MEMBERS_BY_DISCRIMINANT : &[u16] = &[];
-            pub(crate) static MEMBERS_BY_NAME : &[u16] = &[3,0,2,1];
+            pub(crate) static MEMBERS_BY_NAME : &[u16] = &[0,2,1,3];
             pub(crate) const TYPE_ID: u64 = 0x8f7c_7745_cf94_9ce9;
         }
     }
@@ -18644,6 +18644,77 @@ pub mod change {
             pub(crate) const TYPE_ID: u64 = 0xda99_9cab_d7a5_ca30;
         }
     }
+}
+
+#[repr(u16)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfPresent {
+    Replace = 0,
+    Append = 1,
+    Overwrite = 2,
+}
+
+impl ::capnp::introspect::Introspect for IfPresent {
+    fn introspect() -> ::capnp::introspect::Type { ::capnp::introspect::TypeVariant::Enum(::capnp::introspect::RawEnumSchema::new(&if_present::ARENA, if_present::get_annotation_types)).into() }
+}
+impl ::core::convert::From<IfPresent> for ::capnp::dynamic_value::Reader<'_> {
+    fn from(e: IfPresent) -> Self { ::capnp::dynamic_value::Enum::new(e.into(), ::capnp::introspect::RawEnumSchema::new(&if_present::ARENA, if_present::get_annotation_types).into()).into() }
+}
+impl ::core::convert::TryFrom<u16> for IfPresent {
+    type Error = ::capnp::NotInSchema;
+    fn try_from(value: u16) -> ::core::result::Result<Self, <IfPresent as ::core::convert::TryFrom<u16>>::Error> {
+        match value {
+            0 => ::core::result::Result::Ok(Self::Replace),
+            1 => ::core::result::Result::Ok(Self::Append),
+            2 => ::core::result::Result::Ok(Self::Overwrite),
+            n => ::core::result::Result::Err(::capnp::NotInSchema(n)),
+        }
+    }
+}
+impl From<IfPresent> for u16 {
+    #[inline]
+    fn from(x: IfPresent) -> u16 { x as u16 }
+}
+impl ::capnp::traits::HasTypeId for IfPresent {
+    const TYPE_ID: u64 = 0xeace_9046_2e6e_8361u64;
+}
+mod if_present {
+pub(crate) static ENCODED_NODE: [::capnp::Word; 30] = [
+    ::capnp::word(0, 0, 0, 0, 5, 0, 6, 0),
+    ::capnp::word(97, 131, 110, 46, 70, 144, 206, 234),
+    ::capnp::word(11, 0, 0, 0, 2, 0, 0, 0),
+    ::capnp::word(88, 112, 78, 217, 162, 198, 241, 179),
+    ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+    ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+    ::capnp::word(21, 0, 0, 0, 170, 0, 0, 0),
+    ::capnp::word(29, 0, 0, 0, 7, 0, 0, 0),
+    ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+    ::capnp::word(25, 0, 0, 0, 79, 0, 0, 0),
+    ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+    ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+    ::capnp::word(112, 101, 101, 114, 46, 99, 97, 112),
+    ::capnp::word(110, 112, 58, 73, 102, 80, 114, 101),
+    ::capnp::word(115, 101, 110, 116, 0, 0, 0, 0),
+    ::capnp::word(0, 0, 0, 0, 1, 0, 1, 0),
+    ::capnp::word(12, 0, 0, 0, 1, 0, 2, 0),
+    ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+    ::capnp::word(29, 0, 0, 0, 66, 0, 0, 0),
+    ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+    ::capnp::word(1, 0, 0, 0, 0, 0, 0, 0),
+    ::capnp::word(21, 0, 0, 0, 58, 0, 0, 0),
+    ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+    ::capnp::word(2, 0, 0, 0, 0, 0, 0, 0),
+    ::capnp::word(13, 0, 0, 0, 82, 0, 0, 0),
+    ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+    ::capnp::word(114, 101, 112, 108, 97, 99, 101, 0),
+    ::capnp::word(97, 112, 112, 101, 110, 100, 0, 0),
+    ::capnp::word(111, 118, 101, 114, 119, 114, 105, 116),
+    ::capnp::word(101, 0, 0, 0, 0, 0, 0, 0),
+];
+pub(crate) fn get_annotation_types(child_index: Option<u16>, index: u32) -> ::capnp::introspect::Type {
+    ::capnp::introspect::panic_invalid_annotation_indices(child_index, index)
+}
+pub(crate) static ARENA: ::capnp::private::arena::GeneratedCodeArena = ::capnp::private::arena::GeneratedCodeArena::new(&ENCODED_NODE);
 }
 
 pub mod xattr {

@@ -1,9 +1,10 @@
 //! What a job changed, on the wire. Knows nothing of overlay layers or commits.
 
 use super::{read_attr, write_attr};
+use crate::peer_capnp::IfPresent as WireIfPresent;
 use crate::peer_capnp::{alter, attr, base, change, content, edit, xattr};
 use crate::{Fault, WireError, checked};
-use termite_types::{Alter, Attr, Base, Change, ChangeKind, Content, Edit, Node, SetTime, Xattr};
+use termite_types::{Alter, Attr, Base, Change, ChangeKind, Content, Edit, IfPresent, Node, SetTime, Xattr};
 
 type Result<T> = std::result::Result<T, WireError>;
 
@@ -54,7 +55,11 @@ fn read_file(from: change::file::Reader<'_>) -> Result<ChangeKind> {
         attr,
         explicit_mtime: from.get_explicit_mtime(),
         content,
-        appended: from.get_appended(),
+        if_present: match from.get_if_present()? {
+            WireIfPresent::Replace => IfPresent::Replace,
+            WireIfPresent::Append => IfPresent::Append,
+            WireIfPresent::Overwrite => IfPresent::Overwrite,
+        },
     })
 }
 
@@ -145,13 +150,17 @@ pub fn write_change(change: &Change, mut to: change::Builder<'_>) {
             attr,
             explicit_mtime,
             content,
-            appended,
+            if_present,
         } => {
             let mut file = to.init_file();
             write_attr(attr, file.reborrow().init_attr());
             file.set_explicit_mtime(*explicit_mtime);
             write_content(content, file.reborrow().init_content());
-            file.set_appended(*appended);
+            file.set_if_present(match if_present {
+                IfPresent::Replace => WireIfPresent::Replace,
+                IfPresent::Append => WireIfPresent::Append,
+                IfPresent::Overwrite => WireIfPresent::Overwrite,
+            });
         }
         ChangeKind::Link { to: other } => to.set_link(checked::bytes(other)),
         ChangeKind::Name { from, hash } => {

@@ -250,7 +250,7 @@ pub fn large_change(at: u8) -> Change {
             }),
             explicit_mtime: false,
             content: Content::Inline(bytes),
-            appended: false,
+            if_present: termite_types::IfPresent::Replace,
         },
     }
 }

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use termite_types::{
     Abandon, Alter, Base, BlobHash, BuildId, Change, ChangeKind, Check, Conflict, Content, Edit, Entry, Expected,
-    FileTime, Holder, JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Owner, Phases, PidRange, Premises,
-    Seen, SetTime, Snapshot, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage, Xattr,
+    FileTime, Holder, IfPresent, JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Owner, Phases, PidRange,
+    Premises, Seen, SetTime, Snapshot, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage, Xattr,
 };
 use termite_wire::peer::{self, ClientInfo, Listed, Opened};
 use termite_wire::peer_capnp as wire;
@@ -288,13 +288,13 @@ fn changes() {
         attr: file(4, Some(hash())),
         explicit_mtime: true,
         content: Content::Inline(b"int\n".to_vec()),
-        appended: true,
+        if_present: IfPresent::Append,
     };
     let on_worker = ChangeKind::File {
         attr: set_id_file(),
         explicit_mtime: false,
         content: Content::OnWorker,
-        appended: false,
+        if_present: IfPresent::Overwrite,
     };
     let made = ChangeKind::MakeDir {
         attr: dir(),

@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use termite_types::{
     Abandon, Alter, Attr, Base, BlobHash, BuildId, Change, ChangeKind, Check, Conflict, Content, Edit, Entry, Expected,
-    FileTime, Holder, JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Node, Owner, Phases, PidRange,
-    Premises, Seen, SetTime, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage, Xattr,
+    FileTime, Holder, IfPresent, JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Node, Owner, Phases,
+    PidRange, Premises, Seen, SetTime, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage, Xattr,
 };
 use termite_wire::frame::{CallerJob, Control, ToCaller, ToDaemon};
 use termite_wire::peer::{self, Listed, Opened};
@@ -253,17 +253,17 @@ fn xattr() -> impl Strategy<Value = Xattr> {
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    let file = (
-        file_with((blob(), Just(0))),
-        any::<bool>(),
-        any::<bool>(),
-        any::<bool>(),
-    );
-    let file = file.prop_map(|((attr, bytes), explicit_mtime, appended, inline)| ChangeKind::File {
+    let if_present = prop_oneof![
+        Just(IfPresent::Replace),
+        Just(IfPresent::Append),
+        Just(IfPresent::Overwrite)
+    ];
+    let file = (file_with((blob(), Just(0))), any::<bool>(), if_present, any::<bool>());
+    let file = file.prop_map(|((attr, bytes), explicit_mtime, if_present, inline)| ChangeKind::File {
         attr,
         explicit_mtime,
         content: content(bytes, inline),
-        appended,
+        if_present,
     });
     let dir = (attr_of(Just(Node::Dir)), any::<bool>(), any::<bool>());
     let kind = prop_oneof![

@@ -25,7 +25,9 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use termite_types::{Alter, Attr, Base, BlobHash, Change, ChangeKind, Check, Content, Edit, Node, Owner, SetTime};
+use termite_types::{
+    Alter, Attr, Base, BlobHash, Change, ChangeKind, Check, Content, Edit, IfPresent, Node, Owner, SetTime,
+};
 
 /// Bytes up to which a file's content travels with its change.
 pub const INLINE_MAX: u64 = 64 << 10;
@@ -421,14 +423,19 @@ impl Gather<'_> {
         self.outputs.hold_upper(at, hash);
         let explicit_mtime = self.view.is_explicit(attr.mtime);
         let content = inline.map_or(Content::OnWorker, Content::Inline);
-        let appended = matches!(acts.before, Before::Nothing) && acts.written == Written::Appended && !acts.exclusive;
+        let if_present = match acts.written {
+            _ if acts.exclusive || acts.replaced || !matches!(acts.before, Before::Nothing) => IfPresent::Replace,
+            Written::Appended => IfPresent::Append,
+            Written::Anew if !acts.is_attributed => IfPresent::Overwrite,
+            Written::Not | Written::Anew | Written::Within => IfPresent::Replace,
+        };
         self.push(
             at,
             ChangeKind::File {
                 attr,
                 explicit_mtime,
                 content,
-                appended,
+                if_present,
             },
         );
         Ok(())

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
-use termite_types::{Alter, Change, ChangeKind};
+use termite_types::{Alter, Change, ChangeKind, IfPresent};
 
 /// Some seconds.
 const CASES: u32 = 300;
@@ -74,8 +74,11 @@ fn list(bench: &Bench, before: &Model, after: &Model, odd: bool) -> Vec<Change> 
             _ if inode.is_symlink => bench.symlink(name, &String::from_utf8_lossy(&inode.content)),
             _ => {
                 let mut change = bench.file(name, &inode.content);
-                if let ChangeKind::File { attr, appended, .. } = &mut change.kind {
-                    (attr.mode, *appended) = (inode.mode, odd && !inode.written);
+                if let ChangeKind::File { attr, if_present, .. } = &mut change.kind {
+                    attr.mode = inode.mode;
+                    if odd && !inode.written {
+                        *if_present = IfPresent::Append;
+                    }
                 }
                 change
             }

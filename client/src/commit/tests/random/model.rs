@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use termite_types::{Change, ChangeKind, Content, Node as TypesNode};
+use termite_types::{Change, ChangeKind, Content, IfPresent, Node as TypesNode};
 
 /// What a name leads to. Directories have numbers, so that one made anew is another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -274,9 +274,9 @@ impl Model {
                 ChangeKind::File {
                     attr,
                     content: Content::Inline(bytes),
-                    appended,
+                    if_present,
                     ..
-                } => match self.file(&path).filter(|_| *appended) {
+                } => match self.file(&path).filter(|_| *if_present == IfPresent::Append) {
                     Some(file) => file.content.extend(bytes),
                     None => self.add(
                         &path,
