@@ -7,7 +7,7 @@ use crate::commit::{self, Leftovers};
 use crate::config::Config;
 use crate::contention::Contention;
 use crate::dispatch;
-use crate::embedded::Embedded;
+use crate::embedded::{self, Embedded};
 use crate::fleet::Fleet;
 use crate::forecast::Forecasts;
 use crate::journal::{Journal, Predecessor};
@@ -118,6 +118,7 @@ fn begin_journal(socket: &Path) -> anyhow::Result<Journal> {
             left.moves.extend(entry.moves.iter().cloned());
         }
         commit::clear(&left);
+        embedded::remove_socket(&Embedded::socket(socket, mark));
     }
     Journal::begin(socket, commit::mark(), &last)
         .with_context(|| format!("cannot write the journal beside {}", socket.display()))
@@ -207,15 +208,10 @@ impl Daemon {
             self.fleet.enlist(&self.config.workers, Duration::ZERO);
             return Ok(None);
         }
-        let runtime = self
-            .config
-            .socket_path()
-            .parent()
-            .map(Path::to_path_buf)
-            .unwrap_or_default();
+        let socket = Embedded::socket(&self.config.socket_path(), commit::mark());
         let log = callers::log_file(&self.config).map_or_else(Stdio::null, Stdio::from);
         let config = &self.config;
-        let worker = Embedded::start(&config.prefix, &runtime, config.slots, config.store, &config.fault, log)
+        let worker = Embedded::start(&config.prefix, socket, config.slots, config.store, &config.fault, log)
             .with_context(|| format!("cannot start {}", config.prefix.join("bin/workerd").display()))?;
         self.fleet.enlist(&[worker.address()], EMBEDDED_GRACE);
         Ok(Some(worker))

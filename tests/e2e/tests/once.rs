@@ -223,3 +223,18 @@ fn daemons_on_two_sockets_clear_only_after_themselves() -> Result<()> {
     fleet.stop()?;
     scene.finish()
 }
+
+#[test]
+fn the_next_daemon_removes_the_socket_of_a_killed_ones_worker() -> Result<()> {
+    let scene = Scene::new(User::Me)?;
+    let client = Client::new(&scene, "a", "")?;
+    let dir = scene.dir("p/embedded")?;
+    for _ in 0..3 {
+        client.termite(&dir, ["run", "--", "true"]).run()?.success()?;
+        kill_process(daemon(&scene)?, Signal::KILL)?;
+    }
+    client.termite(&dir, ["run", "--", "true"]).run()?.success()?;
+    // Sees that the run-time directory is empty.
+    client.stop()?;
+    scene.finish()
+}
