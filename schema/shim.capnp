@@ -35,6 +35,8 @@ struct Job {
   rows @15 :UInt16;
   cols @16 :UInt16;
   must @17 :Bool;            # asked for as a job by the user (termite run, wrappers): rules do not apply
+  requestHigh @18 :UInt64;   # 128 random bits: names the request in the daemon's journal
+  requestLow @19 :UInt64;
 }
 
 struct Limit { resource @0 :UInt32; soft @1 :UInt64; hard @2 :UInt64; }

@@ -2,13 +2,15 @@
 //! Knows every room of the client; decides nothing about jobs itself.
 
 use crate::build::Builds;
-use crate::callers::{self, Caller, Requests};
+use crate::callers::{self, Caller, Listener, Requests};
+use crate::commit::{self, Leftovers};
 use crate::config::Config;
 use crate::contention::Contention;
 use crate::dispatch;
-use crate::embedded::Embedded;
+use crate::embedded::{self, Embedded};
 use crate::fleet::Fleet;
 use crate::forecast::Forecasts;
+use crate::journal::{Journal, Predecessor};
 use crate::link::{Introduction, State};
 use crate::overlap::Overlap;
 use crate::pids::JobPids;
@@ -36,6 +38,9 @@ const IDLE_CHECK: Duration = Duration::from_secs(1);
 /// How long the embedded worker may take to start.
 const EMBEDDED_GRACE: Duration = Duration::from_secs(5);
 
+/// How long an ending daemon waits for stubs to be told of the commits that are under way.
+const SETTLING: Duration = Duration::from_secs(2);
+
 /// What the client's rooms share.
 pub struct Daemon {
     /// Read once at the start.
@@ -52,6 +57,8 @@ pub struct Daemon {
     pub contention: Rc<Contention>,
     /// What was committed while each job ran.
     pub overlap: Arc<Overlap>,
+    /// How far each commit has come, for stubs that lose this daemon.
+    pub journal: Arc<Journal>,
     /// What ran.
     pub builds: Builds,
     /// Process numbers of the running jobs.
@@ -78,17 +85,47 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     if let Err(refused) = termite_sched::be_prompt() {
         tracing::warn!("{refused}");
     }
+    let socket = config.socket_path();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(64)
         .build()
         .context("cannot start the daemon's event loop")?;
-    tokio::task::LocalSet::new().block_on(&runtime, live(config))
+    let (listener, lock) = {
+        let _context = runtime.enter();
+        callers::bind(&socket).context("cannot listen for termite-run")?
+    };
+    let journal = Arc::new(begin_journal(&socket)?);
+    let outcome = tokio::task::LocalSet::new().block_on(&runtime, live(config, listener, journal.clone()));
+    // Waits for the commits that are under way.
+    drop(runtime);
+    journal.close();
+    // Only by this may another daemon begin.
+    drop(lock);
+    outcome
 }
 
-async fn live(config: Config) -> anyhow::Result<()> {
-    let listener = callers::bind(&config.socket_path()).context("cannot listen for termite-run")?;
-    let daemon = Daemon::new(config).await?;
+/// Clears away what a daemon left that was killed, and begins this one's journal.
+fn begin_journal(socket: &Path) -> anyhow::Result<Journal> {
+    let last = Predecessor::read(socket);
+    if let Some(mark) = last.mark {
+        let mut left = Leftovers {
+            mark,
+            ..Leftovers::default()
+        };
+        for entry in last.entries.values() {
+            left.dirs.extend(entry.dirs.iter().cloned());
+            left.moves.extend(entry.moves.iter().cloned());
+        }
+        commit::clear(&left);
+        embedded::remove_socket(&Embedded::socket(socket, mark));
+    }
+    Journal::begin(socket, commit::mark(), &last)
+        .with_context(|| format!("cannot write the journal beside {}", socket.display()))
+}
+
+async fn live(config: Config, listener: Listener, journal: Arc<Journal>) -> anyhow::Result<()> {
+    let daemon = Daemon::new(config, journal).await?;
     let embedded = daemon.enlist_workers()?;
     let served = callers::serve(listener, daemon.clone());
     let outcome = tokio::select! {
@@ -97,6 +134,9 @@ async fn live(config: Config) -> anyhow::Result<()> {
         () = daemon.idle() => Ok(()),
         signal = callers::termination() => signal.context("cannot wait for signals"),
     };
+    if tokio::time::timeout(SETTLING, daemon.journal.settled()).await.is_err() {
+        tracing::warn!("commits are under way still; their stubs look into the journal");
+    }
     daemon.flush();
     if let Some(mut worker) = embedded {
         worker.stop();
@@ -108,7 +148,7 @@ async fn live(config: Config) -> anyhow::Result<()> {
 }
 
 impl Daemon {
-    pub(crate) async fn new(config: Config) -> anyhow::Result<Rc<Self>> {
+    pub(crate) async fn new(config: Config, journal: Arc<Journal>) -> anyhow::Result<Rc<Self>> {
         let uname = rustix::system::uname();
         let hostname = OsString::from_vec(uname.nodename().to_bytes().to_vec());
         let machine = std::fs::read("/proc/sys/kernel/random/boot_id").context("cannot read this machine's boot id")?;
@@ -144,6 +184,7 @@ impl Daemon {
             forecasts,
             builds: Builds::new(config.history_dir(), traffic),
             overlap: Arc::default(),
+            journal,
             pids: JobPids::new(),
             drivers: rules::DRIVERS.iter().map(OsString::from).collect(),
             rules: RefCell::default(),
@@ -167,15 +208,10 @@ impl Daemon {
             self.fleet.enlist(&self.config.workers, Duration::ZERO);
             return Ok(None);
         }
-        let runtime = self
-            .config
-            .socket_path()
-            .parent()
-            .map(Path::to_path_buf)
-            .unwrap_or_default();
+        let socket = Embedded::socket(&self.config.socket_path(), commit::mark());
         let log = callers::log_file(&self.config).map_or_else(Stdio::null, Stdio::from);
         let config = &self.config;
-        let worker = Embedded::start(&config.prefix, &runtime, config.slots, config.store, &config.fault, log)
+        let worker = Embedded::start(&config.prefix, socket, config.slots, config.store, &config.fault, log)
             .with_context(|| format!("cannot start {}", config.prefix.join("bin/workerd").display()))?;
         self.fleet.enlist(&[worker.address()], EMBEDDED_GRACE);
         Ok(Some(worker))

@@ -17,6 +17,7 @@ use crate::daemon::Daemon;
 use crate::fleet::{Seeker, Unreachable};
 use crate::forecast::Command;
 use crate::history::ConflictRecord;
+use crate::journal::JobLog;
 use crate::link::Place;
 use crate::overlap::{Began, Pending};
 use crate::pids::PidLease;
@@ -35,7 +36,7 @@ use std::time::{Duration, Instant};
 use termite_core::job::{Action, Attempt, Event, Job, Policy, State};
 use termite_core::jobserver;
 use termite_core::rules::{self, Verdict};
-use termite_types::{Conflict, JobEnd, JobId, JobResult, JobSpec, Owner};
+use termite_types::{Conflict, JobEnd, JobId, JobResult, JobSpec, Owner, RequestId};
 use termite_wire::frame::{CallerJob, ToCaller, ToDaemon};
 use tokio::sync::Notify;
 
@@ -43,6 +44,7 @@ use tokio::sync::Notify;
 struct Dispatch<'a> {
     daemon: &'a Rc<Daemon>,
     build: Rc<Build>,
+    request: RequestId,
     caller: Rc<Caller>,
     spec: Rc<JobSpec>,
     command: Command,
@@ -115,12 +117,14 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
         }
     }
     let spec = specify(daemon, &job, id, drivers);
+    let (request, caller) = (job.request, Rc::new(caller));
     let command = Command::of(&spec);
     let mut dispatch = Dispatch {
         running: is_remote.then(|| daemon.builds.started(&spec, &build)),
         machine: Job::new(Policy::PLAIN),
         claim: daemon.contention.join(&command),
-        caller: Rc::new(caller),
+        request,
+        caller: caller.clone(),
         spec: Rc::new(spec),
         under_way: None,
         hurry: Rc::default(),
@@ -141,6 +145,11 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
     };
     dispatch.machine.handle(Event::Asked(verdict));
     dispatch.run().await;
+    if daemon.journal.knows(request) {
+        // What the kernel has outlives this daemon; until then the stub may have to look it up.
+        caller.written().await;
+        daemon.journal.forget(request);
+    }
 }
 
 /// Where the rules want the command.
@@ -332,6 +341,8 @@ impl Dispatch<'_> {
             began: began.at(),
             clock: ClockShift::between(result.worker_now, is_here),
         });
+        let answer = ending::journaled(result, self.sink.as_deref(), &self.input);
+        let log = JobLog::new(self.daemon.journal.clone(), self.request, self.caller.process(), answer);
         self.claim.committing(self.spec.id, &request.changes);
         self.pending = Some(self.daemon.overlap.begin_commit(&request.changes));
         let (daemon, hurry) = (self.daemon.clone(), self.hurry.clone());
@@ -339,7 +350,7 @@ impl Dispatch<'_> {
             let begun = Instant::now();
             Happened::Committed {
                 attempt,
-                outcome: outputs::commit(&daemon, &place, request.clone(), &hurry).await,
+                outcome: outputs::commit(&daemon, &place, request.clone(), log, &hurry).await,
                 request,
                 took: begun.elapsed(),
             }

@@ -16,16 +16,16 @@ pub struct Embedded {
 
 impl Embedded {
     /// Starts it with `slots` slots and a store of `store` bytes (`None`: its default).
-    /// `runtime` is a directory of mode 0700 that is ours; `log` receives its messages.
+    /// `socket` is where it is to listen, in a directory of mode 0700 that is ours; `log`
+    /// receives its messages.
     pub fn start(
         prefix: &Path,
-        runtime: &Path,
+        socket: PathBuf,
         slots: u16,
         store: Option<u64>,
         fault: &str,
         log: Stdio,
     ) -> io::Result<Self> {
-        let socket = runtime.join(format!("worker-{}.sock", std::process::id()));
         let mut command = Command::new(prefix.join("bin/workerd"));
         command
             .arg("--listen")
@@ -40,6 +40,11 @@ impl Embedded {
         }
         let child = command.spawn()?;
         Ok(Self { child, socket })
+    }
+
+    /// Where the worker of the daemon with this mark listens; `socket` is the daemon's.
+    pub fn socket(socket: &Path, mark: u64) -> PathBuf {
+        socket.with_file_name(format!("worker-{mark:016x}.sock"))
     }
 
     /// Where it listens, soon.
@@ -63,22 +68,23 @@ impl Embedded {
         }
         for _ in 0..40 {
             if self.ended().is_some() {
-                return self.remove_socket();
+                return remove_socket(&self.socket);
             }
             std::thread::sleep(Duration::from_millis(25));
         }
         if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
             tracing::warn!("the embedded worker cannot be ended: {error}");
         }
-        self.remove_socket();
+        remove_socket(&self.socket);
     }
+}
 
-    fn remove_socket(&self) {
-        match std::fs::remove_file(&self.socket) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!("{} stays behind: {error}", self.socket.display());
-            }
-            _ => {}
+/// Removes the socket of a worker that has ended.
+pub fn remove_socket(socket: &Path) {
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!("{} stays behind: {error}", socket.display());
         }
+        _ => {}
     }
 }

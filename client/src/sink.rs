@@ -25,16 +25,26 @@ pub struct Sink {
     wanted: Notify,
 }
 
+/// Output of a job that ended and was not answered.
+pub struct Owed {
+    /// Bytes of descriptors 1 and 2 that the caller was sent before.
+    pub sent: [u64; 2],
+    /// What is still to be sent. `None`: more than was asked for.
+    pub output: Option<Vec<(u8, Vec<u8>)>>,
+}
+
 /// What the user has seen of a job in all of its attempts.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Shown(RefCell<[Stream; 2]>);
 
 /// One of the descriptors 1 and 2.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Stream {
     seen: Vec<u8>,
     /// So much of that was said by the current attempt too.
     at: usize,
+    /// Bytes that the caller was sent.
+    sent: u64,
 }
 
 impl Sink {
@@ -57,6 +67,28 @@ impl Sink {
         }
         let fresh = last.into_iter().map(|(fd, bytes)| (fd, self.shown.fresh(fd, &bytes)));
         fresh.filter(|(_, bytes)| !bytes.is_empty()).collect()
+    }
+
+    /// What the caller is going to be sent if the attempt ends with this last output and
+    /// counts, and what it was sent before. It stays to be sent.
+    pub fn owed(&self, last: &[(u8, Vec<u8>)], most: usize) -> Owed {
+        let fits = |output: &[(u8, Vec<u8>)], most: usize| {
+            let length: usize = output.iter().map(|(_, bytes)| bytes.len()).sum();
+            (length <= most).then(|| most - length)
+        };
+        let sent = self.shown.sent();
+        let Some(room) = fits(last, most) else {
+            return Owed { sent, output: None };
+        };
+        let output = if self.streams {
+            let shown = self.shown.clone();
+            let fresh = last.iter().map(|(fd, bytes)| (*fd, shown.fresh(*fd, bytes)));
+            Some(fresh.filter(|(_, bytes)| !bytes.is_empty()).collect())
+        } else {
+            let held = self.held.borrow();
+            fits(&held, room).map(|_| [&held[..], last].concat())
+        };
+        Owed { sent, output }
     }
 
     /// Resolves when the job wants a piece of its standard input.
@@ -92,6 +124,11 @@ impl Shown {
         self.0.borrow().iter().any(|stream| !stream.seen.is_empty())
     }
 
+    /// Bytes of descriptors 1 and 2 that the caller was sent.
+    fn sent(&self) -> [u64; 2] {
+        self.0.borrow().each_ref().map(|stream| stream.sent)
+    }
+
     /// Another attempt begins.
     fn begin(&self) {
         self.0.borrow_mut().iter_mut().for_each(|stream| stream.at = 0);
@@ -105,6 +142,7 @@ impl Shown {
         stream.at += same;
         let fresh = &bytes[same..];
         if !fresh.is_empty() {
+            stream.sent += fresh.len() as u64;
             stream.seen.truncate(stream.at);
             let room = REMEMBERED.saturating_sub(stream.seen.len());
             stream.seen.extend_from_slice(&fresh[..room.min(fresh.len())]);

@@ -20,9 +20,16 @@ const OUTGOING: usize = 4;
 /// time it is asked, so only signals and sizes pile up.
 const INCOMING: usize = 4096;
 
+/// What is to be written, in order.
+enum Outgoing {
+    Frame(Vec<u8>),
+    /// Nothing: told once all before it is written.
+    Mark(oneshot::Sender<()>),
+}
+
 /// A connection. Dropping it writes what was sent and closes.
 pub struct Caller {
-    outgoing: mpsc::Sender<Vec<u8>>,
+    outgoing: mpsc::Sender<Outgoing>,
     incoming: RefCell<mpsc::Receiver<ToDaemon>>,
     gone: watch::Receiver<bool>,
     /// Its process, if the kernel says.
@@ -58,9 +65,24 @@ impl Caller {
     /// Tells the caller; waits while it is slow to listen. What a caller that went away
     /// is told is lost, see [`Caller::gone`].
     pub async fn send(&self, frame: ToCaller) {
-        if self.outgoing.send(encode(&frame)).await.is_err() {
+        if self.outgoing.send(Outgoing::Frame(encode(&frame))).await.is_err() {
             tracing::debug!("a caller left before it heard everything");
         }
+    }
+
+    /// Resolves when the kernel has all that was sent, or the caller went away: the caller
+    /// finds it there even if this process ends.
+    pub async fn written(&self) {
+        let (mark, reached) = oneshot::channel();
+        if self.outgoing.send(Outgoing::Mark(mark)).await.is_ok() {
+            // An error means that the caller went away.
+            let _ = reached.await;
+        }
+    }
+
+    /// Number of the caller's process; 0: the kernel does not say.
+    pub fn process(&self) -> u32 {
+        self.pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0)
     }
 
     /// What the caller says next; `None`: it went away. Nothing is lost when the future
@@ -99,7 +121,7 @@ async fn listen(
     mut decoder: Decoder<ToDaemon>,
     say: mpsc::Sender<ToDaemon>,
     leave: watch::Sender<bool>,
-    outgoing: mpsc::WeakSender<Vec<u8>>,
+    outgoing: mpsc::WeakSender<Outgoing>,
 ) {
     let mut piece = vec![0; PIECE];
     let nonsense = 'conversation: loop {
@@ -124,7 +146,11 @@ async fn listen(
     };
     if let (Some(why), Some(outgoing)) = (nonsense, outgoing.upgrade()) {
         tracing::warn!("a caller is dropped: {why}");
-        if outgoing.send(encode(&ToCaller::Error(why))).await.is_err() {
+        if outgoing
+            .send(Outgoing::Frame(encode(&ToCaller::Error(why))))
+            .await
+            .is_err()
+        {
             tracing::debug!("it had left already");
         }
     }
@@ -133,8 +159,16 @@ async fn listen(
 }
 
 /// Writes frames until there are no more or the caller does not take them.
-async fn speak(mut to: OwnedWriteHalf, mut queue: mpsc::Receiver<Vec<u8>>) {
-    while let Some(bytes) = queue.recv().await {
+async fn speak(mut to: OwnedWriteHalf, mut queue: mpsc::Receiver<Outgoing>) {
+    while let Some(outgoing) = queue.recv().await {
+        let bytes = match outgoing {
+            Outgoing::Frame(bytes) => bytes,
+            Outgoing::Mark(reached) => {
+                // Nobody waits for it if the job was given up.
+                let _ = reached.send(());
+                continue;
+            }
+        };
         if let Err(error) = to.write_all(&bytes).await {
             tracing::debug!("a caller does not listen: {error}");
             return;

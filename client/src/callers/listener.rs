@@ -6,16 +6,25 @@ use std::fs::{DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use termite_types::lock_path;
 use tokio::net::{UnixListener, UnixStream};
 
 /// Names of directories that termite makes for its socket, and takes away again.
 const OWN_DIRS: [&str; 2] = ["termite", "termite-"];
 
-/// A socket that callers can reach. Its file goes when this is dropped.
-pub struct Listener {
-    socket: UnixListener,
+/// How long a daemon may take to end once it does not listen any more.
+const ENDING: Duration = Duration::from_secs(4);
+/// How often such a daemon is looked for.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A socket that callers can reach.
+pub struct Listener(UnixListener);
+
+/// Makes this daemon the only one of its socket. The socket's file goes when this is dropped,
+/// which is to be after all else that another daemon must not meet.
+pub struct SocketLock {
     path: PathBuf,
-    /// Holds the lock that makes this daemon the only one of its socket.
     _lock: File,
 }
 
@@ -45,8 +54,9 @@ pub enum BindError {
     },
 }
 
-/// Listens on `path`, in place of a daemon that died. Needs a running event loop.
-pub fn bind(path: &Path) -> Result<Listener, BindError> {
+/// Listens on `path`, in place of a daemon that died; waits for one that is ending. Needs a
+/// running event loop.
+pub fn bind(path: &Path) -> Result<(Listener, SocketLock), BindError> {
     let refused = |why| BindError::Refused {
         path: path.to_owned(),
         why,
@@ -61,7 +71,7 @@ pub fn bind(path: &Path) -> Result<Listener, BindError> {
         .create(dir)
         .map_err(refused)?;
     check_dir(dir, rustix::process::geteuid().as_raw()).map_err(refused)??;
-    let lock = lock(path)
+    let lock = lock_when_free(path)
         .map_err(refused)?
         .ok_or_else(|| BindError::Running(path.to_owned()))?;
     // The lock is ours, so whoever made this file is dead.
@@ -71,11 +81,11 @@ pub fn bind(path: &Path) -> Result<Listener, BindError> {
     }
     let socket = UnixListener::bind(path).map_err(refused)?;
     std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(refused)?;
-    Ok(Listener {
-        socket,
+    let lock = SocketLock {
         path: path.to_owned(),
         _lock: lock,
-    })
+    };
+    Ok((Listener(socket), lock))
 }
 
 /// Ours or root's, and writable by nobody else unless it is sticky.
@@ -94,10 +104,17 @@ fn check_dir(dir: &Path, me: u32) -> io::Result<Result<(), BindError>> {
     })
 }
 
-fn lock_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    PathBuf::from(name)
+/// `None`: a daemon holds the lock that listens, or has not ended within [`ENDING`].
+fn lock_when_free(path: &Path) -> io::Result<Option<File>> {
+    let until = Instant::now() + ENDING;
+    loop {
+        let locked = lock(path)?;
+        let is_served = || std::os::unix::net::UnixStream::connect(path).is_ok();
+        if locked.is_some() || is_served() || Instant::now() >= until {
+            return Ok(locked);
+        }
+        std::thread::sleep(LOOK);
+    }
 }
 
 /// `None`: a living daemon holds it.
@@ -124,11 +141,11 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
 
 impl Listener {
     pub(super) async fn accept(&self) -> io::Result<UnixStream> {
-        Ok(self.socket.accept().await?.0)
+        Ok(self.0.accept().await?.0)
     }
 }
 
-impl Drop for Listener {
+impl Drop for SocketLock {
     fn drop(&mut self) {
         for path in [&self.path, &lock_path(&self.path)] {
             if let Err(error) = std::fs::remove_file(path) {

@@ -9,7 +9,7 @@ mod listener;
 mod tests;
 
 pub use caller::Caller;
-pub use listener::{BindError, Listener, bind};
+pub use listener::{BindError, Listener, SocketLock, bind};
 
 use crate::config::Config;
 use std::fs::File;

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream as Blocking;
 use std::path::Path;
-use termite_types::{BuildId, Stdio};
+use termite_types::{BuildId, RequestId, Stdio};
 use termite_wire::frame::encode;
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
@@ -52,6 +52,7 @@ impl Requests for Script {
 
 fn job(must: bool) -> CallerJob {
     CallerJob {
+        request: RequestId(1),
         build: BuildId(1),
         program: "/bin/true".into(),
         argv: vec!["true".into()],
@@ -93,7 +94,8 @@ fn with_daemon<T: Send + 'static>(callers: impl FnOnce(&Path) -> T + Send + 'sta
         .unwrap();
     let outcome = LocalSet::new().block_on(&runtime, async {
         let script = Rc::new(Script::default());
-        let serving = serve(bind(&path).unwrap(), script.clone());
+        let (listener, _lock) = bind(&path).unwrap();
+        let serving = serve(listener, script.clone());
         let asking = path.clone();
         let asked = tokio::task::spawn_blocking(move || callers(&asking));
         let answer = tokio::select! {
@@ -179,7 +181,8 @@ fn a_caller_that_dies_is_noticed() {
         .unwrap();
     LocalSet::new().block_on(&runtime, async {
         let script = Rc::new(Script::default());
-        let serving = tokio::task::spawn_local(serve(bind(&path).unwrap(), script.clone()));
+        let (listener, _lock) = bind(&path).unwrap();
+        let serving = tokio::task::spawn_local(serve(listener, script.clone()));
         let mut stream = Blocking::connect(&path).unwrap();
         stream.write_all(&encode(&ToDaemon::Job(job(true)))).unwrap();
         tokio::task::yield_now().await;

@@ -7,12 +7,14 @@
 
 mod apply;
 mod clock;
+mod log;
 mod name;
 mod permit;
 mod plain;
 mod plan;
 mod premise;
 mod present;
+mod recover;
 mod stage;
 mod temporary;
 mod validate;
@@ -21,7 +23,11 @@ mod validate;
 mod tests;
 
 pub use clock::ClockShift;
-pub(crate) use name::is_temporary;
+pub use log::CommitLog;
+#[cfg(test)]
+pub(crate) use log::Unlogged;
+pub(crate) use name::{is_temporary, mark};
+pub use recover::{Leftovers, clear};
 
 use crate::overlap::Overlap;
 use crate::tree::{CommittedPath, DenyRules};
@@ -139,6 +145,9 @@ impl CommitError {
 /// that this is a matter of a few looks and renames.
 static TURN: Mutex<PlainDirs> = Mutex::new(PlainDirs::new());
 
+/// What is done on a path before it is changed.
+const NOTE: &str = "write into the journal about";
+
 /// Makes the changes of a job the client's. An error of the kinds that say so leaves all
 /// as it was; temporary files are gone in any case.
 pub fn commit(
@@ -146,17 +155,42 @@ pub fn commit(
     contents: &dyn Contents,
     deny: &DenyRules,
     overlap: &Overlap,
+    log: &dyn CommitLog,
 ) -> Result<Committed, CommitError> {
     let plan = Plan::of(request, deny)?;
-    let staged = stage::stage(&plan, contents)?;
-    let mut committed = {
-        let mut plain = TURN.lock();
-        overlap.check(request.began, &request.trace, &request.premises)?;
-        let validated = validate::validate(request, &plan, &staged, &mut plain)?;
-        let committed = apply::apply(request, &plan, staged, &validated, &mut plain)?;
-        overlap.committed(&request.changes, &request.premises);
-        committed
-    };
+    let dirs = plan.temporary_dirs();
+    if let Some(first) = dirs.first() {
+        log.staging(&dirs).map_err(CommitError::at(NOTE, first))?;
+    }
+    let mut committed = change(request, &plan, contents, overlap, log).inspect_err(|error| {
+        if error.is_untouched() {
+            log.undone();
+        }
+    })?;
     apply::verify_hashes(&plan, &mut committed);
+    Ok(committed)
+}
+
+/// All of a commit between the first temporary file and the last, which are gone at its end.
+fn change(
+    request: &CommitRequest,
+    plan: &Plan<'_>,
+    contents: &dyn Contents,
+    overlap: &Overlap,
+    log: &dyn CommitLog,
+) -> Result<Committed, CommitError> {
+    let staged = stage::stage(plan, contents)?;
+    let mut plain = TURN.lock();
+    overlap.check(request.began, &request.trace, &request.premises)?;
+    let validated = validate::validate(request, plan, &staged, &mut plain)?;
+    if let Some(first) = request.changes.first() {
+        let (path, others) = (first.path.as_path(), request.changes.len() - 1);
+        log.begun(path, others).map_err(CommitError::at(NOTE, path))?;
+    }
+    let committed = apply::apply(request, plan, staged, &validated, &mut plain, log)?;
+    if !request.changes.is_empty() {
+        log.done();
+    }
+    overlap.committed(&request.changes, &request.premises);
     Ok(committed)
 }

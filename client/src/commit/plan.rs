@@ -4,7 +4,7 @@
 
 use super::{CommitError, CommitRequest};
 use crate::tree::{DenyRules, is_canonical};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use termite_types::{Alter, Change, ChangeKind, Node};
 
@@ -121,6 +121,26 @@ impl<'a> Plan<'a> {
         self.removes.get(path) == Some(&false)
             && self.put(path).is_some_and(|kind| !is_directory(kind))
             && !path.parent().is_some_and(|parent| self.is_removed(parent))
+    }
+
+    /// Directories in which the commit may make temporary names, sorted.
+    pub fn temporary_dirs(&self) -> Vec<&'a Path> {
+        let mut dirs = BTreeSet::new();
+        for change in self.changes {
+            let makes_name = match &change.kind {
+                ChangeKind::Alter(alter) => alter.content.is_some(),
+                ChangeKind::Remove { .. } | ChangeKind::MakeDir { .. } => false,
+                ChangeKind::File { .. }
+                | ChangeKind::Symlink { .. }
+                | ChangeKind::Link { .. }
+                | ChangeKind::Name { .. } => true,
+            };
+            if makes_name {
+                dirs.insert(self.stage_dir(&change.path));
+                dirs.extend(change.path.parent());
+            }
+        }
+        dirs.into_iter().collect()
     }
 
     /// The deepest directory above a path that stands before, during and after the commit.

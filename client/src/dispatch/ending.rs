@@ -1,13 +1,16 @@
 //! How a job ends: on the fleet, on the client, or with its caller gone. Its record is
 //! written, and the caller is told. Decides none of it.
 
+use super::input::Input;
 use super::{Dispatch, Happened};
 use crate::daemon::Daemon;
 use crate::forecast::Command;
 use crate::history::JobRecord;
 use crate::link::Place;
+use crate::sink::Sink;
 use std::time::Duration;
 use termite_core::job::{Answer, Home};
+use termite_types::journal::{self, Ended};
 use termite_types::{JobEnd, JobResult, TraceItem};
 use termite_wire::frame::ToCaller;
 
@@ -121,6 +124,25 @@ impl Dispatch<'_> {
         self.running = None;
         self.build.reran(&record);
         self.daemon.builds.keep(self.spec.id, record, Vec::new(), |_| {}).await;
+    }
+}
+
+/// What a stub is to show that loses the daemon once the job's changes are made: as
+/// [`Dispatch::finish`] would have told it.
+pub(super) fn journaled(result: &JobResult, sink: Option<&Sink>, input: &Input) -> journal::Answer {
+    let owed = sink.map(|sink| sink.owed(&result.output, journal::OUTPUT_MAX));
+    let (sent, output) = owed.map_or(([0; 2], None), |owed| (owed.sent, owed.output));
+    journal::Answer {
+        end: match result.end {
+            JobEnd::Exited(status) => Ended::Exited(status),
+            JobEnd::Signaled(signal) => Ended::Signaled(signal),
+            // Nothing of such a job is committed.
+            JobEnd::Abandoned(_) => Ended::Exited(1),
+        },
+        unread_input: result.unread_input + input.not_given(),
+        sent,
+        is_output_lost: output.is_none(),
+        output: output.unwrap_or_default(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::commit::{self, CommitError, CommitRequest, Committed};
 use crate::daemon::Daemon;
+use crate::journal::JobLog;
 use crate::link::Place;
 use std::io;
 use std::rc::Rc;
@@ -24,12 +25,13 @@ pub async fn commit(
     daemon: &Daemon,
     place: &Place,
     request: Arc<CommitRequest>,
+    log: JobLog,
     hurry: &Notify,
 ) -> Result<Committed, NotCommitted> {
     let (ask, asked) = mpsc::unbounded_channel::<BlobRequest>();
     let mut asked = Some(asked);
     let (deny, overlap) = (daemon.deny.clone(), daemon.overlap.clone());
-    let work = move || commit::commit(&request, &FromWorker(ask), &deny, &overlap);
+    let work = move || commit::commit(&request, &FromWorker(ask), &deny, &overlap, &log);
     let mut work = tokio::task::spawn_blocking(work);
     loop {
         let next = async {

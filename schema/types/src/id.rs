@@ -15,6 +15,11 @@ pub struct JobId {
     pub number: u32,
 }
 
+/// One run of the stub, from its start to its end: 128 random bits. Names its job in the
+/// daemon's journal, also to a later daemon.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct RequestId(pub u128);
+
 /// A version of the client's tree. Snapshots of one epoch are ordered by `count`;
 /// another epoch (the daemon was started anew) makes everything before it void.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -32,6 +37,12 @@ pub struct BlobHash(pub [u8; 32]);
 impl fmt::Display for BuildId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
     }
 }
 

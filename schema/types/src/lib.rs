@@ -10,16 +10,17 @@ mod change;
 mod file;
 mod id;
 mod job;
+pub mod journal;
 mod place;
 
 pub use change::{Alter, Base, Change, ChangeKind, Check, Content, Edit, IfPresent, Premises, Seen, SetTime, Xattr};
 pub use file::{Attr, Entry, Expected, FileTime, Holder, Listing, Node, Update};
-pub use id::{BlobHash, BuildId, JobId, Snapshot};
+pub use id::{BlobHash, BuildId, JobId, RequestId, Snapshot};
 pub use job::{
     Abandon, Conflict, JobEnd, JobResult, JobSpec, Jobserver, Limit, Owner, Phases, PidRange, Stdin, Stdio,
     TerminalSize, TraceItem, Usage,
 };
-pub use place::socket_path;
+pub use place::{journal_path, lock_path, socket_path};
 
 /// Version of both protocols, one number, apart from the release version. It grows
 /// with every change of a schema.

@@ -13,3 +13,20 @@ pub fn socket_path(runtime: Option<&Path>, uid: u32) -> PathBuf {
     };
     dir.join(format!("v{PROTOCOL}.sock"))
 }
+
+/// The file that a daemon locks from before it listens on `socket` until all that it does is
+/// done.
+pub fn lock_path(socket: &Path) -> PathBuf {
+    beside(socket, ".lock")
+}
+
+/// The journal of commits of the daemon that listens on `socket`.
+pub fn journal_path(socket: &Path) -> PathBuf {
+    beside(socket, ".journal")
+}
+
+fn beside(socket: &Path, ending: &str) -> PathBuf {
+    let mut name = socket.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}

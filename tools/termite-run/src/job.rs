@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use termite_abi::ENV_BUILD;
-use termite_types::{BuildId, Limit, Stdin, Stdio, TerminalSize};
+use termite_types::{BuildId, Limit, RequestId, Stdin, Stdio, TerminalSize};
 use termite_wire::frame::CallerJob;
 
 /// The limits there are; each one's place is its number (`RLIMIT_*`).
@@ -36,6 +36,7 @@ pub(crate) fn of_process(program: PathBuf, argv: Vec<OsString>, environment: &[O
     let cwd = std::env::current_dir().map_err(|e| format!("the working directory: {}", sys::words(&e)))?;
     let groups = rustix::process::getgroups().map_err(|e| format!("the groups: {e}"))?;
     Ok(CallerJob {
+        request: request().map_err(|e| format!("a number for it: {e}"))?,
         build: build(environment),
         program,
         argv,
@@ -47,6 +48,14 @@ pub(crate) fn of_process(program: PathBuf, argv: Vec<OsString>, environment: &[O
         stdio: stdio(),
         must: environment::value(environment, ENV_MUST).is_some_and(|value| value == "1"),
     })
+}
+
+/// Random.
+fn request() -> Result<RequestId, rustix::io::Errno> {
+    let mut bytes = [0; 16];
+    // Up to 256 bytes come whole and uninterrupted, getrandom(2).
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(RequestId(u128::from_ne_bytes(bytes)))
 }
 
 /// As the outermost driver named it. Where none did (a compiler wrapper in an ordinary

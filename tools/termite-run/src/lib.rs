@@ -7,6 +7,7 @@ pub mod connect;
 pub mod environment;
 mod finish;
 mod job;
+mod journal;
 mod output;
 mod relay;
 pub mod signals;

@@ -2,6 +2,7 @@
 //! standard streams. Ends with what the job's end is to look like here; performs it not.
 
 use crate::job::terminal_size;
+use crate::journal::{Journal, Known};
 use crate::output::Output;
 use crate::signals::{self, Signals};
 use crate::sys;
@@ -11,7 +12,9 @@ use rustix::net::SendFlags;
 use std::ffi::{OsString, c_int};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use termite_types::Stdio;
+use termite_types::journal::{Answer, Ended};
 use termite_wire::frame::{CallerJob, Decoder, ToCaller, ToDaemon, encode};
 
 /// Bytes moved at once.
@@ -54,6 +57,8 @@ pub(crate) enum End {
     Lost,
     /// The daemon went away after something was shown.
     Torn,
+    /// The daemon went away, and some of what the job changed may be in place, in words.
+    Half(String),
     /// This process has to die by a signal, whatever becomes of the job.
     Killed(c_int),
 }
@@ -74,6 +79,7 @@ pub(crate) struct Outcome {
 }
 
 struct Relay {
+    journal: Journal,
     daemon: UnixStream,
     decoder: Decoder<ToCaller>,
     /// To be sent, from an offset.
@@ -88,15 +94,17 @@ struct Relay {
     output: Output,
     signals: OwnedFd,
     raw: Option<Raw>,
-    shown: bool,
+    /// Bytes of output that came, of descriptors 1 and 2.
+    came: [u64; 2],
     /// A signal that asks to end was passed on.
     asked_to_end: Option<c_int>,
     /// The job has ended; what is left is to write its output.
     ended: Option<(End, u64)>,
 }
 
-/// Hands the job to the daemon and stands in for it until it ends.
-pub(crate) fn relay(daemon: UnixStream, job: CallerJob) -> Outcome {
+/// Hands the job to the daemon that listens on `socket`, and stands in for it until it
+/// ends.
+pub(crate) fn relay(daemon: UnixStream, job: CallerJob, socket: &Path) -> Outcome {
     let ours = FORWARDED.into_iter().filter(|signal| !signals::is_ignored(*signal));
     // SIGPIPE is only held back until the terminal is as it was.
     let mask = Signals::of(ours.chain([libc::SIGPIPE])).block();
@@ -125,7 +133,9 @@ pub(crate) fn relay(daemon: UnixStream, job: CallerJob) -> Outcome {
             });
         }
     };
+    let journal = Journal::new(socket, job.request, &daemon);
     let mut relay = Relay {
+        journal,
         daemon,
         decoder: Decoder::new(),
         unsent_input: 0,
@@ -138,7 +148,7 @@ pub(crate) fn relay(daemon: UnixStream, job: CallerJob) -> Outcome {
         output: Output::default(),
         signals,
         raw: None,
-        shown: false,
+        came: [0; 2],
         asked_to_end: None,
         ended: None,
     };
@@ -287,20 +297,18 @@ impl Relay {
         match rustix::io::read(&self.daemon, &mut piece[..]) {
             Ok(len) if len > 0 => self.decoder.feed(&piece[..len]),
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return None,
-            Ok(_) | Err(_) => return Some((self.lost(), 0)),
+            Ok(_) | Err(_) => return Some(self.lost()),
         }
         loop {
             let frame = match self.decoder.next() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return None,
-                Err(_) => return Some((self.lost(), 0)),
+                Err(_) => return Some(self.lost()),
             };
             match frame {
                 ToCaller::Output { fd, bytes } => {
-                    self.shown |= !bytes.is_empty();
-                    if (fd == 1 && self.stdio.stdout) || (fd == 2 && self.stdio.stderr) {
-                        self.output.push(fd, bytes);
-                    }
+                    self.came[usize::from(fd == 2)] += bytes.len() as u64;
+                    self.show(fd, bytes);
                 }
                 ToCaller::WantInput => self.want_input(),
                 ToCaller::Exited { status, unread_input } => return Some((End::Exited(status), unread_input)),
@@ -325,13 +333,50 @@ impl Relay {
                 }
                 ToCaller::Error(why) => return Some((End::Refused(why), 0)),
                 // Answers to requests that nobody made here.
-                ToCaller::Report(_) => return Some((self.lost(), 0)),
+                ToCaller::Report(_) => return Some(self.lost()),
             }
         }
     }
 
-    fn lost(&self) -> End {
-        if self.shown { End::Torn } else { End::Lost }
+    fn show(&mut self, fd: u8, bytes: Vec<u8>) {
+        if (fd == 1 && self.stdio.stdout) || (fd == 2 && self.stdio.stderr) {
+            self.output.push(fd, bytes);
+        }
+    }
+
+    /// The daemon went away. Its journal knows whether the job counts nevertheless.
+    fn lost(&mut self) -> (End, u64) {
+        match self.journal.look_up() {
+            Known::Done(answer) => self.ended_as(answer),
+            Known::Half(what) => (End::Half(what), 0),
+            Known::Nothing if self.came != [0; 2] => (End::Torn, 0),
+            Known::Nothing => (End::Lost, 0),
+        }
+    }
+
+    /// Ends as the daemon was about to say, and shows what did not come.
+    fn ended_as(&mut self, answer: Answer) -> (End, u64) {
+        let mut is_lost = answer.is_output_lost;
+        let mut skip = [0, 1].map(|at| {
+            is_lost |= self.came[at] < answer.sent[at];
+            usize::try_from(self.came[at].saturating_sub(answer.sent[at])).unwrap_or(usize::MAX)
+        });
+        for (fd, mut bytes) in answer.output {
+            let skip = &mut skip[usize::from(fd == 2)];
+            let came = bytes.len().min(*skip);
+            *skip -= came;
+            bytes.drain(..came);
+            self.show(fd, bytes);
+        }
+        if is_lost {
+            let note = b"termite: the daemon ended, and some of the command's output is lost\n";
+            self.show(2, note.to_vec());
+        }
+        let end = match answer.end {
+            Ended::Exited(status) => End::Exited(status),
+            Ended::Signaled(signal) => End::Signaled(signal.into()),
+        };
+        (end, answer.unread_input)
     }
 
     fn want_input(&mut self) {

@@ -81,6 +81,10 @@ impl Stub {
                 ));
                 LOST
             }
+            End::Half(what) => {
+                finish::complain(&format!("{name}: {what}; run make again"));
+                finish::die(libc::SIGTERM)
+            }
             End::Refused(why) if must => {
                 finish::complain(&format!("{name}: {why}"));
                 USAGE
@@ -109,12 +113,12 @@ impl Stub {
 
     /// Talks to the daemon; once more, to a new one, if it ended before it said anything.
     fn converse(&self, job: CallerJob) -> Result<Outcome, NoDaemon> {
-        let first = relay(self.place.connect_or_start()?, job.clone());
+        let first = relay(self.place.connect_or_start()?, job.clone(), &self.place.socket);
         if !matches!(first.end, End::Lost) || !first.taken.is_empty() || first.taken_lost {
             return Ok(first);
         }
         first.mask.set();
-        Ok(relay(self.place.connect_or_start()?, job))
+        Ok(relay(self.place.connect_or_start()?, job, &self.place.socket))
     }
 
     /// No daemon has seen the command: it runs here.

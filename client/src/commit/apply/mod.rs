@@ -18,7 +18,7 @@ use super::plan::{Plan, is_directory};
 use super::stage::StagedByChange;
 use super::temporary::Temporary;
 use super::validate::Validated;
-use super::{CommitError, CommitRequest, Committed};
+use super::{CommitError, CommitLog, CommitRequest, Committed};
 use crate::tree::{Kind, Stamp};
 use pin::Pin;
 use report::Done;
@@ -34,6 +34,7 @@ struct Apply<'a> {
     request: &'a CommitRequest,
     plan: &'a Plan<'a>,
     validated: &'a Validated,
+    log: &'a dyn CommitLog,
     /// May give files to others.
     is_root: bool,
     user: u32,
@@ -48,12 +49,14 @@ pub fn apply(
     staged: StagedByChange,
     validated: &Validated,
     plain: &mut PlainDirs,
+    log: &dyn CommitLog,
 ) -> Result<Committed, CommitError> {
     let user = rustix::process::geteuid().as_raw();
     let apply = Apply {
         request,
         plan,
         validated,
+        log,
         is_root: user == 0,
         user,
         changed: Cell::new(false),

@@ -41,6 +41,7 @@ impl Apply<'_> {
         let present = Stamp::at(&dir, name).map_err(CommitError::at("look at", from))?;
         let hash = done.hash_in_place(&present);
         let mut temporary = Temporary::reserve(beside);
+        self.announce(source, &temporary)?;
         let mut is_gone = self.plan.removes.contains_key(from);
         let mut failed = None;
         if !is_gone {
@@ -81,12 +82,21 @@ impl Apply<'_> {
             temporary = self
                 .duplicate(&dir, name, beside)
                 .map_err(CommitError::at("copy", from))?;
+            self.announce(source, &temporary)?;
         }
         Ok(Pin {
             held: Held::Temporary(temporary),
             was_renamed: false,
             hash,
         })
+    }
+
+    /// Has the log know the name by which a file is held, as that may be its only one.
+    fn announce(&self, source: &Source<'_>, temporary: &Temporary) -> Result<(), CommitError> {
+        let to = &self.plan.changes[source.names[0]].path;
+        let held = temporary.dir().join(temporary.name());
+        let announced = self.log.moving(source.from, &held, to);
+        announced.map_err(CommitError::at("write into the journal about", source.from))
     }
 
     /// Gives a held file one of its names.

@@ -3,6 +3,7 @@
 mod alter;
 mod join;
 mod kinds;
+mod log;
 mod names;
 mod premises;
 mod random;
@@ -11,6 +12,7 @@ mod share;
 
 use super::{ClockShift, CommitError, CommitRequest, Committed, Contents, commit};
 use crate::tree::DenyRules;
+use log::Log;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
@@ -38,6 +40,7 @@ pub struct Bench {
     pub top: PathBuf,
     pub worker: Worker,
     pub clock: ClockShift,
+    pub log: Log,
     _dir: tempfile::TempDir,
 }
 
@@ -94,6 +97,7 @@ impl Bench {
             top,
             worker: Worker::default(),
             clock: ClockShift::default(),
+            log: Log::default(),
             _dir: dir,
         }
     }
@@ -251,7 +255,7 @@ impl Bench {
             began: Default::default(),
             clock: self.clock,
         };
-        let done = commit(&request, &self.worker, &deny, &Default::default());
+        let done = commit(&request, &self.worker, &deny, &Default::default(), &self.log);
         assert_eq!(temporaries(&self.top), Vec::<PathBuf>::new());
         done
     }

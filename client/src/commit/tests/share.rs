@@ -33,6 +33,7 @@ fn parallel_appends_lose_no_line() {
                         &bench.worker,
                         &crate::tree::DenyRules::new(&[], std::path::Path::new("/root")).unwrap(),
                         &Default::default(),
+                        &bench.log,
                     )
                     .unwrap();
                 }

@@ -1,17 +1,19 @@
 //! A worker that runs no program: its jobs do what their arguments say. And callers.
 
-use crate::callers;
+use crate::callers::{self, SocketLock};
 use crate::config::{Config, Surroundings};
 use crate::daemon::Daemon;
+use crate::journal::{Journal, Predecessor};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use termite_types::{
     Abandon, Attr, BlobHash, BuildId, Change, ChangeKind, Conflict, Content, Expected, FileTime, JobEnd, JobId,
-    JobResult, JobSpec, Node, Snapshot, Stdin, Stdio, TerminalSize, Update, Usage,
+    JobResult, JobSpec, Node, RequestId, Snapshot, Stdin, Stdio, TerminalSize, Update, Usage,
 };
 use termite_wire::frame::{CallerJob, Decoder, ToCaller, ToDaemon, encode};
 use termite_wire::meet::{Greeting, Host};
@@ -191,6 +193,8 @@ pub struct Scene {
     pub double: Rc<Double>,
     pub dir: PathBuf,
     socket: PathBuf,
+    asked: Cell<u64>,
+    _lock: SocketLock,
 }
 
 /// Has `act` talk to a daemon whose worker has so many slots.
@@ -241,15 +245,18 @@ impl Scene {
             ("socket", socket.display().to_string()),
         ];
         let config = Config::load_in(&around, &flags).unwrap();
-        let daemon = Daemon::new(config).await.unwrap();
+        let (listener, lock) = callers::bind(&socket).unwrap();
+        let journal = Journal::begin(&socket, 1, &Predecessor::default()).unwrap();
+        let daemon = Daemon::new(config, Arc::new(journal)).await.unwrap();
         daemon.enlist_workers().unwrap();
-        let listener = callers::bind(&socket).unwrap();
         tokio::task::spawn_local(callers::serve(listener, daemon.clone()));
         Self {
             daemon,
             double,
             socket,
             dir: root.join("project"),
+            asked: Cell::default(),
+            _lock: lock,
         }
     }
 
@@ -262,6 +269,7 @@ impl Scene {
             ..Stdio::without_input()
         };
         let job = CallerJob {
+            request: RequestId(u128::from(self.asked.replace(self.asked.get() + 1))),
             build: BUILD,
             program: "/double".into(),
             argv: argv.iter().map(OsString::from).collect(),

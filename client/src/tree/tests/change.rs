@@ -261,7 +261,7 @@ fn fifos_and_files_in_the_making_do_not_appear() {
         0,
     )
     .unwrap();
-    bench.write(".termite-commit-0123456789abcdef", "");
+    bench.write(".termite-commit-0123456789abcdef01234567", "");
     bench.write(".termite-localrc", "");
     assert_eq!(bench.news(), [".termite-localrc"]);
     assert_eq!(bench.tree.read_dir(ME, &bench.top).unwrap().entries.len(), 1);

@@ -12,7 +12,7 @@ use crate::WireError;
 use capnp::message::{Builder, HeapAllocator};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use termite_types::{BuildId, Limit, Stdio, TerminalSize};
+use termite_types::{BuildId, Limit, RequestId, Stdio, TerminalSize};
 
 /// What a caller says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +32,8 @@ pub enum ToDaemon {
 /// A command as a driver started it. User and group are the socket's peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CallerJob {
+    /// Chosen by the caller, the same for each daemon that it asks.
+    pub request: RequestId,
     /// The build that it belongs to.
     pub build: BuildId,
     /// File to execute: absolute, or relative to `cwd`. Already looked up in `PATH`.

@@ -8,7 +8,7 @@ use crate::{Fault, WireError, checked};
 use capnp::message::{Builder, HeapAllocator, Reader};
 use capnp::serialize::OwnedSegments;
 use std::ffi::OsString;
-use termite_types::{BuildId, Limit, PROTOCOL, Stdin, Stdio, TerminalSize};
+use termite_types::{BuildId, Limit, PROTOCOL, RequestId, Stdin, Stdio, TerminalSize};
 
 type Result<T> = std::result::Result<T, WireError>;
 
@@ -73,7 +73,9 @@ fn read_job(from: job::Reader<'_>) -> Result<CallerJob> {
             hard: limit.get_hard(),
         })
     });
+    let request = (u128::from(from.get_request_high()) << 64) | u128::from(from.get_request_low());
     Ok(CallerJob {
+        request: RequestId(request),
         build: BuildId(from.get_build()),
         program: checked::any_path("program", from.get_program()?)?,
         argv: checked::strings("argument", from.get_argv()?)?,
@@ -99,6 +101,8 @@ fn read_job(from: job::Reader<'_>) -> Result<CallerJob> {
 }
 
 fn write_job(job: &CallerJob, mut to: job::Builder<'_>) {
+    to.set_request_high((job.request.0 >> 64) as u64);
+    to.set_request_low(job.request.0 as u64);
     to.set_build(job.build.0);
     to.set_program(checked::bytes(&job.program));
     checked::write_strings(&job.argv, to.reborrow().init_argv(checked::count(&job.argv)));

@@ -4,7 +4,7 @@ use super::{canonical, golden_bytes};
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::os::unix::ffi::OsStringExt;
-use termite_types::{BuildId, Limit, Stdin, Stdio, TerminalSize};
+use termite_types::{BuildId, Limit, RequestId, Stdin, Stdio, TerminalSize};
 use termite_wire::frame::{CallerJob, Control, Decoder, Frame, FrameError, ToCaller, ToDaemon, encode};
 
 const BUILD: BuildId = BuildId(0x0123_4567_89ab_cdef);
@@ -29,6 +29,7 @@ fn check<F: Frame + PartialEq + Debug>(name: &str, frame: &F) {
 
 fn to_daemon() {
     let job = CallerJob {
+        request: RequestId(0x0102_0304_0506_0708_1010_1010_1010_1010),
         build: BUILD,
         program: "/usr/bin/gcc".into(),
         argv: vec![

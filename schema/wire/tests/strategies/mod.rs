@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use termite_types::{
     Abandon, Alter, Attr, Base, BlobHash, BuildId, Change, ChangeKind, Check, Conflict, Content, Edit, Entry, Expected,
     FileTime, Holder, IfPresent, JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Node, Owner, Phases,
-    PidRange, Premises, Seen, SetTime, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage, Xattr,
+    PidRange, Premises, RequestId, Seen, SetTime, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage, Xattr,
 };
 use termite_wire::frame::{CallerJob, Control, ToCaller, ToDaemon};
 use termite_wire::peer::{self, Listed, Opened};
@@ -141,7 +141,7 @@ fn limits() -> impl Strategy<Value = Vec<Limit>> {
 pub fn caller_job() -> impl Strategy<Value = CallerJob> {
     let command = (program(), vec(string(), 0..5), vec(string(), 0..5), path());
     let rest = (
-        any::<u64>(),
+        (any::<u64>(), any::<u128>()),
         0..=0o777_u32,
         limits(),
         vec(any::<u32>(), 0..4),
@@ -149,7 +149,8 @@ pub fn caller_job() -> impl Strategy<Value = CallerJob> {
         any::<bool>(),
     );
     (command, rest).prop_map(
-        |((program, argv, env, cwd), (build, umask, limits, groups, stdio, must))| CallerJob {
+        |((program, argv, env, cwd), ((build, request), umask, limits, groups, stdio, must))| CallerJob {
+            request: RequestId(request),
             build: BuildId(build),
             program,
             argv,

@@ -3,6 +3,7 @@
 mod fake;
 mod home;
 mod job;
+mod journal;
 mod start;
 mod streams;
 mod terminal;
