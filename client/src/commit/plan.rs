@@ -129,7 +129,7 @@ impl<'a> Plan<'a> {
         for change in self.changes {
             let makes_name = match &change.kind {
                 ChangeKind::Alter(alter) => alter.content.is_some(),
-                ChangeKind::Remove { .. } | ChangeKind::MakeDir { .. } => false,
+                ChangeKind::Remove { .. } | ChangeKind::MakeDir { .. } | ChangeKind::SetXattrs(_) => false,
                 ChangeKind::File { .. }
                 | ChangeKind::Symlink { .. }
                 | ChangeKind::Link { .. }
