@@ -181,6 +181,11 @@ impl NameActs {
         }
     }
 
+    /// Whether a directory at the name is one that the job made where nothing was.
+    pub fn makes_joinable(&self) -> bool {
+        matches!(self.before, Before::Nothing) && self.named && !self.replaced
+    }
+
     fn note(&mut self, act: Act) {
         match act {
             Act::Look | Act::Link => {}
@@ -331,6 +336,15 @@ impl View {
         ))
     }
 
+    /// What the job did to a name in a directory that it made where the client has nothing.
+    pub(super) fn acts_in_made(&self, at: &Path) -> NameActs {
+        let recorded = match self.lower() {
+            Some(lower) => Some(lower.acts(at)),
+            None => self.acts.lock().of_name(at).cloned(),
+        };
+        recorded.unwrap_or(NameActs::of(Before::Own))
+    }
+
     /// The content of a file of the client's before the job changed it or its name.
     pub(super) fn content_before(&self, path: &Path) -> Option<Base> {
         let before = match self.lower() {
@@ -385,10 +399,16 @@ impl View {
     }
 
     /// Whether a name is one of the client's tree: the directory that it is in, is where the
-    /// client has it.
+    /// client has it, or the job made it where the client has nothing: another job may do the
+    /// same, and then both are one.
     fn is_of_client(&self, path: &Path) -> bool {
         let Some(parent) = path.parent() else { return true };
         if parent == Path::new("/") {
+            return true;
+        }
+        if let Some(acts) = self.acts.lock().of_name(parent)
+            && acts.makes_joinable()
+        {
             return true;
         }
         let Ok(stat) = confine::handle(&self.root, parent).and_then(confine::stat) else {

@@ -208,7 +208,11 @@ impl Lower {
     /// What stood at a name before the job, and what it may have done there: no call is seen,
     /// so that it may be anything.
     pub(super) fn acts(&self, path: &Path) -> NameActs {
-        let found = self.found.lock().get(path).cloned();
+        let found = self.found.lock();
+        // In a directory that the job made, nothing is looked for here.
+        let above = || path.ancestors().skip(1).find_map(|dir| found.get(dir));
+        let is_new = || above().filter(|above| matches!(above, Before::Nothing)).cloned();
+        let found = found.get(path).cloned().or_else(is_new);
         NameActs {
             named: true,
             exclusive: true,

@@ -79,7 +79,7 @@ pub fn harvest(upper: OwnedFd, view: &View, owner: &Owner) -> Result<Harvest, Ha
         Path::new("/"),
         &Layer {
             below: Some(PathBuf::from("/")),
-            moved: false,
+            kind: LayerKind::InPlace,
         },
     )?;
     view.record_changes(&gather.changes);
@@ -122,8 +122,19 @@ enum Met {
 struct Layer {
     /// The client's directory that shows through.
     below: Option<PathBuf>,
-    /// The client has no such directory at this path: all that shows is new there.
-    moved: bool,
+    kind: LayerKind,
+}
+
+/// How a directory of the upper layer came to its path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LayerKind {
+    /// The client has it there.
+    InPlace,
+    /// The job made it where nothing was. All that shows is new there, but another job may have
+    /// made it too.
+    Made,
+    /// The job moved it there, or made it in the place of another. All that shows is new there.
+    Moved,
 }
 
 impl Gather<'_> {
@@ -134,7 +145,7 @@ impl Gather<'_> {
             let stat = confine::stat_name(self.open(at)?, Path::new(name)).map_err(unread(&path))?;
             self.entry(&path, name, &stat, layer)?;
         }
-        if let (true, Some(below)) = (layer.moved, &layer.below) {
+        if let (true, Some(below)) = (layer.kind != LayerKind::InPlace, &layer.below) {
             let names: HashSet<_> = names.into_iter().collect();
             self.below(at, below, &names)?;
         }
@@ -160,9 +171,10 @@ impl Gather<'_> {
                 return Err(HarvestError::Shut(at.to_path_buf()));
             }
         }
-        let acts = match layer.moved {
-            true => NameActs::of(Before::Own),
-            false => self.acts(at)?,
+        let acts = match layer.kind {
+            LayerKind::InPlace => self.acts(at)?,
+            LayerKind::Made => self.view.acts_in_made(at),
+            LayerKind::Moved => NameActs::of(Before::Own),
         };
         if is_dir(stat) {
             self.upper_dir(at, name, stat, layer, &acts)?;
@@ -236,7 +248,7 @@ impl Gather<'_> {
         let attr = self.attr(stat, Node::Dir);
         let below = marks.leads_to(layer.below.as_deref(), name);
         if let (Before::Dir(before), Some(below)) = (&acts.before, &below)
-            && !layer.moved
+            && layer.kind == LayerKind::InPlace
             && marks.redirect.is_none()
         {
             return self.changed_dir(at, attr, before, below.clone());
@@ -261,7 +273,11 @@ impl Gather<'_> {
             },
         );
         let below = below.filter(|_| is_dir);
-        self.dir(at, &Layer { below, moved: true })
+        let kind = match acts.makes_joinable() && marks.redirect.is_none() {
+            true => LayerKind::Made,
+            false => LayerKind::Moved,
+        };
+        self.dir(at, &Layer { below, kind })
     }
 
     /// A directory of the client's, in which something was changed, or which was.
@@ -275,7 +291,7 @@ impl Gather<'_> {
         let first = self.changes.len();
         let layer = Layer {
             below: Some(below),
-            moved: false,
+            kind: LayerKind::InPlace,
         };
         self.dir(at, &layer)?;
         let renames = self.changes[first..].iter().any(|change| self.renames(at, change));
