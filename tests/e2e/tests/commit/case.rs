@@ -7,6 +7,7 @@
 //! ```text
 //! # TEXT           what kind of fault it stands for, and what is right
 //! needs: NAME...   programs that must be installed
+//! unseen: REASON   it is not promised where no call is seen (FUSE), and why
 //! $ COMMAND        a line of bash that makes the files it begins with
 //! + COMMAND        the line of bash that is run plain and under termite; without it `make -j4`
 //! = COMMAND        a line of bash that prints what has to be equal; without one, that is the tree and the output
@@ -35,6 +36,8 @@ pub struct Case {
     sources: PathBuf,
     about: String,
     needs: Vec<String>,
+    /// Why it is not promised where no call is seen.
+    pub unseen: Option<String>,
     setup: String,
     command: String,
     view: Vec<String>,
@@ -68,6 +71,7 @@ impl Case {
             sources,
             about: String::new(),
             needs: Vec::new(),
+            unseen: None,
             setup: String::new(),
             command: String::new(),
             view: Vec::new(),
@@ -88,13 +92,17 @@ impl Case {
             self.needs.extend(names.split_whitespace().map(str::to_owned));
             return Ok(());
         }
+        if let Some(reason) = line.strip_prefix("unseen: ") {
+            self.unseen = Some(reason.to_owned());
+            return Ok(());
+        }
         match line.split_once(' ') {
             Some(("#", text)) => self.about = format!("{} {text}", self.about),
             Some(("$", command)) => self.setup += &format!("{command}\n"),
             Some(("+", command)) => command.clone_into(&mut self.command),
             Some(("=", command)) => self.view.push(command.to_owned()),
             Some(("~", path)) => self.unordered.push(path.to_owned()),
-            _ => bail!("begins with none of `#`, `needs:`, `$`, `+`, `=` and `~`"),
+            _ => bail!("begins with none of `#`, `needs:`, `unseen:`, `$`, `+`, `=` and `~`"),
         }
         Ok(())
     }

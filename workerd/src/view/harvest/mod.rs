@@ -73,7 +73,7 @@ pub fn harvest(upper: OwnedFd, view: &View, owner: &Owner) -> Result<Harvest, Ha
     };
     if view.lower().is_some() {
         gather.find_redirects(Path::new("/"))?;
-        gather.find_copied(Path::new("/"))?;
+        gather.find_copied()?;
     }
     gather.dir(
         Path::new("/"),

@@ -9,8 +9,8 @@ use super::{Gather, HarvestError, io, unread};
 use crate::view::acts::ClientFile;
 use crate::view::confine::{self, is_dir, is_file};
 use crate::view::mirror::seen;
-use std::path::Path;
-use termite_types::Node;
+use std::path::{Path, PathBuf};
+use termite_types::{BlobHash, FileTime, Node};
 
 impl Gather<'_> {
     /// The directories of the client's that show at another place.
@@ -28,36 +28,66 @@ impl Gather<'_> {
         Ok(())
     }
 
-    /// Which files of the upper layer were the client's. One has the
-    /// content and time of a file that was copied up, or else its place.
-    pub(super) fn find_copied(&mut self, at: &Path) -> Result<(), HarvestError> {
+    /// Which files of the upper layer were the client's. One that was copied up has a name in
+    /// the upper layer where the client has it, or what is left of that name. It is the file
+    /// with its content and time, best in its own place, or else the one in its place.
+    pub(super) fn find_copied(&mut self) -> Result<(), HarvestError> {
         let Some(lower) = self.view.lower() else { return Ok(()) };
+        let is_left = |file: &ClientFile| confine::handle(self.outputs.upper(), &file.path).is_ok();
+        let mut copied: Vec<_> = lower.copied_up().into_iter().filter(is_left).collect();
+        let mut files = Vec::new();
+        if !copied.is_empty() {
+            self.upper_files(Path::new("/"), &mut files)?;
+        }
+        let is_same = |upper: &UpperFile, file: &ClientFile| {
+            file.attr.mtime == upper.mtime && content_of(&file.attr).is_some_and(|base| base.hash == upper.hash)
+        };
+        let is_here = |upper: &UpperFile, file: &ClientFile| file.path == upper.path;
+        self.claim(&files, &mut copied, |upper, file| {
+            is_same(upper, file) && is_here(upper, file)
+        });
+        self.claim(&files, &mut copied, is_same);
+        self.claim(&files, &mut copied, is_here);
+        Ok(())
+    }
+
+    /// Gives each file of the upper layer that has none yet one of the client's that fits.
+    fn claim(
+        &mut self,
+        files: &[UpperFile],
+        copied: &mut Vec<ClientFile>,
+        fits: impl Fn(&UpperFile, &ClientFile) -> bool,
+    ) {
+        for upper in files {
+            if !self.copied.contains_key(&upper.ino)
+                && let Some(found) = copied.iter().position(|file| fits(upper, file))
+            {
+                self.copied.insert(upper.ino, copied.swap_remove(found));
+            }
+        }
+    }
+
+    fn upper_files(&self, at: &Path, files: &mut Vec<UpperFile>) -> Result<(), HarvestError> {
         for name in self.names(at)? {
             let path = at.join(&name);
             let stat = confine::stat_name(self.open(at)?, Path::new(&name)).map_err(unread(&path))?;
             if is_dir(&stat) {
-                self.find_copied(&path)?;
-                continue;
-            }
-            if !is_file(&stat) {
-                continue;
-            }
-            let file = confine::file(self.outputs.upper(), &path).map_err(unread(&path))?;
-            let hash = look_through(&file, stat.stx_size, None).map_err(io(&path))?.hash;
-            let attr = seen(&stat, Node::Dir);
-            let same = |file: &ClientFile| {
-                file.attr.mtime == attr.mtime && content_of(&file.attr).is_some_and(|base| base.hash == hash)
-            };
-            let copied = lower.copied_up();
-            let here = copied.iter().position(|file| file.path == path);
-            let found = here
-                .filter(|&here| same(&copied[here]))
-                .or_else(|| copied.iter().position(same))
-                .or(here);
-            if let Some(found) = found {
-                self.copied.entry(stat.stx_ino).or_insert_with(|| copied[found].clone());
+                self.upper_files(&path, files)?;
+            } else if is_file(&stat) {
+                let file = confine::file(self.outputs.upper(), &path).map_err(unread(&path))?;
+                let hash = look_through(&file, stat.stx_size, None).map_err(io(&path))?.hash;
+                let (ino, mtime) = (stat.stx_ino, seen(&stat, Node::Dir).mtime);
+                files.push(UpperFile { path, ino, hash, mtime });
             }
         }
         Ok(())
     }
+}
+
+/// A regular file of the upper layer.
+struct UpperFile {
+    path: PathBuf,
+    ino: u64,
+    hash: BlobHash,
+    mtime: FileTime,
 }
