@@ -9,4 +9,5 @@ pub mod overlap;
 pub mod pids;
 pub mod placement;
 pub mod rules;
+pub mod spelling;
 pub mod writers;

@@ -7,9 +7,10 @@
 //!
 //! Knows paths and contents; knows nothing of locks in files, of the disk and of workers.
 
+use crate::spelling::lexical;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use termite_types::{BlobHash, Change, ChangeKind, Conflict, IfPresent, Node, Premises, TraceItem};
 
 /// Commits that are remembered at most; a job that began before the oldest is held against
@@ -276,19 +277,6 @@ fn left_by(change: &Change) -> Left {
         | ChangeKind::Name { .. }
         | ChangeKind::SetXattrs(_) => Left::Something,
     }
-}
-
-/// A path without `.`, and with each `..` taken literally.
-fn lexical(spelled: &Path) -> PathBuf {
-    let mut path = PathBuf::from("/");
-    for part in spelled.components() {
-        match part {
-            Component::Normal(name) => path.push(name),
-            Component::ParentDir => drop(path.pop()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
-    path
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use rustix::io::Errno;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use termite_abi::Access;
+use termite_core::spelling::lexical;
 use termite_types::{Change, ChangeKind, Check, IfPresent, Premises, Seen};
 
 impl View {
@@ -154,17 +155,4 @@ fn is_appended(change: &Change) -> bool {
         ChangeKind::Alter(alter) => alter.content.as_ref().is_some_and(|edit| edit.appended),
         _ => false,
     }
-}
-
-/// A spelling without `.` and with each `..` taken literally.
-fn lexical(spelled: &Path) -> PathBuf {
-    let mut path = PathBuf::from("/");
-    for part in spelled.components() {
-        match part {
-            Component::Normal(name) => path.push(name),
-            Component::ParentDir => drop(path.pop()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
-    path
 }
