@@ -254,6 +254,25 @@ impl Model {
         after.put_names(self, list, name)
     }
 
+    /// Whether a list moves a file to a name that is by now another name of the same file.
+    /// rename(2) would do nothing there, which the job has not seen: such a list is refused.
+    pub fn is_moved_onto_itself(&self, list: &[Change], name: impl Fn(&std::path::Path) -> String) -> bool {
+        let is_removed = |path: &str| {
+            list.iter()
+                .any(|change| matches!(change.kind, ChangeKind::Remove { .. }) && name(&change.path) == path)
+        };
+        list.iter().any(|change| match &change.kind {
+            ChangeKind::Name { from, .. } => {
+                let (from, to) = (name(from), name(&change.path));
+                self.leaf(&from).is_some()
+                    && self.leaf(&from) == self.leaf(&to)
+                    && is_removed(&from)
+                    && !is_removed(&to)
+            }
+            _ => false,
+        })
+    }
+
     /// The names of a list, which parents precede.
     fn put_names(mut self, before: &Self, list: &[Change], name: impl Fn(&std::path::Path) -> String) -> Option<Self> {
         for change in list {
