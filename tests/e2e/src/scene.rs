@@ -43,7 +43,11 @@ impl Scene {
     /// Waits for its turn and makes an empty stage. The directory has the same path in
     /// each run, since compilers write paths into what they make.
     pub fn new(user: User) -> Result<Self> {
-        let prefix = find_prefix()?;
+        Self::of_prefix(user, &find_prefix()?)
+    }
+
+    /// The same with the programs of another build of termite, beside which it may stand.
+    pub fn of_prefix(user: User, prefix: &Path) -> Result<Self> {
         let place = blake3::hash(prefix.as_os_str().as_encoded_bytes()).to_hex();
         let base = env::temp_dir().join(format!("te2e-{}-{}", effective_uid(), &place[..6]));
         let lock = File::create(base.with_extension("lock"))?;
@@ -55,7 +59,7 @@ impl Scene {
         let mark = format!("TERMITE_E2E={}-{}", std::process::id(), &place[..6]);
         let mut scene = Self {
             base,
-            prefix,
+            prefix: prefix.to_owned(),
             mark,
             user,
             mounts: mounts()?,

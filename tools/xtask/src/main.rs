@@ -14,6 +14,7 @@ mod traces;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -45,6 +46,9 @@ enum Task {
         /// Compare the ways in which a worker can serve a job's files
         #[arg(long)]
         modes: bool,
+        /// Compare with another build of termite, by its prefix
+        #[arg(long, value_name = "PREFIX", conflicts_with_all = ["modes", "only"])]
+        against: Option<PathBuf>,
         /// Write the result into benches/results
         #[arg(long)]
         write: bool,
@@ -84,6 +88,12 @@ fn run(task: Task) -> Result<()> {
             write,
             ..
         } => bench::modes::run(pairs, write),
+        Task::Bench {
+            pairs,
+            against: Some(prefix),
+            write,
+            ..
+        } => bench::against::run(&prefix, pairs, write),
         Task::Bench { pairs, write, only, .. } => bench::run(&bench::Options { pairs, only, write }),
         Task::Oracle { only } => oracle::run(only.as_deref()),
         Task::Corpus => {

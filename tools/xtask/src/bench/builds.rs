@@ -14,7 +14,7 @@ use termite_e2e::{Client, Fleet, Outcome, Project, Tree, Way};
 const LIMIT: Duration = Duration::from_secs(1800);
 
 /// Pairs of warm builds with one worker.
-const PAIRS_OF_A_WORKER: usize = 3;
+pub const PAIRS_OF_A_WORKER: usize = 3;
 
 /// A project that is built again and again.
 pub struct Builds<'a> {
@@ -38,7 +38,17 @@ impl<'a> Builds<'a> {
 
     /// From clean sources; with more arguments for make.
     pub fn build(&self, client: &Client, way: Option<Way>, more: &[&str]) -> Result<Outcome> {
-        self.project.clean(&self.sources)?;
+        self.clean()?;
+        self.made(client, way, more)
+    }
+
+    /// Removes what a build has made.
+    pub fn clean(&self) -> Result<()> {
+        self.project.clean(&self.sources)
+    }
+
+    /// From whatever is there.
+    pub fn made(&self, client: &Client, way: Option<Way>, more: &[&str]) -> Result<Outcome> {
         let (driver, _) = self.project.command();
         let program = match way {
             Some(way) => client.drive(way, self.project.dir(), driver),

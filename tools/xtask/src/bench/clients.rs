@@ -1,8 +1,8 @@
 //! What the client's machine spends on each job, beside distcc, which preprocesses there.
 
-use super::Bench;
 use super::builds::Builds;
 use super::table::{Goal, Row};
+use super::{Bench, TICKS};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::net::TcpStream;
@@ -14,8 +14,6 @@ use termite_e2e::process::{PATIENCE, wait_until};
 use termite_e2e::project::Kind;
 use termite_e2e::{Client, Fleet, Project, Way};
 
-/// Ticks of `/proc/PID/stat` a second, which is 100 on every Linux that there is.
-const TICKS: f64 = 100.0;
 /// Rounds of each.
 const ROUNDS: usize = 3;
 

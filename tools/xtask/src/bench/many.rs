@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
-use termite_e2e::{Client, Fleet, Way};
+use termite_e2e::{Client, Fleet, Scene, Way};
 
 /// Reads its inputs, sleeps, writes its output: the processor is free for others, as if
 /// there were one for each slot.
@@ -33,22 +33,28 @@ int main(int argc, char **argv) {
 "#;
 
 const ROUNDS: usize = 3;
+const EMPTY_JOBS: usize = 2000;
 const LIMIT: Duration = Duration::from_secs(900);
 
 /// Jobs a second that do nothing, with eight slots.
 pub fn empty_jobs(bench: &Bench) -> Result<Vec<Row>> {
-    const JOBS: usize = 2000;
-    let dir = bench.scene.dir("p/empty")?;
-    makefile(&dir, JOBS, |_| "/bin/true".to_owned())?;
-    let fleet = Fleet::start(&bench.scene, 1, 8)?;
-    let client = Client::new(&bench.scene, "empty", &fleet.addresses())?;
-    let rates = rounds(&client, &dir, 8, JOBS)?;
-    client.stop()?;
-    fleet.stop()?;
+    let rates = empty_jobs_a_second(&bench.scene, ROUNDS)?;
     let name = "empty jobs a second, one client, eight slots";
     Ok(vec![
-        Row::new(name, "", rates, Goal::AtLeast(300.0)).note(format!("{JOBS} jobs of `/bin/true`")),
+        Row::new(name, "", rates, Goal::AtLeast(300.0)).note(format!("{EMPTY_JOBS} jobs of `/bin/true`")),
     ])
+}
+
+/// The rate of each of some rounds.
+pub fn empty_jobs_a_second(scene: &Scene, count: usize) -> Result<Vec<f64>> {
+    let dir = scene.dir("p/empty")?;
+    makefile(&dir, EMPTY_JOBS, |_| "/bin/true".to_owned())?;
+    let fleet = Fleet::start(scene, 1, 8)?;
+    let client = Client::new(scene, "empty", &fleet.addresses())?;
+    let rates = rounds(&client, &dir, 8, EMPTY_JOBS, count)?;
+    client.stop()?;
+    fleet.stop()?;
+    Ok(rates)
 }
 
 /// 640 jobs of a second on 64 slots, of which ten rounds are the ideal.
@@ -71,7 +77,7 @@ pub fn replayed(bench: &Bench) -> Result<Vec<Row>> {
     let fleet = Fleet::start(&bench.scene, 4, SLOTS / 4)?;
     let client = Client::new(&bench.scene, "replay", &fleet.addresses())?;
     let ideal = JOBS as f64 / SLOTS as f64;
-    let rates = rounds(&client, &dir, SLOTS, JOBS)?;
+    let rates = rounds(&client, &dir, SLOTS, JOBS, ROUNDS)?;
     let shares: Vec<_> = rates.into_iter().map(|rate| ideal / (JOBS as f64 / rate)).collect();
     client.stop()?;
     fleet.stop()?;
@@ -82,9 +88,9 @@ pub fn replayed(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 /// Jobs a second of whole builds, after a first one that does not count.
-fn rounds(client: &Client, dir: &Path, parallel: usize, jobs: usize) -> Result<Vec<f64>> {
+fn rounds(client: &Client, dir: &Path, parallel: usize, jobs: usize, count: usize) -> Result<Vec<f64>> {
     let mut rates = Vec::new();
-    for round in 0..=ROUNDS {
+    for round in 0..=count {
         let build = client.drive(Way::Env, dir, "make").arg(format!("-j{parallel}"));
         let took = build.limit(LIMIT).run()?.success()?.took.as_secs_f64();
         let last = client.all_remote(dir)?;

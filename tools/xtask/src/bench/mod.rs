@@ -2,6 +2,7 @@
 //! the table is measured by itself; what counts in a comparison is the median of the
 //! ratios of pairs in one session, since times on a shared machine do not compare.
 
+pub mod against;
 mod builds;
 mod clients;
 mod links;
@@ -22,6 +23,8 @@ use table::{Row, Table};
 use termite_e2e::{Scene, User};
 
 const MIB: f64 = (1 << 20) as f64;
+/// Ticks a second in files of `/proc`, which are 100 on every Linux that there is.
+const TICKS: f64 = 100.0;
 
 /// What is asked for.
 pub struct Options {
