@@ -16,17 +16,32 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-/// How long it may take to reach a peer. The client has what it would give, too.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a peer may take over one piece, which it may be getting itself. Tests of silent
-/// ones do not wait for that.
-const PIECE_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 3_000 } else { 10_000 });
-/// How long a peer is left alone that could not be reached, or was lost.
-const PAUSE: Duration = Duration::from_secs(5);
+/// How long a peer is waited for. The client has what it would give, too.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Until it is reached.
+    pub dial: Duration,
+    /// For one piece, which it may be getting itself.
+    pub piece: Duration,
+    /// How long it is left alone when it could not be reached, or was lost.
+    pub pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            dial: Duration::from_secs(1),
+            piece: Duration::from_secs(10),
+            pause: Duration::from_secs(5),
+        }
+    }
+}
 
 /// All peers of a session.
-#[derive(Default)]
-pub struct Peers(RefCell<HashMap<Holder, Rc<Peer>>>);
+pub struct Peers {
+    patience: Patience,
+    known: RefCell<HashMap<Holder, Rc<Peer>>>,
+}
 
 /// One peer, dialled once, by whoever asks first.
 struct Peer {
@@ -40,27 +55,47 @@ struct Connection {
 }
 
 impl Peers {
+    /// None is known yet.
+    pub fn new(patience: Patience) -> Self {
+        Self {
+            patience,
+            known: RefCell::default(),
+        }
+    }
+
     /// A piece of content that a peer holds or is getting; shorter only at its end.
     pub async fn read(&self, holder: &Holder, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
         let peer = self.peer(holder);
-        let connection = peer.dialled.get_or_init(|| connect(holder)).await;
+        let connection = peer.dialled.get_or_init(|| self.connect(holder)).await;
         let blobs = &connection.as_ref().map_err(String::clone)?.blobs;
-        let why = match timeout(PIECE_TIMEOUT, blobs.read(hash, offset, length)).await {
+        let limit = self.patience.piece;
+        let why = match timeout(limit, blobs.read(hash, offset, length)).await {
             Ok(Err(RemoteError::Lost(why))) => why,
             Ok(answer) => return answer.map_err(|error| error.to_string()),
-            Err(_) => format!("no answer within {PIECE_TIMEOUT:?}"),
+            Err(_) => format!("no answer within {limit:?}"),
         };
         let lost = Peer::lost(why.clone());
-        self.0.borrow_mut().insert(holder.clone(), Rc::new(lost));
+        self.known.borrow_mut().insert(holder.clone(), Rc::new(lost));
         Err(why)
     }
 
     fn peer(&self, holder: &Holder) -> Rc<Peer> {
-        let mut peers = self.0.borrow_mut();
-        if peers.get(holder).is_some_and(|peer| peer.is_rested()) {
+        let mut peers = self.known.borrow_mut();
+        if peers
+            .get(holder)
+            .is_some_and(|peer| peer.is_rested(self.patience.pause))
+        {
             peers.remove(holder);
         }
         peers.entry(holder.clone()).or_default().clone()
+    }
+
+    async fn connect(&self, holder: &Holder) -> Result<Connection, String> {
+        let limit = self.patience.dial;
+        match timeout(limit, dial(holder)).await {
+            Ok(dialled) => dialled,
+            Err(_) => Err(format!("no answer within {limit:?}")),
+        }
     }
 }
 
@@ -82,15 +117,8 @@ impl Peer {
     }
 
     /// It was of no use, long enough ago to try again.
-    fn is_rested(&self) -> bool {
-        matches!(self.dialled.get(), Some(Err(_))) && self.since.elapsed() >= PAUSE
-    }
-}
-
-async fn connect(holder: &Holder) -> Result<Connection, String> {
-    match timeout(DIAL_TIMEOUT, dial(holder)).await {
-        Ok(dialled) => dialled,
-        Err(_) => Err(format!("no answer within {DIAL_TIMEOUT:?}")),
+    fn is_rested(&self, pause: Duration) -> bool {
+        matches!(self.dialled.get(), Some(Err(_))) && self.since.elapsed() >= pause
     }
 }
 

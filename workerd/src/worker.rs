@@ -4,6 +4,7 @@
 use crate::files::ClientFiles;
 use crate::front::Front;
 use crate::memory::Memory;
+use crate::peers::{Patience, Peers};
 use crate::session::Session;
 use crate::slot::{self, Network, Spawner};
 use crate::start::Store;
@@ -153,7 +154,7 @@ impl WorkerService for WorkerHandle {
             let dir = worker.client_directory()?;
             let shim = worker.place_shim(&dir, &client.shim)?;
             let (snapshot, newest) = watch::channel(Snapshot::default());
-            let files = Arc::new(ClientFiles::new(files, newest));
+            let files = Arc::new(ClientFiles::new(files, Peers::new(Patience::default()), newest));
             let owners = Owners::of(worker.store.root_user);
             let mirror = Arc::new(Mirror::new(&dir.join("mirror"), files, owners)?);
             let network = Network::new(&worker.spawner).map_err(io::Error::other)?;

@@ -139,7 +139,7 @@ pub struct Edit {
 }
 
 /// A content by its size and hash.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Base {
     /// Bytes.
     pub size: u64,
@@ -158,7 +158,7 @@ pub enum Content {
 
 /// What a job was told of a path. If it does not hold any more when the job is to be
 /// committed, the job runs again.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Check {
     /// On the client.
     pub path: PathBuf,
@@ -167,7 +167,7 @@ pub struct Check {
 }
 
 /// What a path showed to a job.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Seen {
     /// There was nothing: the job made the name by a call that fails where something is.
     Nothing,

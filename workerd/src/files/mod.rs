@@ -57,12 +57,12 @@ pub struct ClientFiles {
 impl ClientFiles {
     /// Answers through `remote` from a task of this thread, at the newest snapshot, until
     /// nobody asks any more.
-    pub fn new(remote: RemoteFiles, snapshot: watch::Receiver<Snapshot>) -> Self {
+    pub fn new(remote: RemoteFiles, peers: Peers, snapshot: watch::Receiver<Snapshot>) -> Self {
         let (ask, mut asked) = mpsc::unbounded_channel();
         tokio::task::spawn_local(async move {
             let sources = Sources {
                 client: remote,
-                peers: Rc::default(),
+                peers: Rc::new(peers),
             };
             while let Some(question) = asked.recv().await {
                 tokio::task::spawn_local(answer(sources.clone(), *snapshot.borrow(), question));

@@ -2,12 +2,14 @@
 //! that lies, one that is silent, one that is not there.
 
 use super::ClientFiles;
+use crate::peers::{Patience, Peers};
 use crate::view::{Mirror, Owners};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::slice;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 use termite_types::{
     Attr, BlobHash, Entry, Expected, FileTime, Holder, JobId, JobResult, JobSpec, Listing, Node, Snapshot,
     TerminalSize, Update,
@@ -210,9 +212,16 @@ fn serve(worker: &Rc<Other>, socket: &Path) {
     });
 }
 
+/// However busy this machine is.
+const ENDLESS: Patience = Patience {
+    dial: Duration::from_secs(600),
+    piece: Duration::from_secs(600),
+    pause: Duration::from_secs(600),
+};
+
 /// Brings the files of a client that names these as holders. Returns how often the client was
 /// asked for a piece.
-async fn bring(addresses: &[String], ticket: u8) -> usize {
+async fn bring(addresses: &[String], ticket: u8, patience: Patience) -> usize {
     let holders = addresses.iter().map(|address| Holder {
         address: address.clone(),
         ticket: vec![ticket; TICKET_LEN],
@@ -236,7 +245,7 @@ async fn bring(addresses: &[String], ticket: u8) -> usize {
     let _session = worker.open(&info, client.clone()).await.unwrap();
     let remote = me.files.borrow_mut().take().unwrap();
     let (_newest, snapshot) = watch::channel(Snapshot::default());
-    let files = Arc::new(ClientFiles::new(remote, snapshot));
+    let files = Arc::new(ClientFiles::new(remote, Peers::new(patience), snapshot));
     let store = tempfile::tempdir().unwrap();
     let owners = Owners::of(rustix::process::geteuid().is_root());
     let mirror = Arc::new(Mirror::new(store.path(), files, owners).unwrap());
@@ -268,9 +277,9 @@ fn another_worker_gives_what_the_client_need_not() {
         let address = format!("unix:{}", dir.path().join("sock").display());
         let peer = other(Manner::Honest);
         serve(&peer, &dir.path().join("sock"));
-        assert_eq!(bring(slice::from_ref(&address), 7).await, 0);
+        assert_eq!(bring(slice::from_ref(&address), 7, ENDLESS).await, 0);
         assert_eq!(*peer.session.given.borrow(), [0, 1 << 20, 2 << 20].repeat(2));
-        assert_eq!(bring(&[address], 8).await, 6, "a ticket of nobody");
+        assert_eq!(bring(&[address], 8, ENDLESS).await, 6, "a ticket of nobody");
     });
 }
 
@@ -282,13 +291,13 @@ fn a_liar_is_found_out_and_avoided() {
         let (liar, honest) = (other(Manner::Lies), other(Manner::Honest));
         serve(&liar, &dir.path().join("liar"));
         serve(&honest, &dir.path().join("honest"));
-        assert_eq!(bring(&[address("liar")], 7).await, 6, "the client helps out");
+        assert_eq!(bring(&[address("liar")], 7, ENDLESS).await, 6, "the client helps out");
         assert_eq!(
             liar.session.given.borrow().len(),
             3,
             "it is not asked for the second file"
         );
-        assert_eq!(bring(&[address("liar"), address("honest")], 7).await, 0);
+        assert_eq!(bring(&[address("liar"), address("honest")], 7, ENDLESS).await, 0);
         assert_eq!(honest.session.given.borrow().len(), 6);
     });
 }
@@ -298,9 +307,13 @@ fn who_gives_no_answer_is_not_asked_again() {
     on_one_thread(async {
         let dir = tempfile::tempdir().unwrap();
         let silent = other(Manner::IsSilent);
+        let short = Patience {
+            piece: Duration::from_millis(100),
+            ..ENDLESS
+        };
         serve(&silent, &dir.path().join("sock"));
         let address = format!("unix:{}", dir.path().join("sock").display());
-        assert_eq!(bring(&[address], 7).await, 6, "the client helps out");
+        assert_eq!(bring(&[address], 7, short).await, 6, "the client helps out");
         let of_the_first_file = [0, 1 << 20, 2 << 20];
         assert_eq!(*silent.session.given.borrow(), of_the_first_file);
     });
@@ -311,6 +324,6 @@ fn whom_nobody_can_reach_costs_nothing_but_a_moment() {
     on_one_thread(async {
         let nowhere = "unix:/nonexistent/sock".to_string();
         let not_loopback = "192.0.2.1:7000".to_string();
-        assert_eq!(bring(&[nowhere, not_loopback, "?".into()], 7).await, 6);
+        assert_eq!(bring(&[nowhere, not_loopback, "?".into()], 7, ENDLESS).await, 6);
     });
 }

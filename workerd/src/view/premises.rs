@@ -7,7 +7,7 @@ use super::acts::{Before, NameActs, Written};
 use super::fault::View;
 use super::harvest::content_of;
 use rustix::io::Errno;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -30,12 +30,11 @@ impl View {
             let is_missed = used.missed.contains(change.path.as_path());
             for seen in seen_of(change, acts, is_read, is_missed) {
                 let path = change.path.clone();
-                let check = Check { path, seen };
-                if !checks.contains(&check) {
-                    checks.push(check);
-                }
+                checks.push(Check { path, seen });
             }
         }
+        let mut told = HashSet::new();
+        checks.retain(|check| told.insert(check.clone()));
         let made: HashSet<_> = changes.iter().map(|change| change.path.as_path()).collect();
         let recorded = self.acts.lock();
         let passing = recorded
@@ -51,19 +50,19 @@ impl View {
 
     /// What the job had used of the paths that it changed, before it did so.
     fn used_among<'c>(&self, changes: &'c [Change], acts: &[NameActs]) -> Used<'c> {
-        let may_be_used = |(change, acts): (&'c Change, &NameActs)| {
-            let is_file = matches!(acts.before, Before::File(_) | Before::Nothing);
-            is_file.then_some(change.path.as_path())
-        };
-        let wanted: HashSet<_> = changes.iter().zip(acts).filter_map(may_be_used).collect();
-        let names: HashSet<_> = wanted.iter().filter_map(|path| path.file_name()).collect();
+        let may_be_used = |(_, acts): &(&Change, &NameActs)| matches!(acts.before, Before::File(_) | Before::Nothing);
+        // With whether the job appended to it.
+        let mut wanted: HashMap<&'c Path, bool> = HashMap::new();
+        for (change, _) in changes.iter().zip(acts).filter(may_be_used) {
+            *wanted.entry(&change.path).or_default() |= is_appended(change);
+        }
+        let names: HashSet<_> = wanted.keys().filter_map(|path| path.file_name()).collect();
         let mut used = Used::default();
         if wanted.is_empty() {
             return used;
         }
         // A file that was there may have been read through a symlink with another name.
         let may_be_linked = acts.iter().any(|acts| matches!(acts.before, Before::File(_)));
-        let is_appended = |path: &Path| changes.iter().any(|change| change.path == path && is_appended(change));
         let mut written = HashSet::new();
         let overflow = self.overflow.lock();
         for (access, spelled) in self.shared.trace_records().chain(overflow.in_order()) {
@@ -74,12 +73,16 @@ impl View {
                 Access::Write => drop(written.insert(spelled)),
                 Access::Read if is_named || may_be_linked => {
                     let path = self.read_path(spelled);
-                    if let Some(path) = wanted.get(path.as_path()).filter(|path| !is_own || is_appended(path)) {
+                    if let Some((path, is_appended)) = wanted.get_key_value(path.as_path())
+                        && (!is_own || *is_appended)
+                    {
                         used.read.insert(*path);
                     }
                 }
                 Access::Missing if is_named && !is_own => {
-                    used.missed.extend(wanted.get(self.spelled_path(spelled).as_path()));
+                    let path = self.spelled_path(spelled);
+                    used.missed
+                        .extend(wanted.get_key_value(path.as_path()).map(|(path, _)| *path));
                 }
                 Access::Read | Access::Stat | Access::Missing | Access::Listed => {}
             }
