@@ -192,7 +192,16 @@ struct JobResult {
 }
 
 struct Output { fd @0 :UInt8; bytes @1 :Data; }
-struct TraceItem { access @0 :UInt8; path @1 :Path; hash @2 :Data; }
+struct TraceItem {
+  path @0 :Path;
+  union {
+    read @1 :Data;           # hash, or empty of a file of the job's own
+    stat @2 :Void;
+    missing @3 :Void;
+    listed @4 :Void;
+    write @5 :Void;
+  }
+}
 
 struct Abandon {
   union {

@@ -9,10 +9,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use termite_abi::Access;
 use termite_core::claims::{Claimant, Claims};
 use termite_core::writers::{CommandKey, Contended, Moment, Writers};
-use termite_types::{Change, ChangeKind, JobId, TraceItem};
+use termite_types::{Change, ChangeKind, JobId, TraceItem, Use};
 use tokio::sync::oneshot;
 
 /// All claims, and all that is known of contended paths.
@@ -133,7 +132,7 @@ impl Claim {
 
     /// The job is committed.
     pub fn committed(&self, job: JobId, changes: &[Change], trace: &[TraceItem]) {
-        let written = trace.iter().filter(|item| item.access == Access::Write as u8);
+        let written = trace.iter().filter(|item| item.used == Use::Write);
         let wrote = written.map(|item| item.path.as_path());
         let mut writers = self.contention.writers.borrow_mut();
         writers.committed(job, self.command, own_paths(changes), wrote);

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use termite_abi::Access;
-use termite_types::TraceItem;
+use termite_types::{TraceItem, Use};
 
 /// One job: the keys of [`JobRecord`], and its trace.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -65,7 +64,7 @@ pub struct Jobs {
 impl Explained {
     /// A job as the history holds it.
     pub fn new(job: JobRecord, trace: &[TraceItem]) -> Self {
-        let trace = job.traced.then(|| trace.iter().filter_map(used).collect());
+        let trace = job.traced.then(|| trace.iter().map(used).collect());
         Self { job, trace }
     }
 
@@ -183,21 +182,21 @@ fn ending(job: &JobRecord) -> String {
     }
 }
 
-fn used(item: &TraceItem) -> Option<Used> {
+fn used(item: &TraceItem) -> Used {
     let bytes = item.path.as_os_str().as_bytes();
     let hex = || bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Some(Used {
-        kind: match Access::from_byte(item.access)? {
-            Access::Read => Kind::Read,
-            Access::Stat => Kind::Stat,
-            Access::Missing => Kind::Missing,
-            Access::Listed => Kind::Listed,
-            Access::Write => Kind::Write,
+    Used {
+        kind: match item.used {
+            Use::Read(_) => Kind::Read,
+            Use::Stat => Kind::Stat,
+            Use::Missing => Kind::Missing,
+            Use::Listed => Kind::Listed,
+            Use::Write => Kind::Write,
         },
         path: item.path.to_string_lossy().into_owned(),
         path_hex: std::str::from_utf8(bytes).is_err().then(hex),
-        hash: item.hash.map(|hash| hash.to_string()),
-    })
+        hash: item.used.content().map(|hash| hash.to_string()),
+    }
 }
 
 #[cfg(test)]
@@ -246,14 +245,13 @@ mod tests {
             },
             traced: true,
         };
-        let item = |access: Access, path: &[u8], hash| TraceItem {
-            access: access as u8,
+        let item = |used, path: &[u8]| TraceItem {
             path: OsString::from_vec(path.to_vec()).into(),
-            hash,
+            used,
         };
         let trace = [
-            item(Access::Read, b"/p/x.c", Some(BlobHash([0xab; 32]))),
-            item(Access::Missing, b"/p/\xff", None),
+            item(Use::Read(Some(BlobHash([0xab; 32]))), b"/p/x.c"),
+            item(Use::Missing, b"/p/\xff"),
         ];
         Explained::new(job, &trace)
     }

@@ -11,7 +11,7 @@ use crate::spelling::lexical;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use termite_types::{BlobHash, Change, ChangeKind, Conflict, IfPresent, Node, Premises, TraceItem};
+use termite_types::{BlobHash, Change, ChangeKind, Conflict, IfPresent, Node, Premises, TraceItem, Use};
 
 /// Commits that are remembered at most; a job that began before the oldest is held against
 /// those that are left.
@@ -229,25 +229,20 @@ fn sights(trace: &[TraceItem], names: &HashSet<&OsStr>) -> Sights {
         if own.contains(&path) {
             continue;
         }
-        let sight = match (item.access, item.hash) {
-            (READ, hash) => hash.map_or(Sight::Unknown, Sight::Content),
-            (MISSING, _) => Sight::Missing,
-            (LISTED, _) => Sight::Listed,
-            (WRITE, _) => {
+        let sight = match item.used {
+            Use::Read(content) => content.map_or(Sight::Unknown, Sight::Content),
+            Use::Missing => Sight::Missing,
+            Use::Listed => Sight::Listed,
+            Use::Write => {
                 own.insert(path);
                 continue;
             }
-            _ => continue,
+            Use::Stat => continue,
         };
         sights.entry(path).or_default().push(sight);
     }
     sights
 }
-
-const READ: u8 = 1;
-const MISSING: u8 = 3;
-const LISTED: u8 = 4;
-const WRITE: u8 = 5;
 
 /// Whether what a job saw of a path is what a commit left there. `None`: that does not tell.
 fn has_seen(left: Left, sights: &[Sight]) -> Option<bool> {
@@ -311,12 +306,15 @@ mod tests {
         }
     }
 
-    fn item(access: u8, path: &str, content: Option<u8>) -> TraceItem {
+    fn item(used: Use, path: &str) -> TraceItem {
         TraceItem {
-            access,
             path: path.into(),
-            hash: content.map(hash),
+            used,
         }
+    }
+
+    fn read(path: &str, content: u8) -> TraceItem {
+        item(Use::Read(Some(hash(content))), path)
     }
 
     fn torn(trace: &[TraceItem]) -> bool {
@@ -329,21 +327,17 @@ mod tests {
 
     #[test]
     fn a_commit_seen_by_halves_is_found() {
-        assert!(torn(&[item(READ, "/a", Some(9)), item(READ, "/x/../b", Some(1))]));
-        assert!(torn(&[item(MISSING, "/new", None), item(READ, "/b", Some(1))]));
+        assert!(torn(&[read("/a", 9), read("/x/../b", 1)]));
+        assert!(torn(&[item(Use::Missing, "/new"), read("/b", 1)]));
     }
 
     #[test]
     fn a_commit_seen_whole_or_not_at_all_is_none() {
-        assert!(!torn(&[item(READ, "/a", Some(9)), item(READ, "/b", Some(9))]));
-        assert!(!torn(&[item(READ, "/a", Some(1)), item(READ, "/b", Some(1))]));
-        assert!(!torn(&[item(READ, "/a", Some(1)), item(READ, "/other", Some(2))]));
+        assert!(!torn(&[read("/a", 9), read("/b", 9)]));
+        assert!(!torn(&[read("/a", 1), read("/b", 1)]));
+        assert!(!torn(&[read("/a", 1), read("/other", 2)]));
         // What the job wrote itself is no sight of others.
-        assert!(!torn(&[
-            item(WRITE, "/a", None),
-            item(READ, "/a", Some(9)),
-            item(READ, "/b", Some(1)),
-        ]));
+        assert!(!torn(&[item(Use::Write, "/a"), read("/a", 9), read("/b", 1),]));
     }
 
     #[test]
@@ -355,15 +349,15 @@ mod tests {
             ..Premises::default()
         };
         let stale = |overlap: &Overlap, trace: &[TraceItem]| overlap.conflict(began, trace, &locked).is_some();
-        assert!(!stale(&overlap, &[item(LISTED, "/d", None)]));
+        assert!(!stale(&overlap, &[item(Use::Listed, "/d")]));
         overlap.committed(&[file("/d/a", 1)], &[]);
-        assert!(stale(&overlap, &[item(READ, "/d/a", Some(9))]));
-        assert!(stale(&overlap, &[item(LISTED, "/d", None)]));
-        assert!(stale(&overlap, &[item(MISSING, "/d/a", None)]));
-        assert!(!stale(&overlap, &[item(READ, "/d/a", Some(1))]));
-        assert!(!stale(&overlap, &[item(READ, "/e", Some(9)), item(LISTED, "/", None)]));
+        assert!(stale(&overlap, &[read("/d/a", 9)]));
+        assert!(stale(&overlap, &[item(Use::Listed, "/d")]));
+        assert!(stale(&overlap, &[item(Use::Missing, "/d/a")]));
+        assert!(!stale(&overlap, &[read("/d/a", 1)]));
+        assert!(!stale(&overlap, &[read("/e", 9), item(Use::Listed, "/")]));
         overlap.changed_outside(Path::new("/e"));
-        assert!(stale(&overlap, &[item(READ, "/e", Some(9))]));
+        assert!(stale(&overlap, &[read("/e", 9)]));
         overlap.end(began);
         assert!(overlap.commits.is_empty() && overlap.outside.is_empty());
     }

@@ -4,8 +4,7 @@
 use super::route::looked_up;
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
-use termite_abi::Access;
-use termite_types::TraceItem;
+use termite_types::{TraceItem, Use};
 
 /// Equal for traces of which the same is learnt, as long as the disk is the same. The names
 /// of what a job makes for itself differ each time and do not count; their directories do.
@@ -14,12 +13,19 @@ pub fn gist(trace: &[TraceItem]) -> u128 {
     // At once: many short updates cost BLAKE3 more than their bytes.
     let mut content = Vec::new();
     for item in trace {
-        if item.access == Access::Write as u8 {
+        if item.used == Use::Write {
             made.insert(item.path.as_os_str());
         }
-        let is_own = item.hash.is_none() && made.contains(item.path.as_os_str());
+        let is_own = item.used.content().is_none() && made.contains(item.path.as_os_str());
         let path = if is_own { item.path.parent() } else { looked_up(item) };
-        content.extend_from_slice(&[item.access, item.hash.is_some().into()]);
+        content.push(match item.used {
+            Use::Read(None) => b'o',
+            Use::Read(Some(_)) => b'r',
+            Use::Stat => b's',
+            Use::Missing => b'm',
+            Use::Listed => b'l',
+            Use::Write => b'w',
+        });
         content.extend_from_slice(path.map_or(b"", |path| path.as_os_str().as_bytes()));
         content.push(0);
     }

@@ -7,8 +7,7 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use termite_abi::Access;
-use termite_types::{BuildId, TraceItem};
+use termite_types::{BuildId, TraceItem, Use};
 
 /// Names and symlinks that one path may lead through; no forecast is made of what is deeper.
 const MOST_STEPS: u32 = 200;
@@ -54,7 +53,9 @@ impl Routes {
         let id = |path: &Path, paths: &mut Paths| paths.id_of(path);
         match &route.end {
             End::Dir(dir) => id(dir, paths).into_iter().for_each(|id| needs.dir(id)),
-            End::File(file) if item.hash.is_some() => id(file, paths).into_iter().for_each(|id| needs.file(id)),
+            End::File(file) if item.used.content().is_some() => {
+                id(file, paths).into_iter().for_each(|id| needs.file(id))
+            }
             End::File(_) | End::Nothing => {}
         }
     }
@@ -119,11 +120,10 @@ impl Routes {
 
 /// The path that is there for certain, of one that was used.
 pub fn looked_up(item: &TraceItem) -> Option<&Path> {
-    let is_there = match Access::from_byte(item.access) {
-        // A file without a hash was the job's own.
-        Some(Access::Read) => item.hash.is_some(),
-        Some(Access::Stat | Access::Listed) => true,
-        Some(Access::Missing | Access::Write) | None => false,
+    let is_there = match item.used {
+        Use::Read(content) => content.is_some(),
+        Use::Stat | Use::Listed => true,
+        Use::Missing | Use::Write => false,
     };
     match is_there {
         true => Some(&item.path),

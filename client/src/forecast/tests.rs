@@ -4,8 +4,10 @@ use super::*;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use termite_abi::Access;
-use termite_types::{BlobHash, JobSpec};
+use termite_types::{BlobHash, JobSpec, Use};
+
+/// Of a file of the client's.
+const READ: Use = Use::Read(Some(BlobHash([1; 32])));
 
 /// A project, a cache, and what was learnt.
 struct Scene {
@@ -34,11 +36,10 @@ impl Scene {
         self.project.path().canonicalize().unwrap().join(path)
     }
 
-    fn item(&self, access: Access, path: &str) -> TraceItem {
+    fn item(&self, used: Use, path: &str) -> TraceItem {
         TraceItem {
-            access: access as u8,
             path: self.at(path),
-            hash: (access == Access::Read).then_some(BlobHash([1; 32])),
+            used,
         }
     }
 
@@ -56,12 +57,12 @@ impl Scene {
 
     fn trace(&self) -> Vec<TraceItem> {
         vec![
-            self.item(Access::Missing, "none/a.h"),
-            self.item(Access::Read, "src/../inc/a.h"),
-            self.item(Access::Read, "src/x.c"),
-            self.item(Access::Stat, "dangling"),
-            self.item(Access::Stat, "loop"),
-            self.item(Access::Write, "src/x.o"),
+            self.item(Use::Missing, "none/a.h"),
+            self.item(READ, "src/../inc/a.h"),
+            self.item(READ, "src/x.c"),
+            self.item(Use::Stat, "dangling"),
+            self.item(Use::Stat, "loop"),
+            self.item(Use::Write, "src/x.o"),
         ]
     }
 
@@ -142,7 +143,7 @@ fn nothing_is_told_twice_but_what_changed() {
 fn the_newest_trace_counts() {
     let scene = Scene::new();
     let forecasts = scene.learnt();
-    forecasts.learn(&scene.compile(), &[scene.item(Access::Read, "src/x.c")]);
+    forecasts.learn(&scene.compile(), &[scene.item(READ, "src/x.c")]);
     let expected = forecasts.expect(&scene.compile(), &[], &mut Told::default());
     assert_eq!(expected.files, [scene.at("src/x.c")]);
 }
@@ -151,16 +152,13 @@ fn the_newest_trace_counts() {
 fn names_that_a_job_makes_up_teach_nothing_new() {
     let scene = Scene::new();
     let made = |name: &str| {
-        let uses = [Access::Write, Access::Stat, Access::Read].map(|access| TraceItem {
-            hash: None,
-            ..scene.item(access, name)
-        });
+        let uses = [Use::Write, Use::Stat, Use::Read(None)].map(|used| scene.item(used, name));
         [scene.trace(), uses.into()].concat()
     };
     assert_eq!(gist::gist(&made("src/a.s")), gist::gist(&made("src/b.s")));
     assert_ne!(gist::gist(&made("src/a.s")), gist::gist(&made("real/a.s")));
     assert_ne!(gist::gist(&made("src/a.s")), gist::gist(&scene.trace()));
-    let read = |path: &str| gist::gist(&[scene.item(Access::Read, path)]);
+    let read = |path: &str| gist::gist(&[scene.item(READ, path)]);
     assert_ne!(read("src/x.c"), read("src/y.c"));
 
     let forecasts = scene.learnt();
@@ -168,7 +166,7 @@ fn names_that_a_job_makes_up_teach_nothing_new() {
     let before = expect(&forecasts);
     forecasts.learn(&scene.compile(), &scene.trace());
     assert_eq!(expect(&forecasts), before);
-    forecasts.learn(&scene.compile(), &[scene.item(Access::Read, "src/x.c")]);
+    forecasts.learn(&scene.compile(), &[scene.item(READ, "src/x.c")]);
     forecasts.learn(&scene.compile(), &scene.trace());
     assert_eq!(
         expect(&forecasts),
@@ -183,7 +181,7 @@ fn they_outlive_the_daemon() {
     let expected = {
         let forecasts = scene.learnt();
         forecasts.flush();
-        forecasts.learn(&scene.command(&["ld"]), &[scene.item(Access::Listed, "src")]);
+        forecasts.learn(&scene.command(&["ld"]), &[scene.item(Use::Listed, "src")]);
         forecasts.flush();
         forecasts.expect(&scene.compile(), &[], &mut Told::default())
     };

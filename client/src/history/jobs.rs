@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io::{self, BufRead, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use termite_abi::Access;
-use termite_types::{BlobHash, BuildId, Conflict, JobId, TraceItem};
+use termite_types::{BlobHash, BuildId, Conflict, JobId, TraceItem, Use};
 
 /// Where a job ran.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -119,8 +118,8 @@ impl History {
         let mut content = serde_json::to_vec(record)?;
         content.push(b'\n');
         for item in trace {
-            content.push(b'0' + item.access);
-            if let Some(hash) = item.hash {
+            content.push(kind_of(item.used));
+            if let Some(hash) = item.used.content() {
                 write!(content, "{hash}")?;
             }
             content.push(b' ');
@@ -170,7 +169,6 @@ fn read_job(content: &[u8]) -> io::Result<(JobRecord, Vec<TraceItem>)> {
 fn read_item(mut item: &[u8]) -> Option<TraceItem> {
     let mut kind = [0];
     item.read_exact(&mut kind).ok()?;
-    let access = Access::from_byte(kind[0].wrapping_sub(b'0'))? as u8;
     let item = item.strip_suffix(&[0])?;
     let (hash, path) = match item.strip_prefix(b" ") {
         Some(path) => (None, path),
@@ -180,9 +178,30 @@ fn read_item(mut item: &[u8]) -> Option<TraceItem> {
         }
     };
     Some(TraceItem {
-        access,
         path: OsString::from_vec(path.to_vec()).into(),
-        hash,
+        used: use_of(kind[0], hash)?,
+    })
+}
+
+/// How a use is written down.
+fn kind_of(used: Use) -> u8 {
+    match used {
+        Use::Read(_) => b'1',
+        Use::Stat => b'2',
+        Use::Missing => b'3',
+        Use::Listed => b'4',
+        Use::Write => b'5',
+    }
+}
+
+fn use_of(kind: u8, content: Option<BlobHash>) -> Option<Use> {
+    Some(match (kind, content) {
+        (b'1', content) => Use::Read(content),
+        (b'2', None) => Use::Stat,
+        (b'3', None) => Use::Missing,
+        (b'4', None) => Use::Listed,
+        (b'5', None) => Use::Write,
+        _ => return None,
     })
 }
 

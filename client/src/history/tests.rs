@@ -4,8 +4,7 @@ use super::*;
 use crate::report::Phases;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use termite_abi::Access;
-use termite_types::{BlobHash, BuildId, JobId, TraceItem};
+use termite_types::{BlobHash, BuildId, JobId, TraceItem, Use};
 
 fn id(build: u64, number: u32) -> JobId {
     JobId {
@@ -41,11 +40,10 @@ fn record(id: JobId) -> JobRecord {
     }
 }
 
-fn item(access: Access, path: &[u8], hash: Option<BlobHash>) -> TraceItem {
+fn item(used: Use, path: &[u8]) -> TraceItem {
     TraceItem {
-        access: access as u8,
         path: OsString::from_vec(path.to_vec()).into(),
-        hash,
+        used,
     }
 }
 
@@ -54,9 +52,12 @@ fn a_job_is_read_back_as_it_was_written() {
     let dir = tempfile::tempdir().unwrap();
     let history = History::new(dir.path().join("history"));
     let trace = [
-        item(Access::Read, b"/p/x.c", Some(BlobHash([0xa5; 32]))),
-        item(Access::Missing, b"/p/ \xff\n", None),
-        item(Access::Write, b"/p/x.o", None),
+        item(Use::Read(Some(BlobHash([0xa5; 32]))), b"/p/x.c"),
+        item(Use::Read(None), b"/p/y.h"),
+        item(Use::Stat, b"/p"),
+        item(Use::Missing, b"/p/ \xff\n"),
+        item(Use::Listed, b"/p"),
+        item(Use::Write, b"/p/x.o"),
     ];
     history.write_job(id(1, 2), &record(id(1, 2)), &trace).unwrap();
     history.write_job(id(1, 10), &record(id(1, 10)), &[]).unwrap();
@@ -79,7 +80,7 @@ fn a_damaged_record_is_an_error_and_one_that_is_not_whole_is_none() {
     let dir = tempfile::tempdir().unwrap();
     let history = History::new(dir.path().into());
     let (one, two) = (id(1, 1), id(1, 2));
-    let trace = [item(Access::Read, b"/x", None)];
+    let trace = [item(Use::Read(None), b"/x")];
     history.write_job(one, &record(one), &trace).unwrap();
     let file = log(&history);
     let first = std::fs::read(&file).unwrap();
@@ -124,7 +125,7 @@ fn the_oldest_make_room_also_those_of_earlier_daemons() {
         "the first file went"
     );
     // One that is longer than all may be stays alone.
-    let long = item(Access::Read, &[b'/'; 10_000], None);
+    let long = item(Use::Read(None), &[b'/'; 10_000]);
     open().write_job(id(3, 1), &record(id(3, 1)), &[long]).unwrap();
     assert_eq!((numbers(1).len(), numbers(2).len()), (0, 0));
     assert!(!dir.path().join(BuildId(1).to_string()).exists());

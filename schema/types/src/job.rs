@@ -281,10 +281,35 @@ pub struct Phases {
 /// One use of a path.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TraceItem {
-    /// A number of `termite_abi::Access`.
-    pub access: u8,
     /// As the job spelled it, made absolute.
     pub path: PathBuf,
-    /// Content that was read, where known.
-    pub hash: Option<BlobHash>,
+    /// What it did with it.
+    pub used: Use,
+}
+
+/// How a job used a path, and what it was shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Use {
+    /// It opened the file for reading, or executed it. The content of the client's, as the job
+    /// saw it; `None` of a file of the job's own.
+    Read(Option<BlobHash>),
+    /// It looked at attributes or the link's target, went through it, or found it where it was
+    /// to be made.
+    Stat,
+    /// It looked for it in vain, also to remove or change it.
+    Missing,
+    /// It opened the directory for its names.
+    Listed,
+    /// It created, changed, renamed or removed it.
+    Write,
+}
+
+impl Use {
+    /// The client's content that was read.
+    pub fn content(&self) -> Option<BlobHash> {
+        match self {
+            Self::Read(content) => *content,
+            Self::Stat | Self::Missing | Self::Listed | Self::Write => None,
+        }
+    }
 }

@@ -18,7 +18,7 @@ pub use file::{Attr, Entry, Expected, FileTime, Holder, Listing, Node, Update};
 pub use id::{BlobHash, BuildId, JobId, RequestId, Snapshot};
 pub use job::{
     Abandon, Conflict, JobEnd, JobResult, JobSpec, Jobserver, Limit, Owner, Phases, PidRange, Stdin, Stdio,
-    TerminalSize, TraceItem, Usage,
+    TerminalSize, TraceItem, Usage, Use,
 };
 pub use place::{journal_path, lock_path, socket_path};
 

@@ -224,10 +224,6 @@ fn a_result_is_in_range() {
         ("output descriptor", Fault::Range(3))
     );
     assert_eq!(
-        of(|to| to.init_trace(1).get(0).set_access(6)),
-        ("kind of access", Fault::Range(6))
-    );
-    assert_eq!(
         of(|to| to.init_worker_now().set_nsec(u32::MAX)),
         ("worker's clock", Fault::Range(u64::from(u32::MAX)))
     );

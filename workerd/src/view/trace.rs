@@ -14,7 +14,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use termite_abi::Access;
-use termite_types::{Abandon, BlobHash, Node, TraceItem};
+use termite_types::{Abandon, BlobHash, Node, TraceItem, Use};
 
 /// Bytes of paths beyond the shared log that one job may use. A trace that is cut off
 /// would be an untrue one, so a job that uses more is not for a worker.
@@ -80,13 +80,15 @@ impl View {
             if access == Access::Write {
                 own.insert(path);
             }
-            let is_input = access == Access::Read && !own.contains(path);
             items.push(TraceItem {
-                access: access as u8,
                 path: PathBuf::from(OsString::from_vec(path.to_vec())),
-                hash: match is_input {
-                    true => contents.of(path),
-                    false => None,
+                used: match access {
+                    Access::Read if own.contains(path) => Use::Read(None),
+                    Access::Read => Use::Read(contents.of(path)),
+                    Access::Stat => Use::Stat,
+                    Access::Missing => Use::Missing,
+                    Access::Listed => Use::Listed,
+                    Access::Write => Use::Write,
                 },
             });
         }

@@ -3,12 +3,9 @@
 use super::{read_change, read_premises, write_change, write_premises};
 use crate::peer_capnp::{abandon, job_result, output, trace_item};
 use crate::{WireError, checked};
-use termite_types::{Abandon, Conflict, JobEnd, JobResult, Phases, Premises, TraceItem, Usage};
+use termite_types::{Abandon, Conflict, JobEnd, JobResult, Phases, Premises, TraceItem, Usage, Use};
 
 type Result<T> = std::result::Result<T, WireError>;
-
-/// The numbers of `termite_abi::Access`, from `Read` to `Write`.
-const ACCESS: std::ops::RangeInclusive<u8> = 1..=5;
 
 /// Reads everything that is known of an ended job.
 pub fn read_job_result(from: job_result::Reader<'_>) -> Result<JobResult> {
@@ -61,10 +58,13 @@ pub fn write_job_result(result: &JobResult, mut to: job_result::Builder<'_>) {
     let mut trace = to.reborrow().init_trace(checked::count(&result.trace));
     for (at, item) in (0..).zip(&result.trace) {
         let mut to = trace.reborrow().get(at);
-        to.set_access(item.access);
         to.set_path(checked::bytes(&item.path));
-        if let Some(hash) = &item.hash {
-            to.set_hash(&hash.0);
+        match &item.used {
+            Use::Read(content) => to.set_read(content.as_ref().map_or(&[], |hash| &hash.0[..])),
+            Use::Stat => to.set_stat(()),
+            Use::Missing => to.set_missing(()),
+            Use::Listed => to.set_listed(()),
+            Use::Write => to.set_write(()),
         }
     }
     let mut output = to.reborrow().init_output(checked::count(&result.output));
@@ -99,9 +99,14 @@ fn read_output(from: output::Reader<'_>) -> Result<(u8, Vec<u8>)> {
 
 fn read_trace_item(from: trace_item::Reader<'_>) -> Result<TraceItem> {
     Ok(TraceItem {
-        access: checked::within("kind of access", from.get_access(), *ACCESS.start(), *ACCESS.end())?,
         path: checked::absolute("path of a trace", from.get_path()?)?,
-        hash: checked::hash_if_known("hash of a trace", from.get_hash()?)?,
+        used: match from.which()? {
+            trace_item::Read(hash) => Use::Read(checked::hash_if_known("hash of a trace", hash?)?),
+            trace_item::Stat(()) => Use::Stat,
+            trace_item::Missing(()) => Use::Missing,
+            trace_item::Listed(()) => Use::Listed,
+            trace_item::Write(()) => Use::Write,
+        },
     })
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use termite_types::{
     Abandon, Alter, Base, BlobHash, BuildId, Change, ChangeKind, Check, Conflict, Content, Edit, Entry, Expected,
     FileTime, Holder, IfPresent, JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Owner, Phases, PidRange,
-    Premises, Seen, SetTime, Snapshot, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage, Xattr,
+    Premises, Seen, SetTime, Snapshot, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage, Use, Xattr,
 };
 use termite_wire::peer::{self, ClientInfo, Listed, Opened};
 use termite_wire::peer_capnp as wire;
@@ -387,14 +387,12 @@ fn results() {
         },
         trace: vec![
             TraceItem {
-                access: 1,
                 path: "/p/../p/x.h".into(),
-                hash: Some(hash()),
+                used: Use::Read(Some(hash())),
             },
             TraceItem {
-                access: 3,
                 path: "/nil".into(),
-                hash: None,
+                used: Use::Missing,
             },
         ],
         output: vec![(2, b"warn\xff\n".to_vec()), (1, Vec::new())],

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use termite_types::{
     Abandon, Alter, Attr, Base, BlobHash, BuildId, Change, ChangeKind, Check, Conflict, Content, Edit, Entry, Expected,
     FileTime, Holder, IfPresent, JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Node, Owner, Phases,
-    PidRange, Premises, RequestId, Seen, SetTime, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage, Xattr,
+    PidRange, Premises, RequestId, Seen, SetTime, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage, Use, Xattr,
 };
 use termite_wire::frame::{CallerJob, Control, ToCaller, ToDaemon};
 use termite_wire::peer::{self, Listed, Opened};
@@ -324,8 +324,11 @@ fn end() -> impl Strategy<Value = JobEnd> {
 }
 
 pub fn result() -> impl Strategy<Value = JobResult> {
-    let item = (1..=5_u8, path(), option::of(hash()));
-    let item = item.prop_map(|(access, path, hash)| TraceItem { access, path, hash });
+    let used = prop_oneof![
+        option::of(hash()).prop_map(Use::Read),
+        prop::sample::select(&[Use::Stat, Use::Missing, Use::Listed, Use::Write][..]),
+    ];
+    let item = (path(), used).prop_map(|(path, used)| TraceItem { path, used });
     let lists = (vec(change(), 0..5), vec(item, 0..5), vec((1..=2_u8, blob()), 0..4));
     let rest = (any::<[u64; 11]>(), time(), premises());
     (end(), lists, rest).prop_map(|(end, (changes, trace, output), (numbers, worker_now, premises))| {

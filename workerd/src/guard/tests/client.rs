@@ -8,8 +8,7 @@ use crate::slot::{JobFd, SlotStatus};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use termite_abi::Access;
-use termite_types::{Abandon, Stdin};
+use termite_types::{Abandon, Stdin, Use};
 
 fn work() -> (tempfile::TempDir, impl Fn(&str) -> PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -57,7 +56,7 @@ fn merged_outputs_serve_the_next_job_without_a_question() {
         assert!(
             !ran.trace
                 .iter()
-                .any(|item| item.access == Access::Read as u8 && item.path.ends_with("log") && item.hash.is_none())
+                .any(|item| item.used == Use::Read(None) && item.path.ends_with("log"))
         );
     });
 }

@@ -6,10 +6,10 @@ use crate::slot::tests::bed::this;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::Ordering;
-use termite_abi::{Access, TRACE_LEN};
-use termite_types::BlobHash;
+use termite_abi::TRACE_LEN;
+use termite_types::{BlobHash, Use};
 
-/// A script, and after it the kinds of use of each path in the order of [`Access`]:
+/// A script, and after it the kinds of use of each path in the order of [`Use`]:
 /// Read, Stat, Missing, Listed, Write.
 const CASES: [(&str, &[(&str, &str)]); 12] = [
     ("mkdir new there", &[("new", "w"), ("there", "s")]),
@@ -37,26 +37,26 @@ fn each_use_has_its_kind() {
             fs::create_dir_all(dir.path().join("empty")).unwrap();
             let ran = bench.run(&bench.mirror(), bench.script(dir.path(), script));
             for (name, kinds) in expected {
-                let used = |access: Access| {
-                    ran.trace
-                        .iter()
-                        .any(|item| item.access == access as u8 && item.path == dir.path().join(name))
+                let kind_of = |used: Use| match used {
+                    Use::Read(_) => 'r',
+                    Use::Stat => 's',
+                    Use::Missing => 'm',
+                    Use::Listed => 'l',
+                    Use::Write => 'w',
                 };
-                for (kind, access) in [
-                    ('r', Access::Read),
-                    ('m', Access::Missing),
-                    ('l', Access::Listed),
-                    ('w', Access::Write),
-                ] {
+                let at = dir.path().join(name);
+                let items = ran.trace.iter().filter(|item| item.path == at);
+                let used: Vec<_> = items.map(|item| kind_of(item.used)).collect();
+                for kind in ['r', 'm', 'l', 'w'] {
                     assert_eq!(
-                        used(access),
+                        used.contains(&kind),
                         kinds.contains(kind),
-                        "{script}: {name} {access:?}\n{}",
+                        "{script}: {name} {kind}\n{}",
                         ran.output
                     );
                 }
                 if *kinds == "s" {
-                    assert!(used(Access::Stat), "{script}: {name} was found");
+                    assert!(used.contains(&'s'), "{script}: {name} was found");
                 }
             }
         }
@@ -78,8 +78,9 @@ fn a_read_content_has_its_hash_through_links() {
         let script = format!("cat {} && ln -s file own && cat own", names.join(" "));
         let ran = bench.run(&bench.mirror(), bench.script(dir.path(), &script));
         let hash_of = |name: &str| {
-            let mut items = ran.trace.iter().filter(|item| item.access == Access::Read as u8);
-            items.find(|item| item.path == at(name)).expect("it is read").hash
+            let mut items = ran.trace.iter().filter(|item| matches!(item.used, Use::Read(_)));
+            let item = items.find(|item| item.path == at(name)).expect("it is read");
+            item.used.content()
         };
         let content = BlobHash(*blake3::hash(b"file\n").as_bytes());
         for name in names {
@@ -106,10 +107,10 @@ fn a_full_log_loses_nothing() {
         let missing = ran
             .trace
             .iter()
-            .filter(|item| item.access == Access::Missing as u8 && item.path.starts_with(dir.path()))
+            .filter(|item| item.used == Use::Missing && item.path.starts_with(dir.path()))
             .count();
         assert_eq!(missing, names);
-        let last = ran.trace.iter().rev().find(|item| item.access == Access::Read as u8);
+        let last = ran.trace.iter().rev().find(|item| matches!(item.used, Use::Read(_)));
         assert_eq!(last.map(|item| &item.path), Some(&dir.path().join("file")));
     });
 }

@@ -62,8 +62,8 @@ impl Mirror {
         let mut uses = self.uses.lock();
         uses.jobs += 1;
         let job = uses.jobs;
-        let read = trace.iter().filter_map(|item| item.hash.as_ref());
-        for ino in read.filter_map(|hash| tables.holder_ino(hash)) {
+        let read = trace.iter().filter_map(|item| item.used.content());
+        for ino in read.filter_map(|hash| tables.holder_ino(&hash)) {
             uses.last.insert(ino, job);
         }
     }

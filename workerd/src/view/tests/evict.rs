@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use termite_types::{Node, TraceItem, Update};
+use termite_types::{Node, TraceItem, Update, Use};
 
 /// Three files of one page each, filled.
 fn three() -> Pair {
@@ -32,7 +32,10 @@ fn reads(pair: &Pair, names: &[&str]) -> Vec<TraceItem> {
         let Node::File { hash, .. } = pair.files.files.open(&path).unwrap().attr.node else {
             panic!("{name} is no file")
         };
-        TraceItem { access: 0, path, hash }
+        TraceItem {
+            path,
+            used: Use::Read(hash),
+        }
     };
     names.iter().map(read).collect()
 }
