@@ -6,12 +6,12 @@
 
 use crate::forecast::Command;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use termite_core::claims::{Claimant, Claims};
 use termite_core::writers::{CommandKey, Contended, Moment, Writers};
-use termite_types::{Change, ChangeKind, JobId, TraceItem, Use};
+use termite_types::{Change, ChangeKind, JobId, Premises, TraceItem, Use};
 use tokio::sync::oneshot;
 
 /// All claims, and all that is known of contended paths.
@@ -117,6 +117,15 @@ impl Claim {
     pub fn conflicted(&self, path: &Path) -> Option<JobId> {
         let mut writers = self.contention.writers.borrow_mut();
         writers.conflicted(self.command, path, self.begun.get())
+    }
+
+    /// The job's commit conflicted on `first`. The other files that it read and would have
+    /// changed count as conflicted on as well, where another job changed them meanwhile.
+    pub fn conflicted_beside(&self, first: &Path, changes: &[Change], premises: &Premises) {
+        let checked: HashSet<_> = premises.checks.iter().map(|check| check.path.as_path()).collect();
+        let others = own_paths(changes).filter(|path| *path != first && checked.contains(path));
+        let mut writers = self.contention.writers.borrow_mut();
+        writers.conflicted_too(self.command, others, self.begun.get());
     }
 
     /// The job's commit begins.

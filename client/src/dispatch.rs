@@ -391,7 +391,11 @@ impl Dispatch<'_> {
                 self.pending = None;
                 self.claim.not_committed(self.spec.id);
                 match failure {
-                    NotCommitted::Conflict(conflict) => Event::Conflicted(attempt, conflict),
+                    NotCommitted::Conflict(conflict) => {
+                        let (changes, premises) = (&request.changes, &request.premises);
+                        self.claim.conflicted_beside(&conflict.path, changes, premises);
+                        Event::Conflicted(attempt, conflict)
+                    }
                     NotCommitted::Refused(why) => Event::Refused(attempt, why),
                 }
             }

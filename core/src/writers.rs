@@ -181,6 +181,22 @@ impl Writers {
         change.map(|(job, _)| job)
     }
 
+    /// Makes those of `paths` contended that another job changed after `since`: an attempt
+    /// that began at `since` conflicted on another path, and depends on these too. So the next
+    /// attempt claims them all, where it would else conflict on one after the other.
+    pub fn conflicted_too<'a>(
+        &mut self,
+        command: CommandKey,
+        paths: impl IntoIterator<Item = &'a Path>,
+        since: Moment,
+    ) {
+        for path in paths {
+            if self.last.get(path).is_some_and(|change| change.at > since) {
+                self.conflicted(command, path, since);
+            }
+        }
+    }
+
     /// Notes for each contended path that a command or its kind is known for whether it was
     /// among those that it changed.
     fn learn(&mut self, command: CommandKey, changed: &BTreeSet<&Path>) {
@@ -284,6 +300,30 @@ mod tests {
             assert_eq!(known.into_iter().collect::<Vec<_>>(), paths(&["n"]), "{exact}");
         }
         assert!(writers.contended_by(command(9, 101)).is_empty());
+    }
+
+    #[test]
+    fn one_conflict_tells_of_all_paths_of_a_command() {
+        let mut writers = Writers::default();
+        let begun = writers.now();
+        commit(&mut writers, 1, command(1, 100), &["a", "b", "c"]);
+        let by = writers.conflicted(command(2, 200), Path::new("a"), begun);
+        writers.conflicted_too(command(2, 200), paths(&["b", "d"]), begun);
+        assert_eq!(by, Some(job(1)));
+        for known in [command(1, 300), command(2, 300)] {
+            let known: Vec<_> = writers.contended_by(known).into_iter().collect();
+            assert_eq!(
+                known,
+                paths(&["a", "b"]),
+                "no other job changed d, and the second none of c"
+            );
+        }
+        let begun = writers.now();
+        writers.conflicted_too(command(3, 300), paths(&["c"]), begun);
+        assert!(
+            writers.contended_by(command(3, 400)).is_empty(),
+            "c changed before it began"
+        );
     }
 
     #[test]

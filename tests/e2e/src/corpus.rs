@@ -1,7 +1,7 @@
 //! The release archives that the tests build, pinned by hash where Debian keeps them as
 //! they are. Knows where they are cached; [`crate::sources`] knows where they come from.
 
-use crate::sources;
+use crate::sources::{self, Origin, PackageKind};
 use anyhow::{Context, Result, bail};
 use std::env;
 use std::fs;
@@ -11,8 +11,10 @@ use std::process::Command;
 /// One release archive.
 #[derive(Debug)]
 pub struct Archive {
-    /// Debian source package that ships it.
+    /// Debian package that ships it, or is it.
     pub package: &'static str,
+    /// Where that package is.
+    pub origin: Origin,
     /// File name in that package.
     pub file: &'static str,
     /// BLAKE3 of the archive.
@@ -22,6 +24,7 @@ pub struct Archive {
 /// Lua 5.4.4: 35 compiles, two archives' worth of `ar`, two links.
 pub const LUA: Archive = Archive {
     package: "lua5.4",
+    origin: SOURCE,
     file: "lua5.4_5.4.4.orig.tar.gz",
     hash: "ca54489393cd38e35d295a9c35dbf0da5336a66ddb7b2213eed6c2f3039f53b1",
 };
@@ -29,12 +32,57 @@ pub const LUA: Archive = Archive {
 /// Redis 7.0.15 with its bundled dependencies, jemalloc with its configure among them.
 pub const REDIS: Archive = Archive {
     package: "redis",
+    origin: SOURCE,
     file: "redis_7.0.15.orig.tar.gz",
     hash: "e9b9e3afcc533c16dd19b6d5ce0aaa9fa02e5911111c43da79e18e39b6f7c0ed",
 };
 
-/// All of them that are pinned.
+/// curl 7.88.1: a configure with many small compiles, and libtool.
+pub const CURL: Archive = Archive {
+    package: "curl",
+    origin: SOURCE,
+    file: "curl_7.88.1.orig.tar.gz",
+    hash: "9d0d90299e453f8f404ff2477509d9c6f21ce4e19c4d31a752c8dd169da700b4",
+};
+
+/// git 2.39.5: one program under 140 names, which are hard links.
+pub const GIT: Archive = Archive {
+    package: "git",
+    origin: SOURCE,
+    file: "git_2.39.5.orig.tar.xz",
+    hash: "5e3e7f9d8bbe0c239837b8d644e7a3d9019c21e90cccc92f0b1ef56e79cc6414",
+};
+
+/// libgpg-error 1.46: generated sources and headers, and tests.
+pub const GPG_ERROR: Archive = Archive {
+    package: "libgpg-error",
+    origin: SOURCE,
+    file: "libgpg-error_1.46.orig.tar.bz2",
+    hash: "15cf05c1398d96bcfb946a5b8211456a0ba2cba4d560603a1f5b4370db1bbd17",
+};
+
+/// Android's dexer of class files, from the last release of Debian that had it.
+pub const DX: Archive = Archive {
+    package: "dalvik-exchange",
+    origin: Origin {
+        suite: "bullseye",
+        kind: PackageKind::Binary,
+    },
+    file: "dalvik-exchange_10.0.0+r36-1_all.deb",
+    hash: "61a684411320d3885afe34bd31880928ea8af517bcc006cd1aab322dec7f17cf",
+};
+
+/// All that are pinned and that the ordinary form of the tests builds.
 pub const ALL: [&Archive; 2] = [&LUA, &REDIS];
+
+/// Those that only the long form builds.
+pub const LONG: [&Archive; 4] = [&CURL, &GIT, &GPG_ERROR, &DX];
+
+/// A source package of the release that the corpora are pinned to.
+const SOURCE: Origin = Origin {
+    suite: "bookworm",
+    kind: PackageKind::Source,
+};
 
 impl Archive {
     /// Path of the checked archive in the cache, fetched if it is not there.
@@ -43,9 +91,9 @@ impl Archive {
         let path = dir.join(self.file);
         if !path.exists() {
             fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
-            eprintln!("fetching the source package {} ...", self.package);
+            eprintln!("fetching the package {} ...", self.package);
             let work = tempfile::tempdir_in(&dir)?;
-            sources::download(self.package, work.path())?;
+            sources::download(self.package, self.origin, work.path())?;
             let fetched = work.path().join(self.file);
             self.check(&fetched)?;
             fs::rename(&fetched, &path).with_context(|| format!("keeping {}", path.display()))?;
@@ -54,9 +102,14 @@ impl Archive {
         Ok(path)
     }
 
-    /// Unpacks the archive into `dir`, which is made, without its top directory.
+    /// Unpacks the archive into `dir`, which is made: sources without their top directory,
+    /// a binary package as it would be below the root.
     pub fn unpack(&self, dir: &Path) -> Result<()> {
-        unpack(&self.fetch()?, dir)
+        let archive = self.fetch()?;
+        match self.origin.kind {
+            PackageKind::Source => unpack(&archive, dir),
+            PackageKind::Binary => unpack_binary(&archive, dir),
+        }
     }
 
     fn check(&self, path: &Path) -> Result<()> {
@@ -82,7 +135,7 @@ pub fn unpack_linux(dir: &Path) -> Result<()> {
             fs::create_dir_all(&cache).with_context(|| format!("making {}", cache.display()))?;
             eprintln!("fetching the source package linux ...");
             let work = tempfile::tempdir_in(&cache)?;
-            sources::download("linux", work.path())?;
+            sources::download("linux", SOURCE, work.path())?;
             let fetched = linux_in(work.path())?.context("the source package linux is not of 6.1")?;
             let kept = cache.join(fetched.file_name().context("a file")?);
             fs::rename(&fetched, &kept).with_context(|| format!("keeping {}", kept.display()))?;
@@ -115,6 +168,16 @@ fn unpack(archive: &Path, dir: &Path) -> Result<()> {
         .arg(dir)
         .status()
         .context("starting tar")?;
+    if !status.success() {
+        bail!("unpacking {} into {}: {status}", archive.display(), dir.display());
+    }
+    Ok(())
+}
+
+fn unpack_binary(archive: &Path, dir: &Path) -> Result<()> {
+    let mut dpkg = Command::new("dpkg-deb");
+    let status = dpkg.arg("--extract").args([archive, dir]).status();
+    let status = status.context("starting dpkg-deb")?;
     if !status.success() {
         bail!("unpacking {} into {}: {status}", archive.display(), dir.display());
     }

@@ -1,4 +1,4 @@
-//! Downloads a Debian source package with apt, from the archive that this machine is
+//! Downloads a Debian package with apt, from the archive that this machine is
 //! configured for, without touching apt's own state. Names no host of its own.
 
 use anyhow::{Context, Result, bail};
@@ -6,24 +6,39 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Debian release whose source packages the corpora are pinned to.
-const SUITE: &str = "bookworm";
+/// Where a package is in Debian's archive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// Debian release.
+    pub suite: &'static str,
+    /// What is wanted of it.
+    pub kind: PackageKind,
+}
+
+/// The two kinds of packages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PackageKind {
+    /// The sources.
+    Source,
+    /// What is installed.
+    Binary,
+}
 
 /// An archive as apt is configured for it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Origin {
+struct Mirror {
     uri: String,
     signed_by: Option<String>,
 }
 
 /// Puts the files of `package` into `dir`. apt's lists live below `dir` as well.
-pub fn download(package: &str, dir: &Path) -> Result<()> {
-    let origin = configured()?;
+pub fn download(package: &str, origin: Origin, dir: &Path) -> Result<()> {
+    let mirror = configured()?;
     let (parts, lists, cache) = (dir.join("parts"), dir.join("lists"), dir.join("cache"));
     for made in [&parts, &lists.join("partial"), &cache.join("archives/partial")] {
         fs::create_dir_all(made)?;
     }
-    fs::write(parts.join("corpus.sources"), stanza(&origin))?;
+    fs::write(parts.join("corpus.sources"), stanza(&mirror, origin))?;
     let options = [
         "Dir::Etc::sourcelist=/dev/null".to_owned(),
         format!("Dir::Etc::sourceparts={}", parts.display()),
@@ -51,22 +66,27 @@ pub fn download(package: &str, dir: &Path) -> Result<()> {
         Ok(())
     };
     apt(&["update"])?;
-    apt(&["source", "--download-only", package])
+    match origin.kind {
+        PackageKind::Source => apt(&["source", "--download-only", package]),
+        PackageKind::Binary => apt(&["download", package]),
+    }
 }
 
-fn stanza(origin: &Origin) -> String {
-    let mut text = format!(
-        "Types: deb-src\nURIs: {}\nSuites: {SUITE}\nComponents: main\n",
-        origin.uri
-    );
-    if let Some(key) = &origin.signed_by {
+fn stanza(mirror: &Mirror, origin: Origin) -> String {
+    let types = match origin.kind {
+        PackageKind::Source => "deb-src",
+        PackageKind::Binary => "deb",
+    };
+    let (uri, suite) = (&mirror.uri, origin.suite);
+    let mut text = format!("Types: {types}\nURIs: {uri}\nSuites: {suite}\nComponents: main\n");
+    if let Some(key) = &mirror.signed_by {
         text += &format!("Signed-By: {key}\n");
     }
     text
 }
 
 /// The archive that this machine installs Debian's own packages from.
-fn configured() -> Result<Origin> {
+fn configured() -> Result<Mirror> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     if let Ok(entries) = fs::read_dir("/etc/apt/sources.list.d") {
         files.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));
@@ -94,7 +114,7 @@ fn is_main(uri: &str, suites: &str, components: &str) -> bool {
 }
 
 /// deb822 format, `sources.list(5)`.
-fn from_stanzas(text: &str) -> Vec<Origin> {
+fn from_stanzas(text: &str) -> Vec<Mirror> {
     let field = |stanza: &str, name: &str| {
         let mut fields = stanza.lines().filter_map(|line| line.split_once(':'));
         fields
@@ -104,13 +124,13 @@ fn from_stanzas(text: &str) -> Vec<Origin> {
     let origin = |stanza: &str| {
         let uri = field(stanza, "URIs")?.split_whitespace().next()?.to_owned();
         let signed_by = field(stanza, "Signed-By").filter(|key| !key.is_empty());
-        is_main(&uri, &field(stanza, "Suites")?, &field(stanza, "Components")?).then_some(Origin { uri, signed_by })
+        is_main(&uri, &field(stanza, "Suites")?, &field(stanza, "Components")?).then_some(Mirror { uri, signed_by })
     };
     text.split("\n\n").filter_map(origin).collect()
 }
 
 /// One-line format, `sources.list(5)`: `deb [option=value ...] URI SUITE COMPONENT ...`.
-fn from_lines(text: &str) -> Vec<Origin> {
+fn from_lines(text: &str) -> Vec<Mirror> {
     let origin = |line: &str| {
         let rest = line.trim().strip_prefix("deb ")?.trim_start();
         let (options, rest) = match rest.strip_prefix('[') {
@@ -123,7 +143,7 @@ fn from_lines(text: &str) -> Vec<Origin> {
         let mut words = rest.split_whitespace();
         let (uri, suite) = (words.next()?, words.next()?);
         let components: Vec<_> = words.collect();
-        is_main(uri, suite, &components.join(" ")).then(|| Origin {
+        is_main(uri, suite, &components.join(" ")).then(|| Mirror {
             uri: uri.to_owned(),
             signed_by: signed_by.map(str::to_owned),
         })
@@ -135,8 +155,8 @@ fn from_lines(text: &str) -> Vec<Origin> {
 mod tests {
     use super::*;
 
-    fn origin(uri: &str, key: Option<&str>) -> Origin {
-        Origin {
+    fn origin(uri: &str, key: Option<&str>) -> Mirror {
+        Mirror {
             uri: uri.into(),
             signed_by: key.map(Into::into),
         }

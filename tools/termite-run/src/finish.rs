@@ -2,6 +2,7 @@
 //! how a shell reports a command that cannot be executed.
 
 use crate::sys;
+use rustix::io::Errno;
 use std::ffi::{CString, NulError, OsString, c_int};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -62,9 +63,23 @@ pub(crate) fn die(signal: c_int) -> c_int {
 }
 
 /// Gives descriptor 0 back what was read from it in vain, if it can be moved back.
-pub(crate) fn seek_back(bytes: u64) -> bool {
-    let Ok(back) = i64::try_from(bytes) else { return false };
-    back == 0 || rustix::fs::seek(sys::borrow(0), rustix::fs::SeekFrom::Current(-back)).is_ok()
+pub(crate) fn seek_back(bytes: u64) -> Result<(), Errno> {
+    let back = i64::try_from(bytes).map_err(|_| Errno::OVERFLOW)?;
+    if back == 0 {
+        return Ok(());
+    }
+    rustix::fs::seek(sys::borrow(0), rustix::fs::SeekFrom::Current(-back)).map(drop)
+}
+
+/// The same after a job that read only a part of its input. What came through a pipe is gone.
+pub(crate) fn seek_back_unread(name: &str, bytes: u64) {
+    match seek_back(bytes) {
+        Ok(()) | Err(Errno::SPIPE) => {}
+        Err(errno) => complain(&format!(
+            "{name}: cannot give {bytes} bytes of its input back that it did not read: {}",
+            sys::words(&errno.into())
+        )),
+    }
 }
 
 /// A program's name for people.

@@ -63,7 +63,7 @@ impl Stub {
         let name = finish::short_name(&self.argv, &self.program);
         match &outcome.end {
             End::Exited(status) => {
-                finish::seek_back(outcome.unread);
+                finish::seek_back_unread(&name, outcome.unread);
                 if outcome.output_lost && *status == 0 {
                     1
                 } else {
@@ -71,7 +71,7 @@ impl Stub {
                 }
             }
             End::Signaled(signal) => {
-                finish::seek_back(outcome.unread);
+                finish::seek_back_unread(&name, outcome.unread);
                 finish::die(*signal)
             }
             End::Killed(signal) => finish::die(*signal),
@@ -151,5 +151,5 @@ impl Stub {
 
 /// Makes descriptor 0 give again what was taken from it.
 fn give_back(taken: &[u8]) -> bool {
-    taken.is_empty() || finish::seek_back(taken.len() as u64) || sys::put_back(taken).is_ok()
+    taken.is_empty() || finish::seek_back(taken.len() as u64).is_ok() || sys::put_back(taken).is_ok()
 }

@@ -97,7 +97,7 @@ fn run(task: Task) -> Result<()> {
         Task::Bench { pairs, write, only, .. } => bench::run(&bench::Options { pairs, only, write }),
         Task::Oracle { only } => oracle::run(only.as_deref()),
         Task::Corpus => {
-            for archive in termite_e2e::corpus::ALL {
+            for archive in termite_e2e::corpus::ALL.iter().chain(&termite_e2e::corpus::LONG) {
                 println!("{}", archive.fetch()?.display());
             }
             println!("{}", termite_e2e::posix::install()?.display());
