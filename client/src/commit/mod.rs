@@ -12,6 +12,8 @@ mod name;
 mod permit;
 mod plain;
 mod plan;
+#[cfg(any(test, feature = "planted-faults"))]
+mod planted;
 mod premise;
 mod present;
 mod recover;
@@ -157,6 +159,8 @@ pub fn commit(
     overlap: &Overlap,
     log: &dyn CommitLog,
 ) -> Result<Committed, CommitError> {
+    #[cfg(any(test, feature = "planted-faults"))]
+    let request = &planted::distort(request);
     let plan = Plan::of(request, deny)?;
     let dirs = plan.temporary_dirs();
     if let Some(first) = dirs.first() {

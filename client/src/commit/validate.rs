@@ -149,9 +149,12 @@ impl Validate<'_> {
             ChangeKind::File {
                 if_present: IfPresent::Append | IfPresent::Overwrite,
                 ..
-            } if left_kind == Some(Kind::File) => {
-                left.map_or(Ok(()), |stamp| self.permit.check_write(path, &stamp))?;
-            }
+            } => match &left {
+                Some(stamp) if stamp.kind == Kind::File => self.permit.check_write(path, stamp)?,
+                // The job's own call would have followed it.
+                Some(stamp) if stamp.kind == Kind::Symlink => return conflict("nothing"),
+                Some(_) | None => {}
+            },
             _ => {}
         }
         Ok(())

@@ -22,6 +22,7 @@ pub struct Client<'a> {
     home: PathBuf,
     workers: String,
     token: Option<PathBuf>,
+    planted_fault: Option<&'static str>,
 }
 
 /// The two ways to drive a whole build.
@@ -86,7 +87,14 @@ impl<'a> Client<'a> {
             home,
             workers: workers.to_owned(),
             token: None,
+            planted_fault: None,
         })
+    }
+
+    /// Has its daemon commit wrongly in the way of this name, on a scene with planted faults.
+    pub fn with_planted_fault(mut self, name: &'static str) -> Self {
+        self.planted_fault = Some(name);
+        self
     }
 
     /// Shows its workers what is in this file.
@@ -184,6 +192,9 @@ impl<'a> Client<'a> {
         }
         if let Some(token) = &self.token {
             command.env("TERMITE_TOKEN_FILE", token);
+        }
+        if let Some(name) = self.planted_fault {
+            command.env("TERMITE_PLANTED_FAULT", name);
         }
         command
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")

@@ -43,7 +43,15 @@ impl Scene {
     /// Waits for its turn and makes an empty stage. The directory has the same path in
     /// each run, since compilers write paths into what they make.
     pub fn new(user: User) -> Result<Self> {
-        Self::of_prefix(user, &find_prefix()?)
+        let prefix = find_prefix("termite").context("run `cargo xtask build` first")?;
+        Self::of_prefix(user, &prefix)
+    }
+
+    /// One with the programs that can be told to commit wrongly, see `planted-faults` of the
+    /// client.
+    pub fn with_planted_faults(user: User) -> Result<Self> {
+        let prefix = find_prefix("termite-planted").context("run `cargo xtask build --planted` first")?;
+        Self::of_prefix(user, &prefix)
     }
 
     /// The same with the programs of another build of termite, beside which it may stand.
@@ -211,14 +219,14 @@ fn show_logs(dir: &Path) {
     }
 }
 
-/// The prefix `termite` beside the directory of build output that this program lies in.
-fn find_prefix() -> Result<PathBuf> {
+/// The prefix of this name beside the directory of build output that this program lies in.
+fn find_prefix(name: &str) -> Result<PathBuf> {
     let me = env::current_exe()?;
     let found = me
         .ancestors()
-        .map(|dir| dir.join("termite"))
+        .map(|dir| dir.join(name))
         .find(|dir| dir.join("bin/workerd").exists());
-    found.context("no target/termite: run `cargo xtask build` first")
+    found.with_context(|| format!("there is no target/{name}"))
 }
 
 fn effective_uid() -> u32 {

@@ -14,7 +14,7 @@ const ALONE: &str = "termite-shim";
 
 /// Runs everything; `all` asks for the long forms.
 pub fn run_all(all: bool) -> Result<()> {
-    let mut steps = Steps::new(8);
+    let mut steps = Steps::new(9);
     let others = others();
     let others: Vec<_> = others.iter().map(String::as_str).collect();
     steps.step("format", || match has_cargo("fmt") {
@@ -26,6 +26,8 @@ pub fn run_all(all: bool) -> Result<()> {
             let deny = ["--all-targets", "--quiet", "--", "-D", "warnings"];
             let workspace = ["clippy", "--workspace", "--exclude", ALONE];
             run(&mut cargo(&[&workspace[..], &deny[..]].concat()))?;
+            let planted = ["clippy", "-p", "termite", "--features", "planted-faults"];
+            run(&mut cargo(&[&planted[..], &deny[..]].concat()))?;
             run(&mut cargo(&["clippy", "-p", ALONE, "--quiet", "--", "-D", "warnings"]))
         }
         false => skip("clippy is not installed"),
@@ -37,6 +39,7 @@ pub fn run_all(all: bool) -> Result<()> {
     steps.step("tests of the library", || {
         run(&mut cargo(&["test", "--quiet", "-p", ALONE]))
     })?;
+    steps.step("build with faults that tests plant", || prefix::build_planted(&prefix))?;
     let before = Traces::now()?;
     let long = if all { "1" } else { "0" };
     steps.step("C programs in every mode", || {

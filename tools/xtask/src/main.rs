@@ -27,7 +27,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Build a ready prefix in target/termite
-    Build,
+    Build {
+        /// Also one in target/termite-planted, whose daemon can be told to commit wrongly
+        #[arg(long)]
+        planted: bool,
+    },
     /// Run all tests
     Test {
         /// Run the long forms too
@@ -79,7 +83,14 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<()> {
     match task {
-        Task::Build => prefix::build().map(|dir| println!("ready: {}", dir.display())),
+        Task::Build { planted } => {
+            let prefix = prefix::build()?;
+            println!("ready: {}", prefix.display());
+            if planted {
+                println!("ready: {}", prefix::build_planted(&prefix)?.display());
+            }
+            Ok(())
+        }
         Task::Test { all } => checks::run_all(all),
         Task::Demo => demo::run(),
         Task::Bench {

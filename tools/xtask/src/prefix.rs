@@ -58,14 +58,35 @@ pub fn build() -> Result<PathBuf> {
     Ok(prefix)
 }
 
+/// Lays out `target/termite-planted`, which is the built prefix but for a daemon that commits
+/// wrongly when it is told to: for the test of the tests of commits.
+pub fn build_planted(prefix: &Path) -> Result<PathBuf> {
+    // Not for release, which would take five times as long. With the worker, for the same
+    // features of what both are made of.
+    let packages = ["-p", "termite", "-p", "termite-workerd", "--bin", "termite"];
+    let feature = ["--features", "termite/planted-faults"];
+    let built = artifacts("build", &[&packages[..], &feature].concat())?;
+    let planted = target_dir()?.join("termite-planted");
+    for (name, place) in LAYOUT {
+        let from = built.iter().find(|path| name == "termite" && path.ends_with(name));
+        install(from.unwrap_or(&prefix.join(place)), &planted.join(place))?;
+    }
+    Ok(planted)
+}
+
 /// Files that `cargo TASK --release ARGS` makes.
 fn release(task: &str, args: &[&str]) -> Result<Vec<PathBuf>> {
-    let mut command = cargo(&[task, "--release", "--message-format=json-render-diagnostics"]);
+    artifacts(task, &[&["--release"], args].concat())
+}
+
+/// Files that `cargo TASK ARGS` makes.
+fn artifacts(task: &str, args: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut command = cargo(&[task, "--message-format=json-render-diagnostics"]);
     let out = command.args(args).stderr(Stdio::inherit()).output();
     let out = out.context("starting cargo")?;
     if !out.status.success() {
         let args = args.join(" ");
-        bail!("cargo {task} --release {args} in {}: {}", root().display(), out.status);
+        bail!("cargo {task} {args} in {}: {}", root().display(), out.status);
     }
     let lines = out.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     let messages = lines.map(|line| serde_json::from_slice::<Message>(line).context("reading cargo's messages"));

@@ -1,6 +1,7 @@
 //! Files of the client's that were changed in place.
 
 use super::{Bench, OLD, base, content, edit, hash};
+use crate::commit::planted::{Fault, plant};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
@@ -197,5 +198,18 @@ fn a_program_that_runs_is_replaced() {
         assert_eq!(bench.mtime("d"), OLD, "for the job its names stayed what they were");
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_mode_that_takes_the_content_back_is_found() {
+    for (fault, content) in [(None, b"2"), (Some(Fault::ContentReverted), b"1")] {
+        let bench = Bench::new();
+        bench.write("f", b"1");
+        plant(fault);
+        bench.commit(vec![bench.edit("f", b"1", b"2")]).unwrap();
+        bench.commit(vec![bench.chmod("f", 0o600)]).unwrap();
+        plant(None);
+        assert_eq!(bench.read("f"), content, "{fault:?}");
     }
 }

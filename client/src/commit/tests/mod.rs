@@ -138,9 +138,14 @@ impl Bench {
 
     /// A file whose content was all appended.
     pub fn log(&self, name: &str, content: &[u8]) -> Change {
+        self.file_if(name, content, IfPresent::Append)
+    }
+
+    /// A file with its content in the list, which meets one that is there in this way.
+    pub fn file_if(&self, name: &str, content: &[u8], met: IfPresent) -> Change {
         let mut change = self.file(name, content);
         if let ChangeKind::File { if_present, .. } = &mut change.kind {
-            *if_present = IfPresent::Append;
+            *if_present = met;
         }
         change
     }

@@ -1,6 +1,7 @@
 //! What jobs were told, and what is there when they are committed.
 
 use super::{Bench, base};
+use crate::commit::planted::{Fault, plant};
 use std::fs;
 use std::os::unix::fs::symlink;
 use termite_types::{Base, Seen};
@@ -112,4 +113,22 @@ fn a_file_is_read_only_if_it_may_fit() {
     let seen = Seen::Content(Base { size: 1, hash });
     let conflict = bench.conflict_without_tree(vec![("huge", seen)]);
     assert_eq!(conflict.found, "a file of 1099511627776 bytes");
+}
+
+/// What these tests expect is not what a commit does that does not look.
+#[test]
+fn planted_faults_are_found() {
+    for (fault, seen) in [
+        (Fault::ContentUnchecked, content(b"1")),
+        (Fault::ExclusiveUnchecked, Seen::Nothing),
+    ] {
+        let bench = Bench::new();
+        bench.write("f", b"2");
+        bench.conflict(vec![bench.file("f", b"3")], vec![("f", seen.clone())]);
+        plant(Some(fault));
+        let committed = bench.commit_if(vec![bench.file("f", b"3")], vec![("f", seen)]);
+        plant(None);
+        committed.expect("no conflict");
+        assert_eq!(bench.read("f"), b"3");
+    }
 }

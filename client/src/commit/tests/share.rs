@@ -3,8 +3,8 @@
 use super::Bench;
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use termite_types::Content;
+use std::os::unix::fs::{MetadataExt, symlink};
+use termite_types::{Content, IfPresent};
 
 #[test]
 fn parallel_appends_lose_no_line() {
@@ -116,6 +116,20 @@ fn two_new_logs_become_one() {
     bench.commit(changes).unwrap();
     assert_eq!(bench.read("log"), b"third\n");
     assert_ne!(bench.inode("log"), inode);
+}
+
+#[test]
+fn a_symlink_that_an_open_would_have_followed_is_a_conflict() {
+    let bench = Bench::new();
+    symlink("log", bench.path("l")).unwrap();
+    for if_present in [IfPresent::Append, IfPresent::Overwrite] {
+        let made = || bench.file_if("l", b"1", if_present);
+        let conflict = bench.conflict(vec![made()], vec![]);
+        assert_eq!((&*conflict.seen, &*conflict.found), ("nothing", "a symlink"));
+    }
+    bench.commit(vec![bench.file("l", b"1")]).unwrap();
+    assert_eq!(bench.read("l"), b"1", "a rename replaces it");
+    assert!(!bench.path("log").exists());
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod faults;
 mod ground;
 mod language;
 mod model;

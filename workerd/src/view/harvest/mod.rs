@@ -109,7 +109,7 @@ struct Gather<'v> {
     redirected: HashSet<PathBuf>,
 }
 
-/// A file that was met under one name and may have others.
+/// A file or symlink that was met under one name and may have others.
 #[derive(Clone)]
 enum Met {
     /// The job made it; its first name.
@@ -478,7 +478,16 @@ impl Gather<'_> {
             return Ok(());
         }
         self.gone(at, acts, Successor::Leaf)?;
-        self.push(at, ChangeKind::Symlink { attr });
+        match self.files.get(&stat.stx_ino) {
+            Some(Met::Made(first)) => {
+                let to = first.clone();
+                self.push(at, ChangeKind::Link { to });
+            }
+            _ => {
+                self.push(at, ChangeKind::Symlink { attr });
+                self.files.insert(stat.stx_ino, Met::Made(at.to_path_buf()));
+            }
+        }
         Ok(())
     }
 

@@ -6,9 +6,11 @@ mod model;
 
 use super::{Bench, edit, hash};
 use crate::commit::CommitError;
+use crate::commit::planted::{Fault, plant};
 use crate::tree::Stamp;
 use model::{Model, Node, Step, parent, step};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -202,29 +204,50 @@ fn random() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-#[test]
-fn random_lists_do_what_the_job_did() {
-    let seed = std::env::var("TERMITE_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(random);
+fn cases() -> impl Strategy<Value = Case> {
+    let steps = |least, most| prop::collection::vec(step(), least..most);
+    let others = prop_oneof![1 => Just(Vec::new()), 3 => steps(1, 16)];
+    (steps(20, 60), steps(6, 30), others, any::<bool>())
+}
+
+fn runner(cases: u32) -> TestRunner {
+    let number = |name| std::env::var(name).ok()?.parse().ok();
+    let seed = number("TERMITE_SEED").unwrap_or_else(random);
     println!("TERMITE_SEED={seed}");
-    let cases = std::env::var("TERMITE_CASES").ok().and_then(|cases| cases.parse().ok());
-    let mut runner = TestRunner::new(Config {
-        cases: cases.unwrap_or(CASES),
+    TestRunner::new(Config {
+        cases: number("TERMITE_CASES").map_or(cases, |cases| cases as u32),
         failure_persistence: None,
         rng_seed: RngSeed::Fixed(seed),
         ..Config::default()
-    });
-    let steps = |least, most| prop::collection::vec(step(), least..most);
-    let others = prop_oneof![1 => Just(Vec::new()), 3 => steps(1, 16)];
+    })
+}
+
+#[test]
+fn random_lists_do_what_the_job_did() {
     let conflicts = std::cell::Cell::new(0);
-    let found = runner.run(&(steps(20, 60), steps(6, 30), others, any::<bool>()), |case| {
+    let found = runner(CASES).run(&cases(), |case| {
         conflicts.set(conflicts.get() + u32::from(check(&case)?));
         Ok(())
     });
     match found {
-        Err(TestError::Fail(why, case)) => panic!("TERMITE_SEED={seed}: {case:#?}\n{why}"),
+        Err(TestError::Fail(why, case)) => panic!("{case:#?}\n{why}"),
         found => found.unwrap(),
     }
     println!("{} conflicts", conflicts.get());
     assert!(conflicts.get() > 0, "some are expected");
+}
+
+/// The model finds commits wrong that are. It knows neither premises nor two commits, whose
+/// faults other tests find.
+#[test]
+fn planted_faults_are_found() {
+    for fault in [Fault::AppendOverwrites, Fault::RemovalTakesAll, Fault::InodeReplaced] {
+        plant(Some(fault));
+        let mut runner = runner(20 * CASES);
+        let mut cases = (0..20 * CASES).map(|_| cases().new_tree(&mut runner).unwrap().current());
+        let found = cases.position(|case| check(&case).is_err());
+        plant(None);
+        println!("{fault:?}: found by case {found:?}");
+        assert!(found.is_some(), "{fault:?}");
+    }
 }

@@ -91,6 +91,10 @@ impl Model {
         self.inodes.get_mut(inode).filter(|inode| !inode.is_symlink)
     }
 
+    fn is_symlink(&self, path: &str) -> bool {
+        self.leaf(path).is_some_and(|leaf| self.inodes[leaf].is_symlink)
+    }
+
     /// Whether something that is no directory may be put there.
     fn takes(&self, path: &str) -> bool {
         self.is_dir(parent(path)) && !self.is_dir(path)
@@ -290,6 +294,9 @@ impl Model {
                     None => self.add_dir(&path, attr.mode),
                 },
                 _ if self.is_dir(&path) => return None,
+                ChangeKind::File { if_present, .. } if *if_present == IfPresent::Append && self.is_symlink(&path) => {
+                    return None;
+                }
                 ChangeKind::File {
                     attr,
                     content: Content::Inline(bytes),
