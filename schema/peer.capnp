@@ -176,7 +176,7 @@ struct JobResult {
   changes @3 :List(Change);
   trace @4 :List(TraceItem);
   output @5 :List(Output);
-  unreadInput @6 :UInt64;
+  readInput @6 :UInt64;
   wallUs @7 :UInt64;
   cpuUs @8 :UInt64;
   guardFaults @9 :UInt64;

@@ -71,8 +71,8 @@ struct ToCaller {
     }
     output :group { fd @4 :UInt8; bytes @5 :Data; }
     wantInput @6 :Void;
-    exited :group { status @7 :UInt8; unreadInput @8 :UInt64; }
-    signaled :group { signal @9 :UInt8; unreadInput @10 :UInt64; }
+    exited :group { status @7 :UInt8; readInput @8 :UInt64; }
+    signaled :group { signal @9 :UInt8; readInput @10 :UInt64; }
     report @11 :Text;        # answer to control: JSON
     error @12 :Text;         # the request was refused: why, and what to do
   }

@@ -341,7 +341,7 @@ impl Dispatch<'_> {
             began: began.at(),
             clock: ClockShift::between(result.worker_now, is_here),
         });
-        let answer = ending::journaled(result, self.sink.as_deref(), &self.input);
+        let answer = ending::journaled(result, self.sink.as_deref());
         let log = JobLog::new(self.daemon.journal.clone(), self.request, self.caller.process(), answer);
         self.claim.committing(self.spec.id, &request.changes);
         self.pending = Some(self.daemon.overlap.begin_commit(&request.changes));

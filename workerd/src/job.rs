@@ -232,14 +232,14 @@ pub(crate) async fn run(
         }
     }
     steering.check()?;
-    let unread_input = steering.input.get().map_or(Ok(0), Input::unread).map_err(refused)?;
+    let read_input = steering.input.get().map_or(Ok(0), Input::read).map_err(refused)?;
     let output = talk.held.into_inner();
     let run_us = clock.lap();
     // No process of it is left.
     drop(slot);
     let (mut result, finished) = blocking(move || collect(view, service, upper, dir, end, &owner)).await?;
     result.output = output;
-    result.unread_input = unread_input;
+    result.read_input = read_input;
     result.usage.phases = Phases {
         bring_us: 0,
         start_us,
@@ -474,7 +474,7 @@ fn collect(
         premises,
         trace: view.trace()?,
         output: Vec::new(),
-        unread_input: 0,
+        read_input: 0,
         usage,
         worker_now: now(),
     };

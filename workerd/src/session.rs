@@ -330,7 +330,7 @@ fn abandoned(why: Abandon) -> JobResult {
         premises: Premises::default(),
         trace: Vec::new(),
         output: Vec::new(),
-        unread_input: 0,
+        read_input: 0,
         usage: Usage::default(),
         worker_now: job::now(),
     }

@@ -90,7 +90,6 @@ pub struct Input {
     inlet: RefCell<Option<Rc<AsyncFd<OwnedFd>>>>,
     peek: Option<OwnedFd>,
     is_pty: bool,
-    taken: Cell<u64>,
     written: Cell<u64>,
 }
 
@@ -109,7 +108,6 @@ impl OurEnds {
             inlet: RefCell::new(inlet),
             peek: self.peek,
             is_pty,
-            taken: Cell::new(0),
             written: Cell::new(0),
         };
         let outlets = self.outlets.into_iter().map(|(number, fd)| Ok((number, watched(fd)?)));
@@ -133,7 +131,6 @@ impl Input {
                 Ok(())
             };
         }
-        self.taken.set(self.taken.get() + bytes.len() as u64);
         self.write(&inlet, bytes).await
     }
 
@@ -154,11 +151,10 @@ impl Input {
         Ok(())
     }
 
-    /// Bytes that were handed over and that the job did not read. Zero for a terminal.
-    pub fn unread(&self) -> io::Result<u64> {
-        let Some(peek) = &self.peek else { return Ok(0) };
-        let in_pipe = rustix::io::ioctl_fionread(peek)?;
-        Ok(self.taken.get() - self.written.get() + in_pipe)
+    /// Bytes that the job read. For a terminal, those that were handed over.
+    pub fn read(&self) -> io::Result<u64> {
+        let in_pipe = self.peek.as_ref().map_or(Ok(0), rustix::io::ioctl_fionread)?;
+        Ok(self.written.get().saturating_sub(in_pipe))
     }
 }
 

@@ -37,7 +37,7 @@ impl Requests for Script {
         caller
             .send(ToCaller::Exited {
                 status: 3,
-                unread_input: 0,
+                read_input: 0,
             })
             .await;
     }
@@ -124,7 +124,7 @@ fn a_job_hears_everything_in_order() {
         frames[2],
         ToCaller::Exited {
             status: 3,
-            unread_input: 0
+            read_input: 0
         }
     );
     assert_eq!(*script.heard.borrow(), [ToDaemon::Input(b"hello".to_vec())]);

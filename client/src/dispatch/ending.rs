@@ -1,7 +1,6 @@
 //! How a job ends: on the fleet, on the client, or with its caller gone. Its record is
 //! written, and the caller is told. Decides none of it.
 
-use super::input::Input;
 use super::{Dispatch, Happened};
 use crate::daemon::Daemon;
 use crate::forecast::Command;
@@ -26,8 +25,8 @@ impl Dispatch<'_> {
                 let record = self.account.interrupted(signal);
                 self.keep(record).await;
                 // Nothing that it read counts.
-                let unread_input = self.input.taken();
-                self.caller.send(ToCaller::Signaled { signal, unread_input }).await;
+                let read_input = 0;
+                self.caller.send(ToCaller::Signaled { signal, read_input }).await;
             }
         }
     }
@@ -53,10 +52,10 @@ impl Dispatch<'_> {
         for (fd, bytes) in result.output {
             self.caller.send(ToCaller::Output { fd, bytes }).await;
         }
-        let unread_input = result.unread_input + self.input.not_given();
+        let read_input = result.read_input;
         let last = match result.end {
-            JobEnd::Exited(status) => ToCaller::Exited { status, unread_input },
-            JobEnd::Signaled(signal) => ToCaller::Signaled { signal, unread_input },
+            JobEnd::Exited(status) => ToCaller::Exited { status, read_input },
+            JobEnd::Signaled(signal) => ToCaller::Signaled { signal, read_input },
             JobEnd::Abandoned(why) => ToCaller::Error(why.to_string()),
         };
         self.caller.send(last).await;
@@ -129,7 +128,7 @@ impl Dispatch<'_> {
 
 /// What a stub is to show that loses the daemon once the job's changes are made: as
 /// [`Dispatch::finish`] would have told it.
-pub(super) fn journaled(result: &JobResult, sink: Option<&Sink>, input: &Input) -> journal::Answer {
+pub(super) fn journaled(result: &JobResult, sink: Option<&Sink>) -> journal::Answer {
     let owed = sink.map(|sink| sink.owed(&result.output, journal::OUTPUT_MAX));
     let (sent, output) = owed.map_or(([0; 2], None), |owed| (owed.sent, owed.output));
     journal::Answer {
@@ -139,7 +138,7 @@ pub(super) fn journaled(result: &JobResult, sink: Option<&Sink>, input: &Input) 
             // Nothing of such a job is committed.
             JobEnd::Abandoned(_) => Ended::Exited(1),
         },
-        unread_input: result.unread_input + input.not_given(),
+        read_input: result.read_input,
         sent,
         is_output_lost: output.is_none(),
         output: output.unwrap_or_default(),

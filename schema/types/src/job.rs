@@ -238,8 +238,8 @@ pub struct JobResult {
     /// What was written to stdout and stderr since the last streamed piece, in order:
     /// descriptor (1 or 2) and bytes.
     pub output: Vec<(u8, Vec<u8>)>,
-    /// Bytes of its standard input that were sent and not read.
-    pub unread_input: u64,
+    /// Bytes of its standard input that it read.
+    pub read_input: u64,
     /// What it cost.
     pub usage: Usage,
     /// The worker's clock as it sent this.

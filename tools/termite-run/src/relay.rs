@@ -68,7 +68,7 @@ pub(crate) struct Outcome {
     pub end: End,
     /// Some output could not be written.
     pub output_lost: bool,
-    /// Bytes that were read from descriptor 0 and that the job did not read.
+    /// Bytes that were read from descriptor 0 and that a job which ended did not read.
     pub unread: u64,
     /// What was read from descriptor 0, for a command that begins anew.
     pub taken: Vec<u8>,
@@ -85,10 +85,11 @@ struct Relay {
     /// To be sent, from an offset.
     unsent: Vec<u8>,
     sent: usize,
-    /// Bytes of input among `unsent`.
-    unsent_input: u64,
     stdio: Stdio,
     wants_input: bool,
+    /// Bytes that were read from descriptor 0.
+    took: u64,
+    /// The first of them, see [`KEPT`].
     taken: Vec<u8>,
     taken_lost: bool,
     output: Output,
@@ -98,7 +99,8 @@ struct Relay {
     came: [u64; 2],
     /// A signal that asks to end was passed on.
     asked_to_end: Option<c_int>,
-    /// The job has ended; what is left is to write its output.
+    /// How the job has ended, and bytes of its input that it read; what is left is to write
+    /// its output.
     ended: Option<(End, u64)>,
 }
 
@@ -138,11 +140,11 @@ pub(crate) fn relay(daemon: UnixStream, job: CallerJob, socket: &Path) -> Outcom
         journal,
         daemon,
         decoder: Decoder::new(),
-        unsent_input: 0,
         sent: 0,
         stdio: job.stdio.clone(),
         unsent: encode(&ToDaemon::Job(job)),
         wants_input: false,
+        took: 0,
         taken: Vec::new(),
         taken_lost: false,
         output: Output::default(),
@@ -152,12 +154,13 @@ pub(crate) fn relay(daemon: UnixStream, job: CallerJob, socket: &Path) -> Outcom
         asked_to_end: None,
         ended: None,
     };
-    let (end, unread) = relay.live();
+    let (end, read) = relay.live();
     relay.raw = None;
     Outcome {
         end,
         output_lost: relay.output.is_lost(),
-        unread: unread + relay.unsent_input,
+        // The daemon may not have seen what was sent last.
+        unread: relay.took.saturating_sub(read),
         taken: relay.taken,
         taken_lost: relay.taken_lost,
         mask,
@@ -267,9 +270,6 @@ impl Relay {
         if let Ok(len) = rustix::net::send(self.daemon.as_fd(), rest, SendFlags::NOSIGNAL) {
             self.sent += len;
         }
-        if self.sent == self.unsent.len() {
-            self.unsent_input = 0;
-        }
     }
 
     /// One piece of input for one time that it was wanted; none of it is the end.
@@ -283,7 +283,7 @@ impl Relay {
         };
         piece.truncate(len);
         self.wants_input = false;
-        self.unsent_input += len as u64;
+        self.took += len as u64;
         self.taken_lost |= self.taken.len() + len > KEPT;
         if !self.taken_lost {
             self.taken.extend_from_slice(&piece);
@@ -291,7 +291,7 @@ impl Relay {
         self.say(&ToDaemon::Input(piece));
     }
 
-    /// Reads what the daemon says. `Some`: the job has ended, with bytes of its input unread.
+    /// Reads what the daemon says. `Some`: the job has ended, and read so many bytes of its input.
     fn receive(&mut self) -> Option<(End, u64)> {
         let mut piece = vec![0; PIECE];
         match rustix::io::read(&self.daemon, &mut piece[..]) {
@@ -311,9 +311,9 @@ impl Relay {
                     self.show(fd, bytes);
                 }
                 ToCaller::WantInput => self.want_input(),
-                ToCaller::Exited { status, unread_input } => return Some((End::Exited(status), unread_input)),
-                ToCaller::Signaled { signal, unread_input } => {
-                    return Some((End::Signaled(signal.into()), unread_input));
+                ToCaller::Exited { status, read_input } => return Some((End::Exited(status), read_input)),
+                ToCaller::Signaled { signal, read_input } => {
+                    return Some((End::Signaled(signal.into()), read_input));
                 }
                 ToCaller::Local {
                     reason,
@@ -376,7 +376,7 @@ impl Relay {
             Ended::Exited(status) => End::Exited(status),
             Ended::Signaled(signal) => End::Signaled(signal.into()),
         };
-        (end, answer.unread_input)
+        (end, answer.read_input)
     }
 
     fn want_input(&mut self) {

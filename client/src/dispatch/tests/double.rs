@@ -149,7 +149,7 @@ impl SessionService for Offered {
             premises: termite_types::Premises::default(),
             trace: Vec::new(),
             output: vec![(2, format!("run {run}\n").into_bytes())],
-            unread_input: 0,
+            read_input: 0,
             usage: Usage::default(),
             worker_now: FileTime { sec: 1, nsec: 0 },
         })

@@ -10,7 +10,7 @@ use termite_wire::frame::{ToCaller, ToDaemon};
 
 const EXITED: ToCaller = ToCaller::Exited {
     status: 0,
-    unread_input: 0,
+    read_input: 0,
 };
 
 fn output(fd: u8, text: &str) -> ToCaller {
@@ -158,7 +158,7 @@ fn without_progress_the_client_runs_it_and_keeps_the_claim() {
         let ended = asker.rest().await;
         let signaled = ToCaller::Signaled {
             signal: 2,
-            unread_input: 0,
+            read_input: 0,
         };
         assert_eq!(ended, [signaled]);
     });

@@ -67,8 +67,8 @@ pub enum Record {
 pub struct Answer {
     /// Exit status or signal.
     pub end: Ended,
-    /// Bytes of input that the stub gave and the job did not read.
-    pub unread_input: u64,
+    /// Bytes of its standard input that the job read.
+    pub read_input: u64,
     /// Bytes of output that the stub was sent before the commit, of descriptors 1 and 2.
     pub sent: [u64; 2],
     /// Output that comes after them, in order, each piece with its descriptor.
@@ -88,10 +88,10 @@ pub enum Ended {
 
 impl Answer {
     /// One without output.
-    pub fn new(end: Ended, unread_input: u64) -> Self {
+    pub fn new(end: Ended, read_input: u64) -> Self {
         Self {
             end,
-            unread_input,
+            read_input,
             sent: [0; 2],
             output: Vec::new(),
             is_output_lost: false,
@@ -104,7 +104,7 @@ impl Answer {
             Ended::Signaled(signal) => (1, signal),
         };
         to.extend([kind, number, self.is_output_lost.into()]);
-        for number in [self.unread_input, self.sent[0], self.sent[1]] {
+        for number in [self.read_input, self.sent[0], self.sent[1]] {
             to.extend(number.to_le_bytes());
         }
         put_number(to, self.output.len());
@@ -121,7 +121,7 @@ impl Answer {
             _ => return None,
         };
         let [is_output_lost] = from.array()?;
-        let unread_input = from.long()?;
+        let read_input = from.long()?;
         let sent = [from.long()?, from.long()?];
         let pieces = from.number()?;
         let mut output = Vec::new();
@@ -131,7 +131,7 @@ impl Answer {
         }
         Some(Self {
             end,
-            unread_input,
+            read_input,
             sent,
             output,
             is_output_lost: is_output_lost != 0,

@@ -7,7 +7,7 @@ const ONE: RequestId = RequestId(1);
 fn answer() -> Answer {
     Answer {
         end: Ended::Signaled(9),
-        unread_input: 7,
+        read_input: 7,
         sent: [1, 2],
         output: vec![(1, b"out".to_vec()), (2, Vec::new())],
         is_output_lost: true,

@@ -112,15 +112,15 @@ pub enum ToCaller {
     Exited {
         /// Its status.
         status: u8,
-        /// Bytes of input that were sent and not read.
-        unread_input: u64,
+        /// Bytes of its standard input that it read.
+        read_input: u64,
     },
     /// A signal ended the job.
     Signaled {
         /// Which.
         signal: u8,
-        /// Bytes of input that were sent and not read.
-        unread_input: u64,
+        /// Bytes of its standard input that it read.
+        read_input: u64,
     },
     /// Answer to a control request: JSON.
     Report(String),

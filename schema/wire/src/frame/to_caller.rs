@@ -39,15 +39,15 @@ impl Coded for ToCaller {
                 to.set_bytes(bytes);
             }
             Self::WantInput => to.set_want_input(()),
-            Self::Exited { status, unread_input } => {
+            Self::Exited { status, read_input } => {
                 let mut to = to.init_exited();
                 to.set_status(*status);
-                to.set_unread_input(*unread_input);
+                to.set_read_input(*read_input);
             }
-            Self::Signaled { signal, unread_input } => {
+            Self::Signaled { signal, read_input } => {
                 let mut to = to.init_signaled();
                 to.set_signal(*signal);
-                to.set_unread_input(*unread_input);
+                to.set_read_input(*read_input);
             }
             Self::Report(json) => to.set_report(&json[..]),
             Self::Error(why) => to.set_error(&why[..]),
@@ -76,11 +76,11 @@ fn read(from: to_caller::Reader<'_>) -> Result<ToCaller, WireError> {
         to_caller::WantInput(()) => ToCaller::WantInput,
         to_caller::Exited(exited) => ToCaller::Exited {
             status: exited.get_status(),
-            unread_input: exited.get_unread_input(),
+            read_input: exited.get_read_input(),
         },
         to_caller::Signaled(signaled) => ToCaller::Signaled {
             signal: checked::signal(signaled.get_signal())?,
-            unread_input: signaled.get_unread_input(),
+            read_input: signaled.get_read_input(),
         },
         to_caller::Report(json) => ToCaller::Report(checked::text("report", json?)?),
         to_caller::Error(why) => ToCaller::Error(checked::text("error", why?)?),

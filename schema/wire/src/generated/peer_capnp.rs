@@ -14840,7 +14840,7 @@ pub mod job_result {
             !self.reader.get_pointer_field(3).is_null()
         }
         #[inline]
-        pub fn get_unread_input(self) -> u64 {
+        pub fn get_read_input(self) -> u64 {
             self.reader.get_data_field::<u64>(1)
         }
         #[inline]
@@ -15013,11 +15013,11 @@ pub mod job_result {
             !self.builder.is_pointer_field_null(3)
         }
         #[inline]
-        pub fn get_unread_input(self) -> u64 {
+        pub fn get_read_input(self) -> u64 {
             self.builder.get_data_field::<u64>(1)
         }
         #[inline]
-        pub fn set_unread_input(&mut self, value: u64)  {
+        pub fn set_read_input(&mut self, value: u64)  {
             self.builder.set_data_field::<u64>(1, value);
         }
         #[inline]
@@ -15201,7 +15201,7 @@ pub mod job_result {
             ::capnp::word(4, 0, 0, 0, 1, 0, 0, 0),
             ::capnp::word(0, 0, 1, 0, 6, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-            ::capnp::word(241, 1, 0, 0, 98, 0, 0, 0),
+            ::capnp::word(241, 1, 0, 0, 82, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
             ::capnp::word(240, 1, 0, 0, 3, 0, 1, 0),
             ::capnp::word(252, 1, 0, 0, 2, 0, 1, 0),
@@ -15326,8 +15326,8 @@ pub mod job_result {
             ::capnp::word(14, 0, 0, 0, 0, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-            ::capnp::word(117, 110, 114, 101, 97, 100, 73, 110),
-            ::capnp::word(112, 117, 116, 0, 0, 0, 0, 0),
+            ::capnp::word(114, 101, 97, 100, 73, 110, 112, 117),
+            ::capnp::word(116, 0, 0, 0, 0, 0, 0, 0),
             ::capnp::word(9, 0, 0, 0, 0, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
             ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
@@ -15471,7 +15471,7 @@ pub mod job_result {
         );
         pub(crate) static NONUNION_MEMBERS : &[u16] = &[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16];
         pub(crate) static MEMBERS_BY_DISCRIMINANT : &[u16] = &[];
-        pub(crate) static MEMBERS_BY_NAME : &[u16] = &[11,10,1,6,0,8,15,7,14,3,16,13,12,2,4,5,9];
+        pub(crate) static MEMBERS_BY_NAME : &[u16] = &[11,10,1,6,0,8,15,7,14,3,16,4,13,12,2,5,9];
         pub(crate) const TYPE_ID: u64 = 0x95d6_e62f_e508_030c;
     }
 

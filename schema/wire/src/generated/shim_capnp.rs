@@ -3704,7 +3704,7 @@ pub mod to_caller {
                 self.reader.get_data_field::<u8>(0)
             }
             #[inline]
-            pub fn get_unread_input(self) -> u64 {
+            pub fn get_read_input(self) -> u64 {
                 self.reader.get_data_field::<u64>(1)
             }
         }
@@ -3770,11 +3770,11 @@ pub mod to_caller {
                 self.builder.set_data_field::<u8>(0, value);
             }
             #[inline]
-            pub fn get_unread_input(self) -> u64 {
+            pub fn get_read_input(self) -> u64 {
                 self.builder.get_data_field::<u64>(1)
             }
             #[inline]
-            pub fn set_unread_input(&mut self, value: u64)  {
+            pub fn set_read_input(&mut self, value: u64)  {
                 self.builder.set_data_field::<u64>(1, value);
             }
         }
@@ -3816,7 +3816,7 @@ pub mod to_caller {
                 ::capnp::word(1, 0, 0, 0, 1, 0, 0, 0),
                 ::capnp::word(0, 0, 1, 0, 8, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(45, 0, 0, 0, 98, 0, 0, 0),
+                ::capnp::word(45, 0, 0, 0, 82, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(44, 0, 0, 0, 3, 0, 1, 0),
                 ::capnp::word(56, 0, 0, 0, 2, 0, 1, 0),
@@ -3828,8 +3828,8 @@ pub mod to_caller {
                 ::capnp::word(6, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(117, 110, 114, 101, 97, 100, 73, 110),
-                ::capnp::word(112, 117, 116, 0, 0, 0, 0, 0),
+                ::capnp::word(114, 101, 97, 100, 73, 110, 112, 117),
+                ::capnp::word(116, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(9, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
@@ -3857,7 +3857,7 @@ pub mod to_caller {
             );
             pub(crate) static NONUNION_MEMBERS : &[u16] = &[0,1];
             pub(crate) static MEMBERS_BY_DISCRIMINANT : &[u16] = &[];
-            pub(crate) static MEMBERS_BY_NAME : &[u16] = &[0,1];
+            pub(crate) static MEMBERS_BY_NAME : &[u16] = &[1,0];
             pub(crate) const TYPE_ID: u64 = 0xbb69_c4ce_3c2c_7133;
         }
     }
@@ -3928,7 +3928,7 @@ pub mod to_caller {
                 self.reader.get_data_field::<u8>(0)
             }
             #[inline]
-            pub fn get_unread_input(self) -> u64 {
+            pub fn get_read_input(self) -> u64 {
                 self.reader.get_data_field::<u64>(1)
             }
         }
@@ -3994,11 +3994,11 @@ pub mod to_caller {
                 self.builder.set_data_field::<u8>(0, value);
             }
             #[inline]
-            pub fn get_unread_input(self) -> u64 {
+            pub fn get_read_input(self) -> u64 {
                 self.builder.get_data_field::<u64>(1)
             }
             #[inline]
-            pub fn set_unread_input(&mut self, value: u64)  {
+            pub fn set_read_input(&mut self, value: u64)  {
                 self.builder.set_data_field::<u64>(1, value);
             }
         }
@@ -4040,7 +4040,7 @@ pub mod to_caller {
                 ::capnp::word(1, 0, 0, 0, 1, 0, 0, 0),
                 ::capnp::word(0, 0, 1, 0, 10, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(45, 0, 0, 0, 98, 0, 0, 0),
+                ::capnp::word(45, 0, 0, 0, 82, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(44, 0, 0, 0, 3, 0, 1, 0),
                 ::capnp::word(56, 0, 0, 0, 2, 0, 1, 0),
@@ -4052,8 +4052,8 @@ pub mod to_caller {
                 ::capnp::word(6, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(117, 110, 114, 101, 97, 100, 73, 110),
-                ::capnp::word(112, 117, 116, 0, 0, 0, 0, 0),
+                ::capnp::word(114, 101, 97, 100, 73, 110, 112, 117),
+                ::capnp::word(116, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(9, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
@@ -4081,7 +4081,7 @@ pub mod to_caller {
             );
             pub(crate) static NONUNION_MEMBERS : &[u16] = &[0,1];
             pub(crate) static MEMBERS_BY_DISCRIMINANT : &[u16] = &[];
-            pub(crate) static MEMBERS_BY_NAME : &[u16] = &[0,1];
+            pub(crate) static MEMBERS_BY_NAME : &[u16] = &[1,0];
             pub(crate) const TYPE_ID: u64 = 0xa85e_2b27_38fb_12b7;
         }
     }

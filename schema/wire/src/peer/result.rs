@@ -21,7 +21,7 @@ pub fn read_job_result(from: job_result::Reader<'_>) -> Result<JobResult> {
         premises: read_premises(from.get_premises()?)?,
         trace: from.get_trace()?.iter().map(read_trace_item).collect::<Result<_>>()?,
         output: from.get_output()?.iter().map(read_output).collect::<Result<_>>()?,
-        unread_input: from.get_unread_input(),
+        read_input: from.get_read_input(),
         usage: Usage {
             wall_us: from.get_wall_us(),
             cpu_us: from.get_cpu_us(),
@@ -73,7 +73,7 @@ pub fn write_job_result(result: &JobResult, mut to: job_result::Builder<'_>) {
         to.set_fd(*fd);
         to.set_bytes(bytes);
     }
-    to.set_unread_input(result.unread_input);
+    to.set_read_input(result.read_input);
     to.set_wall_us(result.usage.wall_us);
     to.set_cpu_us(result.usage.cpu_us);
     to.set_guard_faults(result.usage.guard_faults);

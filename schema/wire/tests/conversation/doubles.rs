@@ -185,7 +185,7 @@ impl SessionService for Session {
             premises: Premises::default(),
             trace: Vec::new(),
             output: Vec::new(),
-            unread_input: 0,
+            read_input: 0,
             usage: Usage::default(),
             worker_now: FileTime::default(),
         })

@@ -101,14 +101,14 @@ fn to_caller() {
             "exited",
             ToCaller::Exited {
                 status: 255,
-                unread_input: u64::MAX,
+                read_input: u64::MAX,
             },
         ),
         (
             "signaled",
             ToCaller::Signaled {
                 signal: 9,
-                unread_input: 1,
+                read_input: 1,
             },
         ),
         ("report", ToCaller::Report("{\"exit\":0}".into())),

@@ -339,7 +339,7 @@ fn result(end: JobEnd) -> JobResult {
         premises: Premises::default(),
         trace: Vec::new(),
         output: Vec::new(),
-        unread_input: 5,
+        read_input: 5,
         usage: Usage {
             wall_us: 1000,
             cpu_us: 2000,

@@ -333,7 +333,7 @@ pub fn result() -> impl Strategy<Value = JobResult> {
     let rest = (any::<[u64; 11]>(), time(), premises());
     (end(), lists, rest).prop_map(|(end, (changes, trace, output), (numbers, worker_now, premises))| {
         let [
-            unread_input,
+            read_input,
             wall_us,
             cpu_us,
             guard_faults,
@@ -365,7 +365,7 @@ pub fn result() -> impl Strategy<Value = JobResult> {
             premises,
             trace,
             output,
-            unread_input,
+            read_input,
             usage,
             worker_now,
         }
@@ -412,8 +412,8 @@ pub fn to_caller() -> impl Strategy<Value = ToCaller> {
         }),
         (1..=2_u8, blob()).prop_map(|(fd, bytes)| ToCaller::Output { fd, bytes }),
         Just(ToCaller::WantInput),
-        any::<(u8, u64)>().prop_map(|(status, unread_input)| ToCaller::Exited { status, unread_input }),
-        (1..=64_u8, any::<u64>()).prop_map(|(signal, unread_input)| ToCaller::Signaled { signal, unread_input }),
+        any::<(u8, u64)>().prop_map(|(status, read_input)| ToCaller::Exited { status, read_input }),
+        (1..=64_u8, any::<u64>()).prop_map(|(signal, read_input)| ToCaller::Signaled { signal, read_input }),
         any::<String>().prop_map(ToCaller::Report),
         any::<String>().prop_map(ToCaller::Error),
     ]

@@ -147,10 +147,7 @@ impl Caller {
     }
 
     pub fn exit(&mut self, status: u8) {
-        self.send(ToCaller::Exited {
-            status,
-            unread_input: 0,
-        });
+        self.send(ToCaller::Exited { status, read_input: 0 });
     }
 
     pub fn local(&mut self, as_driver: bool, tell: bool, tools: &str) {

@@ -169,7 +169,7 @@ fn status_and_signal_are_the_jobs() {
         let output = with(&["x"], move |mut caller| {
             caller.send(termite_wire::frame::ToCaller::Signaled {
                 signal: signal as u8,
-                unread_input: 0,
+                read_input: 0,
             });
         });
         assert_eq!(output.status.signal(), Some(signal));

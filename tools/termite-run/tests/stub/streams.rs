@@ -67,7 +67,7 @@ fn a_file_advances_by_what_the_job_read() {
             caller.output(1, &sent[..line]);
             caller.send(ToCaller::Exited {
                 status: 0,
-                unread_input: (sent.len() - line) as u64,
+                read_input: line as u64,
             });
         }) as Box<dyn FnOnce(Caller) + Send>
     };
@@ -78,6 +78,28 @@ fn a_file_advances_by_what_the_job_read() {
     let output = command.stdin(std::fs::File::open(&list).unwrap()).output().unwrap();
     daemon.join().unwrap();
     assert_eq!(text(&output.stdout), "loop one\njob 1\nloop two\njob 2\n", "{output:?}");
+}
+
+#[test]
+fn input_that_was_sent_ahead_is_given_back() {
+    let stage = Stage::new();
+    let list = stage.dir.path().join("list");
+    let rest = "x".repeat(100_000);
+    std::fs::write(&list, format!("job\n{rest}\n")).unwrap();
+    let daemon = stage.serve(script(|mut caller| {
+        let pieces = [caller.input(), caller.input()];
+        assert!(pieces.iter().all(|piece| piece.len() > 4), "{}", pieces[1].len());
+        caller.send(ToCaller::Exited {
+            status: 0,
+            read_input: 4,
+        });
+    }));
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "$STUB /bin/x x; cat"]);
+    stage.surround(&mut command);
+    let output = command.stdin(std::fs::File::open(&list).unwrap()).output().unwrap();
+    daemon.join().unwrap();
+    assert!(output.stdout == [rest.as_bytes(), b"\n"].concat(), "{output:?}");
 }
 
 #[test]
@@ -154,7 +176,7 @@ fn signals_reach_the_job_and_its_end_comes_back() {
             assert_eq!(caller.next(), Some(ToDaemon::Signal(number)));
             caller.send(ToCaller::Signaled {
                 signal: number,
-                unread_input: 0,
+                read_input: 0,
             });
         }));
         let mut child = stage.stub("/bin/x", &["x"]).spawn().unwrap();

@@ -109,7 +109,7 @@ fn ctrl_c_is_the_jobs_and_leaves_the_terminal_sane() {
         assert_eq!(caller.next(), Some(ToDaemon::Signal(2)));
         caller.send(termite_wire::frame::ToCaller::Signaled {
             signal: 2,
-            unread_input: 0,
+            read_input: 0,
         });
     }));
     let mut command = stage.stub("/bin/x", &["x"]);
