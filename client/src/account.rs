@@ -62,6 +62,11 @@ impl Account {
         self.record.phases.commit_s = took.as_secs_f64();
     }
 
+    /// Its outputs were written into the client's tree in part, and it is not run again.
+    pub fn half_committed(&mut self, why: &str) {
+        self.record.commit_fault = Some(why.to_owned());
+    }
+
     /// It ended on the worker that it was given to.
     pub fn ended(&mut self, result: &JobResult) -> JobRecord {
         let record = &mut self.record;

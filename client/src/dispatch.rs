@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 use termite_core::job::{Action, Attempt, Event, Job, Policy, State};
 use termite_core::jobserver;
 use termite_core::rules::{self, Verdict};
-use termite_types::{Conflict, JobEnd, JobId, JobResult, JobSpec, Owner, RequestId};
+use termite_types::{Conflict, JobEnd, JobId, JobResult, JobSpec, Owner, RequestId, TraceItem};
 use termite_wire::frame::{CallerJob, ToCaller, ToDaemon};
 use tokio::sync::Notify;
 
@@ -397,6 +397,7 @@ impl Dispatch<'_> {
                         Event::Conflicted(attempt, conflict)
                     }
                     NotCommitted::Refused(why) => Event::Refused(attempt, why),
+                    NotCommitted::Half(why) => self.half_committed(attempt, request, why),
                 }
             }
             Happened::HomeEnded => Event::HomeEnded,
@@ -444,8 +445,18 @@ impl Dispatch<'_> {
         outputs::merge(self.daemon, place, self.spec.id, committed);
         outputs::note_holder(self.daemon, place, &request.changes);
         self.claim.committed(self.spec.id, &request.changes, &request.trace);
-        // The committer has ended, so that nobody else has it.
-        result.trace = Arc::try_unwrap(request).map_or_else(|shared| shared.trace.clone(), |request| request.trace);
+        result.trace = own_trace(request);
+    }
+
+    /// Other jobs are told that something changed these paths which is no commit.
+    fn half_committed(&mut self, attempt: Attempt, request: Arc<CommitRequest>, why: String) -> Event<WorkerKey> {
+        tracing::error!("job {} is committed by halves: {why}", self.spec.id);
+        let paths = request.changes.iter().map(|change| change.path.clone());
+        self.daemon.overlap.changed_outside(paths.collect());
+        if let Some(result) = &mut self.result {
+            result.trace = own_trace(request);
+        }
+        Event::HalfCommitted(attempt, why)
     }
 
     fn record(&mut self, conflict: &Conflict) {
@@ -518,6 +529,11 @@ impl Dispatch<'_> {
             }
         });
     }
+}
+
+/// The trace of a request whose committer has ended, so that nobody else has it.
+fn own_trace(request: Arc<CommitRequest>) -> Vec<TraceItem> {
+    Arc::try_unwrap(request).map_or_else(|shared| shared.trace.clone(), |request| request.trace)
 }
 
 /// Whether a signal asks its receiver to end.

@@ -83,6 +83,9 @@ impl Explained {
         for conflict in &job.conflicts {
             line(&mut text, "ran again", &reason(conflict));
         }
+        if let Some(why) = &job.commit_fault {
+            line(&mut text, "half committed", why);
+        }
         line(&mut text, "ended", &ending(job));
         line(&mut text, "waited for a slot", &format!("{:.3} s", job.waited_s));
         line(&mut text, "took in all", &format!("{:.3} s", job.wall_s));
@@ -229,6 +232,7 @@ mod tests {
             reason: "rule .termite.toml:3".into(),
             attempts: vec!["unix:/v: lost".into()],
             conflicts: vec![conflict("/p/n", None), conflict("/p/m", Some("00000000000000ab.2"))],
+            commit_fault: Some("cannot make /p/d: full".into()),
             exit: Some(1),
             signal: None,
             started_unix_ms: 5,
@@ -262,6 +266,7 @@ mod tests {
             "job": "00000000000000ab.3", "command": "gcc -c x.c", "program": "/usr/bin/gcc",
             "argv": ["gcc", "-c", "x.c"], "cwd": "/p", "where": "worker", "worker": "unix:/w",
             "reason": "rule .termite.toml:3", "attempts": ["unix:/v: lost"], "exit": 1, "signal": null,
+            "commit_fault": "cannot make /p/d: full",
             "conflicts": [
                 {"path": "/p/n", "seen": "3 bytes", "found": "4 bytes", "changed_by": null},
                 {"path": "/p/m", "seen": "3 bytes", "found": "4 bytes", "changed_by": "00000000000000ab.2"},
@@ -290,6 +295,7 @@ mod tests {
             "unix:/v: lost",
             "/p/n: it saw 3 bytes, at its commit there was 4 bytes; changed by something outside",
             "/p/m: it saw 3 bytes, at its commit there was 4 bytes; changed by job 00000000000000ab.2",
+            "cannot make /p/d: full",
             "exit 1",
             "read     /p/x.c  abababababababab",
         ] {

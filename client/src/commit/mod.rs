@@ -17,6 +17,7 @@ mod planted;
 mod premise;
 mod present;
 mod recover;
+mod reserve;
 mod stage;
 mod temporary;
 mod validate;
@@ -93,7 +94,7 @@ pub enum CommitError {
         why: String,
     },
     /// A system call failed.
-    #[error("cannot {doing} {}: {source}", path.display())]
+    #[error("cannot {doing} {}: {source}{}", path.display(), in_words(changed.as_deref()))]
     Failed {
         /// On this path.
         path: PathBuf,
@@ -101,15 +102,16 @@ pub enum CommitError {
         doing: &'static str,
         /// Its error.
         source: io::Error,
-        /// Nothing was changed before.
-        untouched: bool,
+        /// What is as the job left it by now, where something is; the path itself may be
+        /// changed in part. `None`: nothing was changed.
+        changed: Option<Vec<PathBuf>>,
     },
 }
 
 impl CommitError {
     /// Whether the client's files are as they were before.
     pub fn is_untouched(&self) -> bool {
-        !matches!(self, Self::Failed { untouched: false, .. })
+        !matches!(self, Self::Failed { changed: Some(_), .. })
     }
 
     /// For `map_err` of a system call on `path`.
@@ -118,7 +120,7 @@ impl CommitError {
             path: path.to_owned(),
             doing,
             source: error.into(),
-            untouched: true,
+            changed: None,
         }
     }
 
@@ -140,6 +142,16 @@ impl CommitError {
             seen: seen.into(),
             found: found.into(),
         })
+    }
+}
+
+/// What a failed commit changed.
+fn in_words(changed: Option<&[PathBuf]>) -> String {
+    match changed {
+        None => String::new(),
+        Some([]) => "; this may be done in part, nothing else of it is".to_owned(),
+        Some([only]) => format!("; {} is changed already", only.display()),
+        Some([first, others @ ..]) => format!("; {} and {} more are changed already", first.display(), others.len()),
     }
 }
 

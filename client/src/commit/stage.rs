@@ -4,6 +4,7 @@
 use super::name::open_dir;
 use super::plan::Plan;
 use super::present::in_words;
+use super::reserve::reserve;
 use super::temporary::Temporary;
 use super::{CommitError, Contents};
 use crate::tree::Stamp;
@@ -84,6 +85,9 @@ fn stage_one(
         Errno::ACCESS | Errno::PERM | Errno::ROFS => CommitError::forbidden(path)(errno),
         errno => CommitError::at("create a file beside", path)(errno),
     })?;
+    if *wanted.content == Content::OnWorker {
+        reserve(&file, 0, wanted.size - wanted.from).map_err(CommitError::at("write", path))?;
+    }
     let mut hasher = blake3::Hasher::new();
     let mut put = |bytes: &[u8]| {
         hasher.update(bytes);

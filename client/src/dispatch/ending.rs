@@ -7,6 +7,7 @@ use crate::forecast::Command;
 use crate::history::JobRecord;
 use crate::link::Place;
 use crate::sink::Sink;
+use std::path::Path;
 use std::time::Duration;
 use termite_core::job::{Answer, Home};
 use termite_types::journal::{self, Ended};
@@ -17,9 +18,10 @@ impl Dispatch<'_> {
     /// Tells the caller how its job ended.
     pub(super) async fn answer(&mut self, answer: Answer) {
         match (answer, self.result.take()) {
-            (Answer::AsItEnded, Some(result)) => self.finish(result).await,
-            // There is a result whenever an attempt counts.
-            (Answer::AsItEnded, None) => self.leave().await,
+            (Answer::AsItEnded, Some(result)) => self.finish(result, None).await,
+            (Answer::HalfCommitted(why), Some(result)) => self.fail(result, &why).await,
+            // There is a result whenever an attempt was to be committed.
+            (Answer::AsItEnded | Answer::HalfCommitted(_), None) => self.leave().await,
             (Answer::Signaled(signal), _) => {
                 self.end_attempt();
                 let record = self.account.interrupted(signal);
@@ -31,14 +33,30 @@ impl Dispatch<'_> {
         }
     }
 
-    /// Shows what the job said and ends the caller as the job ended.
-    async fn finish(&mut self, mut result: JobResult) {
+    /// Ends the caller as a tool whose write failed, of a job that is committed by halves.
+    async fn fail(&mut self, mut result: JobResult, why: &str) {
+        if result.end == JobEnd::Exited(0) {
+            result.end = JobEnd::Exited(1);
+        }
+        self.account.half_committed(why);
+        let word = self.spec.argv.first().map(Path::new).and_then(Path::file_name);
+        let name = word.unwrap_or(self.spec.program.as_os_str()).display();
+        let line = format!(
+            "termite: {name}: {why}\ntermite: {name}: it is not run again, as that might change files twice; mend the \
+             cause, see to these files, and start the build again\n"
+        );
+        self.finish(result, Some(line)).await;
+    }
+
+    /// Shows what the job said, and a last line of ours, and ends the caller as the job ended.
+    async fn finish(&mut self, mut result: JobResult, line: Option<String>) {
         if let Some(place) = &self.place {
             note_length(self.daemon, &self.command, place, &result);
         }
         if let Some(sink) = &self.sink {
             result.output = sink.unshown(result.output);
         }
+        result.output.extend(line.map(|line| (2, line.into_bytes())));
         let record = self.account.ended(&result);
         self.end_attempt();
         self.running = None;

@@ -15,8 +15,10 @@ use tokio::sync::{Notify, mpsc};
 pub enum NotCommitted {
     /// Something that the job was told does not hold any more. Nothing was changed.
     Conflict(Conflict),
-    /// They cannot be written, in words.
+    /// They cannot be written, in words. Nothing was changed.
     Refused(String),
+    /// The commit failed after it had changed something, in words.
+    Half(String),
 }
 
 /// Writes the outputs into the client's tree, reading their contents from the worker. Once
@@ -52,7 +54,9 @@ pub async fn commit(
             () = hurry.notified() => asked = None,
             done = &mut work => return match done {
                 Ok(committed) => committed.map_err(NotCommitted::from),
-                Err(error) => Err(NotCommitted::Refused(format!("the committer failed: {error}"))),
+                Err(error) => Err(NotCommitted::Half(format!(
+                    "the committer failed, and what it changed is not known: {error}"
+                ))),
             },
         }
     }
@@ -62,7 +66,8 @@ impl From<CommitError> for NotCommitted {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Conflict(conflict) => Self::Conflict(conflict),
-            error => Self::Refused(error.to_string()),
+            error if error.is_untouched() => Self::Refused(error.to_string()),
+            error => Self::Half(error.to_string()),
         }
     }
 }

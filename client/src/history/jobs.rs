@@ -53,6 +53,9 @@ pub struct JobRecord {
     /// Attempts that did not count, in their order: the job ran again after each.
     #[serde(default)]
     pub conflicts: Vec<ConflictRecord>,
+    /// Why only a part of its changes was made, for which it failed.
+    #[serde(default)]
+    pub commit_fault: Option<String>,
     /// Exit status; null where a signal ended it or it did not end on a worker.
     pub exit: Option<u8>,
     /// Signal that ended it.

@@ -25,6 +25,7 @@ fn record(id: JobId) -> JobRecord {
         reason: "no rule".into(),
         attempts: Vec::new(),
         conflicts: Vec::new(),
+        commit_fault: None,
         exit: Some(0),
         signal: None,
         started_unix_ms: 7,

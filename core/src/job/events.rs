@@ -57,8 +57,11 @@ pub enum Event<W> {
     /// The commit found that something the job was told does not hold any more. It changed
     /// nothing. Also of a job that ended without changes, in place of `Finished`.
     Conflicted(Attempt, Conflict),
-    /// The commit failed or was not allowed, in words.
+    /// The commit failed or was not allowed before it changed anything, in words.
     Refused(Attempt, String),
+    /// The commit failed after it had changed something, in words: what failed, and what is
+    /// changed. A second execution might change that twice.
+    HalfCommitted(Attempt, String),
     /// The caller went away.
     CallerLeft,
     /// The caller passed on a signal that asks the job to end.
@@ -93,7 +96,7 @@ pub enum Action<W> {
         attempt: Attempt,
     },
     /// Validate what the attempt left and write it into the client's tree. Answer:
-    /// `Committed`, `Conflicted` or `Refused`.
+    /// `Committed`, `Conflicted`, `Refused` or `HalfCommitted`.
     Commit(Attempt),
     /// End the action that is under way: the wait, or the job on its worker. No answer.
     Cancel,
@@ -129,10 +132,12 @@ pub struct Home {
 }
 
 /// How a job ended for its caller.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
     /// As the attempt ended that counts.
     AsItEnded,
+    /// As a tool whose write failed, in words: some of the changes are made.
+    HalfCommitted(String),
     /// By this signal, which the caller itself passed on: no attempt counts.
     Signaled(u8),
 }

@@ -13,6 +13,7 @@
 //!   └──────────────────────────── HomeEnded ─────────────────────────────────────┘
 //!
 //!  Running ► Ended:     Finished without changes, or interrupted and not successful
+//!  Committing ► Ended:  Committed, or HalfCommitted
 //!  Conflict ► Ended:    the job was interrupted, or its caller left
 //!  CallerLeft:          Home and Committing go on to their end, all others ► Ended
 //!  Interrupted ► Ended: in Claiming, and in Placing after a conflict
@@ -32,6 +33,10 @@
 //! the dispatcher shows only the output of the new run that differs. Standard input that was
 //! taken is given again; if more was taken than is kept, the job goes to the client, which
 //! reports that.
+//!
+//! **A commit that fails** before its first change to the tree is refused: the client runs
+//! the job. One that fails after it is committed by halves: the job runs nowhere again, since
+//! what is changed might be changed twice, and its caller ends as a tool whose write failed.
 //!
 //! **An interrupted job** that fails leaves nothing: make has removed its targets by then.
 //! If it ended well and its commit conflicts, it does not run again; the caller ends by
@@ -275,6 +280,10 @@ impl<W: Copy + Eq> Job<W> {
                     true => self.leave(),
                     false => self.go_home(why, false, true),
                 }
+            }
+            Event::HalfCommitted(attempt, why) if attempt == committing => {
+                self.act(Action::Discard(attempt));
+                self.answer(Answer::HalfCommitted(why));
             }
             Event::CallerLeft if !self.caller_left => {
                 self.caller_left = true;

@@ -190,6 +190,33 @@ fn a_refused_commit_goes_home() {
 }
 
 #[test]
+fn a_job_that_is_committed_by_halves_runs_nowhere_again() {
+    let half = || Event::HalfCommitted(Attempt(1), "full".into());
+    let ends = [Action::Discard(Attempt(1)), Action::Release];
+    let ways: [(&[Event<W>], Action<W>); 3] = [
+        (&[], Action::Answer(Answer::HalfCommitted("full".into()))),
+        (
+            &[Event::Interrupted(2)],
+            Action::Answer(Answer::HalfCommitted("full".into())),
+        ),
+        (&[Event::CallerLeft], Action::Leave),
+    ];
+    for (before, told) in ways {
+        let mut job = running();
+        does(
+            &mut job,
+            [finished(1, true, true)].into_iter().chain(before.iter().cloned()),
+        );
+        assert_eq!(does(&mut job, [half()]), [&ends[..], &[told]].concat());
+        assert_eq!(job.state(), State::Ended);
+        assert_eq!(does(&mut job, [half(), Event::Committed(Attempt(1))]), []);
+    }
+    let mut job = running();
+    does(&mut job, [lost(1), placed(2), finished(2, true, true)]);
+    assert_eq!(does(&mut job, [half()]), [], "of another attempt");
+}
+
+#[test]
 fn a_conflict_claims_the_path_and_runs_again_anywhere() {
     let mut job = running();
     let conflicts = [finished(1, true, true), Event::Conflicted(Attempt(1), conflict("n"))];

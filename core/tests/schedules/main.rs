@@ -41,7 +41,15 @@ fn every_schedule_ends_as_some_serial_order() {
     }
     println!("{all:?}");
     if all.jobs > 10_000 {
-        let seen = [all.conflicts, all.homes, all.left, all.lost, all.signaled, all.late];
+        let seen = [
+            all.conflicts,
+            all.halves,
+            all.homes,
+            all.left,
+            all.lost,
+            all.signaled,
+            all.late,
+        ];
         assert!(seen.iter().all(|count| *count > 0), "some way is never taken: {all:?}");
     }
 }

@@ -35,6 +35,8 @@ pub struct Faults {
     pub interrupted: u32,
     pub outside_write: u32,
     pub refused: u32,
+    /// A commit fails after it has changed the tree.
+    pub half_committed: u32,
     pub abandoned: u32,
     pub duplicated: u32,
     /// The worker says that there is a conflict where there is none.
@@ -76,6 +78,7 @@ impl Plan {
             interrupted: chance(30),
             outside_write: chance(60),
             refused: chance(60),
+            half_committed: chance(60),
             abandoned: chance(100),
             duplicated: chance(200),
             false_conflict: chance(200),

@@ -25,6 +25,7 @@ pub struct Outcome {
     pub executions: usize,
     pub committed: usize,
     pub conflicts: usize,
+    pub halves: usize,
     pub homes: usize,
     pub left: usize,
     pub lost: usize,
@@ -41,6 +42,7 @@ impl std::ops::AddAssign for Outcome {
         self.executions += more.executions;
         self.committed += more.committed;
         self.conflicts += more.conflicts;
+        self.halves += more.halves;
         self.homes += more.homes;
         self.left += more.left;
         self.lost += more.lost;
@@ -354,6 +356,13 @@ impl<'a> World<'a> {
         } else {
             let is_new = !self.lanes[job].conflicted.contains(&attempt);
             ensure(is_new, || format!("job {job} commits an attempt that conflicted"))?;
+            if self.random.permille(self.plan.faults.half_committed) {
+                self.tree.commit_half(job, script, &read);
+                self.outcome.halves += 1;
+                self.steps
+                    .push(Step::Tell(job, Event::HalfCommitted(attempt, "full".into())));
+                return self.applied(job);
+            }
             self.tree.commit(job, script, &read);
             self.applied(job)?;
             self.outcome.committed += 1;
@@ -431,7 +440,7 @@ impl<'a> World<'a> {
             }
             Action::Answer(answer) => {
                 self.free(job);
-                self.outcome.signaled += usize::from(answer != Answer::AsItEnded);
+                self.outcome.signaled += usize::from(matches!(answer, Answer::Signaled(_)));
                 self.lanes[job].answers.push(Some(answer));
             }
             Action::Leave => {

@@ -5,11 +5,12 @@ use super::Apply;
 use super::attributes::{open_for_reading, set_mode};
 use crate::commit::CommitError;
 use crate::commit::name::{open_parent, set_time, unnoticed};
+use crate::commit::reserve::reserve;
 use crate::commit::stage::{Staged, copy};
 use crate::commit::temporary::Temporary;
 use crate::tree::Stamp;
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -89,7 +90,7 @@ impl Apply<'_> {
         let written = (|| {
             let mut content = content.open()?;
             let size = content.metadata()?.len();
-            reserve(&opened.file, size, present.size)?;
+            reserve(&opened.file, 0, size)?;
             self.changed.set(true);
             copy(&mut content, &mut opened.file)?;
             opened.file.set_len(size)
@@ -184,22 +185,6 @@ fn open_for_writing(dir: &OwnedFd, name: &OsStr, flags: OFlags) -> Result<Option
         })),
         Err(Errno::TXTBSY) => Ok(None),
         Err(errno) => Err(errno),
-    }
-}
-
-/// Makes sure that `size` bytes can be written to a file of `old` bytes, where the file
-/// system can tell.
-fn reserve(file: &File, size: u64, old: u64) -> std::io::Result<()> {
-    if size == 0 {
-        return Ok(());
-    }
-    match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, size) {
-        Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => {
-            // Gives back what was reserved behind its end.
-            file.set_len(old)?;
-            Err(errno.into())
-        }
-        _ => Ok(()),
     }
 }
 

@@ -15,6 +15,7 @@ pub use report::verify_hashes;
 use super::name::open_parent;
 use super::plain::PlainDirs;
 use super::plan::{Plan, is_directory};
+use super::reserve::Reserved;
 use super::stage::StagedByChange;
 use super::temporary::Temporary;
 use super::validate::Validated;
@@ -61,28 +62,30 @@ pub fn apply(
         user,
         changed: Cell::new(false),
     };
-    apply.all(staged, plain).map_err(|error| match error {
-        CommitError::Failed {
+    let mut done = Done::default();
+    match apply.all(staged, plain, &mut done) {
+        Ok(()) => Ok(done.report(plan)),
+        Err(CommitError::Failed {
             path, doing, source, ..
-        } => CommitError::Failed {
+        }) => Err(CommitError::Failed {
             path,
             doing,
             source,
-            untouched: !apply.changed.get(),
-        },
-        untouched @ (CommitError::Refused { .. } | CommitError::Conflict(_) | CommitError::Content { .. }) => untouched,
-    })
+            changed: apply.changed.get().then(|| done.changed()),
+        }),
+        Err(untouched) => Err(untouched),
+    }
 }
 
 impl<'a> Apply<'a> {
-    fn all(&self, mut staged: StagedByChange, plain: &mut PlainDirs) -> Result<Committed, CommitError> {
-        let mut done = Done::default();
+    fn all(&self, mut staged: StagedByChange, plain: &mut PlainDirs, done: &mut Done<'a>) -> Result<(), CommitError> {
+        self.reserve_in_place(&staged)?;
         for (index, path, alter) in self.plan.alters() {
-            self.alter(path, alter, index, &mut staged, &mut done)?;
+            self.alter(path, alter, index, &mut staged, done)?;
         }
         let mut pins = HashMap::new();
         for source in &self.plan.sources {
-            pins.insert(source.from, self.pin(source, &done)?);
+            pins.insert(source.from, self.pin(source, done)?);
         }
         for (path, is_dir) in self.plan.removes.iter().rev() {
             let is_done = pins.get(path).is_some_and(|pin| pin.was_renamed) || self.plan.is_renamed_over(path);
@@ -100,15 +103,46 @@ impl<'a> Apply<'a> {
             }
         }
         for index in 0..self.plan.changes.len() {
-            self.put_leaf(index, &mut staged, &mut pins, &mut done)?;
+            self.put_leaf(index, &mut staged, &mut pins, done)?;
         }
-        self.finish_dirs(unfinished, &mut done)?;
+        self.finish_dirs(unfinished, done)?;
         for change in self.plan.changes {
             if let ChangeKind::SetXattrs(xattrs) = &change.kind {
                 self.set_xattrs(&change.path, xattrs)?;
             }
         }
-        Ok(done.report(self.plan))
+        Ok(())
+    }
+
+    /// Reserves what the contents need that are changed in place, so that a full disk does not
+    /// stop the commit between two of them. One alone is reserved or undone by itself.
+    fn reserve_in_place(&self, staged: &StagedByChange) -> Result<(), CommitError> {
+        let mut reserved = Reserved::default();
+        if self.plan.changes.len() < 2 {
+            return Ok(());
+        }
+        for (index, change) in self.plan.changes.iter().enumerate() {
+            let is_appended = match &change.kind {
+                ChangeKind::Alter(Alter {
+                    content: Some(edit), ..
+                }) => edit.appended,
+                ChangeKind::File { if_present, .. } if *if_present != IfPresent::Replace => {
+                    *if_present == IfPresent::Append
+                }
+                _ => continue,
+            };
+            let Some(present) = Stamp::at_path(&change.path).filter(|stamp| stamp.kind == Kind::File) else {
+                continue;
+            };
+            let Some(staged) = staged.get(&index) else { continue };
+            let from = if is_appended { present.size } else { 0 };
+            let length = staged.file.open().map_err(std::io::Error::from);
+            length
+                .and_then(|content| reserved.add(&change.path, from, content.metadata()?.len()))
+                .map_err(CommitError::at("write into", &change.path))?;
+        }
+        reserved.used();
+        Ok(())
     }
 
     /// A file of the client's is changed in place. Directories wait until their names are

@@ -6,7 +6,7 @@ use crate::commit::plan::Plan;
 use crate::commit::present::{hash_of, open_file};
 use crate::tree::{CommittedPath, Kind, Stamp};
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use termite_types::{BlobHash, ChangeKind};
 
 /// Files that only got another name are read again up to so many bytes, to know what they
@@ -64,6 +64,16 @@ impl<'a> Done<'a> {
     /// Whether a path is done.
     pub fn contains(&self, path: &Path) -> bool {
         self.paths.contains_key(path)
+    }
+
+    /// Paths that are as the job left them where the commit fails now, sorted. A name that was to
+    /// be replaced may still be there, or be there again.
+    pub fn changed(&self) -> Vec<PathBuf> {
+        let is_gone = |done: &&CommittedPath| done.stamp.is_none() && Stamp::at_path(&done.path).is_some();
+        let changed = self.paths.values().filter(|done| !is_gone(done));
+        let mut changed: Vec<_> = changed.map(|done| done.path.clone()).collect();
+        changed.sort();
+        changed
     }
 
     /// Each path once, where the list mentions it last.

@@ -105,6 +105,35 @@ fn what_cannot_be_told_is_not_done() {
     bench.commit(list()).unwrap();
 }
 
+/// What the log refuses stands for any call that fails in the middle.
+#[test]
+fn a_commit_that_fails_halfway_says_what_is_changed() {
+    let bench = Bench::new();
+    bench.write("f", b"1");
+    bench.write("g", b"2");
+    let list = vec![
+        bench.append("f", b"1", b"1+"),
+        bench.name("d/h", "g"),
+        bench.remove("g"),
+        bench.dir("d", 0o755),
+    ];
+    *bench.log.refused.lock() = Some(3);
+    let error = bench.commit(list).unwrap_err();
+    assert!(!error.is_untouched());
+    let said = error.to_string();
+    assert!(
+        said.contains(&format!("about {}: ", bench.path("g").display())),
+        "{said}"
+    );
+    assert!(
+        said.ends_with(&format!("; {} is changed already", bench.path("f").display())),
+        "{said}"
+    );
+    assert_eq!((&bench.read("f")[..], &bench.read("g")[..]), (&b"1+"[..], &b"2"[..]));
+    let told = std::mem::take(&mut *bench.log.told.lock());
+    assert_eq!(told.len(), 3, "neither done nor undone: {told:?}");
+}
+
 #[test]
 fn a_conflict_ends_undone() {
     let bench = Bench::new();

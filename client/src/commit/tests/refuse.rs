@@ -287,4 +287,44 @@ fn a_full_disk_leaves_all_as_it_was() {
     assert!(error.to_string().contains("No space left"), "{error}");
     assert!(error.is_untouched());
     assert_eq!(hash(&bench.read("log")), hash(&[1; 400 << 10]));
+    // Of several, none is begun where one does not fit.
+    bench.write("first", b"1");
+    bench.make_old("first");
+    let appended = bench.append("log", &[1; 400 << 10], &[[1; 400 << 10], [2; 400 << 10]].concat());
+    let error = bench
+        .commit(vec![bench.append("first", b"1", b"12"), appended])
+        .unwrap_err();
+    assert!(error.to_string().contains("No space left"), "{error}");
+    assert!(error.is_untouched(), "{error}");
+    assert_eq!(
+        (&bench.read("first")[..], bench.mtime("first")),
+        (&b"1"[..], super::OLD)
+    );
+}
+
+/// What cannot be reserved are inodes: there are as many as the file system was made with.
+#[test]
+fn without_inodes_a_commit_stops_halfway_and_says_so() {
+    let me = "commit::tests::refuse::without_inodes_a_commit_stops_halfway_and_says_so";
+    let Some(top) = on_a_small_disk(me) else { return };
+    let mut bench = Bench::new();
+    bench.top = top;
+    bench.write("log", b"1");
+    let taken = (0..).take_while(|number| fs::create_dir(bench.path(&format!("taken{number}"))).is_ok());
+    let taken = taken.count();
+    for number in 0..2 {
+        fs::remove_dir(bench.path(&format!("taken{}", taken - 1 - number))).unwrap();
+    }
+    let dirs = (0..3).map(|number| bench.dir(&format!("d{number}"), 0o755));
+    let changes: Vec<_> = dirs.chain([bench.append("log", b"1", b"12")]).collect();
+    let error = bench.commit(changes).unwrap_err();
+    assert!(!error.is_untouched(), "{error}");
+    let said = error.to_string();
+    let place = |name: &str| bench.path(name).display().to_string();
+    let parts = [
+        format!("cannot make {}: No space left", place("d2")),
+        format!("; {} and 2 more are changed already", place("d0")),
+    ];
+    parts.iter().for_each(|part| assert!(said.contains(part), "{said}"));
+    assert_eq!(bench.read("log"), b"12");
 }

@@ -72,7 +72,9 @@ fn planted_faults_are_found() -> Result<()> {
     // The long form does not begin where a fault is known to be found.
     let (seed, most) = (random::seed(), random::cases(1000, 5000).into());
     for mode in modes {
-        for (fault, first) in FAULTS {
+        // Where no call is seen, nothing is known to be appended.
+        let is_possible = |fault: &&(&str, u64)| mode.fault != "fuse" || fault.0 != "append-overwrites";
+        for (fault, first) in FAULTS.iter().filter(is_possible).copied() {
             let first = if long() { seed } else { first };
             let found = search(&scene, mode, Some(fault), first, most)?;
             found.with_context(|| format!("{mode}: {most} programs from {first} on went well in spite of {fault}"))?;
