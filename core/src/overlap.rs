@@ -202,11 +202,12 @@ impl Overlap {
         })
     }
 
-    /// Whether another job that ran beside this one used one of its passing names as it did:
-    /// both hold the lock that the name is.
+    /// Whether another job that ran beside this one used one of its passing names as it did, or
+    /// left it or removed it: both hold the lock that the name is.
     fn shares_lock(&self, began: Moment, passing: &[PathBuf]) -> bool {
+        let uses = |commit: &Commit, name| commit.passing.contains(name) || commit.left.contains_key(name);
         self.since(began)
-            .any(|commit| passing.iter().any(|name| commit.passing.contains(name)))
+            .any(|commit| passing.iter().any(|name| uses(commit, name)))
     }
 
     fn since(&self, began: Moment) -> impl Iterator<Item = &Commit> {
@@ -370,5 +371,7 @@ mod tests {
         assert!(overlap.shares_lock(began, &["/x".into(), "/lock".into()]));
         assert!(!overlap.shares_lock(began, &["/tmp/ccq".into()]));
         assert!(!overlap.shares_lock(Moment(overlap.clock), &["/lock".into()]));
+        overlap.committed(&[file("/left", 1)], &[]);
+        assert!(overlap.shares_lock(began, &["/left".into()]), "a commit changed it");
     }
 }

@@ -187,13 +187,13 @@ pub enum Seen {
 pub struct Premises {
     /// What must hold, each by itself.
     pub checks: Vec<Check>,
-    /// The job took a lock (`flock`, `F_SETLK`, `F_OFD_SETLK`) on a file that others can
-    /// reach: all that its trace says it used must be as it was when it began.
+    /// The job took a lock (`flock`, `F_SETLK`, `F_OFD_SETLK`) on a file that it had not
+    /// made or that it left: all that its trace says it used must be as it was when it began.
     pub locked: bool,
     /// The job's calls were not seen, so that it may have taken a lock: the same, but that
     /// listings do not count.
     pub unseen: bool,
-    /// Names that it made by a call that fails where something is, and removed again, as
-    /// locks are. The same name of another job makes both of them lock holders.
+    /// Names that it made by a call that fails where something is, or whose file it made and
+    /// locked, and that it removed again. The same name of another job makes both of them lock holders.
     pub passing_names: Vec<PathBuf>,
 }

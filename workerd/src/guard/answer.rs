@@ -48,7 +48,7 @@ impl Court {
             self.events.want_input();
         }
         if request.takes_lock() {
-            self.view.note_lock();
+            self.view.note_lock(request.task, request.args[0] as i32);
         }
         if wants_listener(request) {
             tracing::warn!("a job's program wants a seccomp listener; its slot has one, so it was told EBUSY");

@@ -7,15 +7,17 @@
 //! nothing of commits.
 
 use super::confine::{self, is_file};
-use super::fault::View;
+use super::fault::{Patience, View};
 use super::harvest::content_of;
 use super::mirror::Mirror;
 use super::trouble::Trouble;
-use super::walk::{Looks, Walk, Walked};
+use super::walk::{Linked, Looks, Walk, Walked};
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsString;
 use std::ops::Bound;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use termite_types::{Attr, Base, Node};
 
@@ -233,6 +235,8 @@ pub(super) struct Acts {
     /// By inode number in the upper layer.
     files: HashMap<u64, CopiedUp>,
     locked: bool,
+    /// Files that the job had made when it took a lock on them.
+    own_locks: BTreeSet<PathBuf>,
 }
 
 impl Acts {
@@ -258,16 +262,31 @@ impl Acts {
         self.names.iter().map(|(path, acts)| (path.as_path(), acts))
     }
 
-    /// Whether a lock was taken.
+    /// Whether a lock was taken on a file that the job had not made.
     pub fn locked(&self) -> bool {
         self.locked
+    }
+
+    /// The files that the job had made when it took a lock on them.
+    pub fn own_locks(&self) -> impl Iterator<Item = &Path> {
+        self.own_locks.iter().map(PathBuf::as_path)
     }
 }
 
 impl View {
-    /// The job takes a lock on a file.
-    pub fn note_lock(&self) {
-        self.acts.lock().locked = true;
+    /// The job takes a lock on a task's open file.
+    pub fn note_lock(&self, task: u32, fd: i32) {
+        let place = Walk::new(self, Some(task), Patience::None).place_of_task(Some(fd));
+        let path = place
+            .and_then(Linked::there)
+            .map(|path| PathBuf::from(OsString::from_vec(path)));
+        let mut acts = self.acts.lock();
+        let is_own =
+            |path: &PathBuf| matches!(acts.of_name(path), Some(name) if matches!(name.before, Before::Nothing));
+        match path.filter(is_own) {
+            Some(path) => drop(acts.own_locks.insert(path)),
+            None => acts.locked = true,
+        }
     }
 
     /// Takes down what a call is about to do. The content of a file that it changes or

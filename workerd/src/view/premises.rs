@@ -40,11 +40,15 @@ impl View {
         let passing = recorded
             .names()
             .filter(|(path, acts)| acts.exclusive && matches!(acts.before, Before::Nothing) && !made.contains(path));
+        // A lock on a file that the job made and that is gone is known to others by its name
+        // alone. A Java machine takes one on the file of its performance data.
+        let (kept, gone): (Vec<_>, Vec<_>) = recorded.own_locks().partition(|path| made.contains(path));
+        let passing = passing.map(|(path, _)| path).chain(gone);
         Ok(Premises {
             checks,
-            locked: recorded.locked(),
+            locked: recorded.locked() || !kept.is_empty(),
             unseen: self.lower().is_some(),
-            passing_names: passing.map(|(path, _)| path.to_path_buf()).collect(),
+            passing_names: passing.map(Path::to_path_buf).collect(),
         })
     }
 

@@ -431,7 +431,7 @@ pub(super) enum Linked {
 }
 
 impl Linked {
-    fn there(self) -> Option<Vec<u8>> {
+    pub(super) fn there(self) -> Option<Vec<u8>> {
         match self {
             Self::There(path) => Some(path),
             Self::Removed(_) => None,

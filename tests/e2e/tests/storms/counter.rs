@@ -10,6 +10,9 @@ use termite_e2e::{Client, Way};
 
 const JOBS: usize = 200;
 
+/// The built-in rule keeps flock(1) on the client, where it proves nothing of jobs.
+const LOCKS_ARE_JOBS: &str = "[[rule]]\nregex = \"flock \"\nrun = \"remote\"\n";
+
 /// Adds 1 to the counter under a lock of it. The file never gets shorter.
 const BUMP: &str = r#"
 #include <fcntl.h>
@@ -74,11 +77,7 @@ fn locked_by_flock() -> Result<()> {
         let dir = scene.dir("p/storm")?;
         let add = "(flock 9; read n < counter; sleep .01; echo $$((n + 1)) > counter) 9> lock";
         fs::write(dir.join("Makefile"), makefile(JOBS, &format!("@{add}; : $@")))?;
-        // The built-in rule keeps flock(1) on the client, where it proves nothing of jobs.
-        fs::write(
-            dir.join(".termite.toml"),
-            "[[rule]]\nregex = \"flock \"\nrun = \"remote\"\n",
-        )?;
+        fs::write(dir.join(".termite.toml"), LOCKS_ARE_JOBS)?;
         count("flock", client, &dir).map(drop)
     })
 }
@@ -95,6 +94,22 @@ fn locked_by_fcntl() -> Result<()> {
             .success()?;
         fs::write(dir.join("Makefile"), makefile(JOBS, "@./bump; : $@"))?;
         count("fcntl", client, &dir).map(drop)
+    })
+}
+
+/// A lock on a file of the job's own, as each Java machine takes one, keeps no other job from
+/// anything: the jobs list a directory in which all others make files, and none runs again.
+#[test]
+fn locked_files_of_ones_own() -> Result<()> {
+    with_fleet(|scene, client| {
+        let dir = scene.dir("p/storm")?;
+        let recipe = "@ls > /dev/null; (flock 9; sleep .1; rm own.$@) 9> own.$@; echo > out.$@";
+        fs::write(dir.join("Makefile"), makefile(40, recipe))?;
+        fs::write(dir.join(".termite.toml"), LOCKS_ARE_JOBS)?;
+        let make = client.drive(Way::Env, &dir, "make").arg("-j8");
+        let (_, last) = storm("own locks", client, &dir, make)?;
+        ensure!(last.reruns == 0, "{} reruns", last.reruns);
+        Ok(())
     })
 }
 
