@@ -282,6 +282,7 @@ struct Check {
     leaf @2 :Void;           # removed or renamed
     content @3 :Base;        # read, and changed
     absent @4 :Void;         # appended to from nothing, and read
+    onlyName @5 :Void;       # changed, and its last name removed
   }
 }
 

@@ -23,6 +23,11 @@ pub fn check_premises(checks: &[Check], plan: &Plan<'_>, present: &mut Present) 
                 let seen = "something that is no directory";
                 return Err(CommitError::conflict(path, seen, in_words(found.as_ref())));
             }
+            (Seen::OnlyName, Some(stamp)) if stamp.kind == Kind::File && stamp.links > 1 => {
+                let why = "the job changed it and then took its name away, and it has another one";
+                return Err(CommitError::refused(path, why.to_owned()));
+            }
+            (Seen::OnlyName, _) => {}
             (Seen::Content(base), found) => check_content(path, base, found.as_ref(), plan, present)?,
         }
     }

@@ -225,6 +225,14 @@ impl NameActs {
 pub(super) struct CopiedUp {
     pub file: ClientFile,
     pub written: Written,
+    /// Its attributes were set.
+    pub is_attributed: bool,
+}
+
+impl CopiedUp {
+    fn is_changed(&self) -> bool {
+        self.is_attributed || self.written != Written::Not
+    }
 }
 
 /// All that one job did.
@@ -246,6 +254,12 @@ impl Acts {
 
     pub fn of_file(&self, upper_ino: u64) -> Option<&CopiedUp> {
         self.files.get(&upper_ino)
+    }
+
+    /// The client's files that were changed, by inode number in the upper layer.
+    pub fn changed_files(&self) -> impl Iterator<Item = (u64, &ClientFile)> {
+        let changed = self.files.iter().filter(|(_, copied)| copied.is_changed());
+        changed.map(|(ino, copied)| (*ino, &copied.file))
     }
 
     /// Names below a directory, in the order of their paths.
@@ -313,8 +327,12 @@ impl View {
             self.note_above(path);
         }
         let mut acts = self.acts.lock();
-        if let (Act::Open { writes, .. }, Some(file)) = (act, upper.and_then(|ino| acts.files.get_mut(&ino))) {
-            file.written = file.written.after(writes);
+        if let Some(file) = upper.and_then(|ino| acts.files.get_mut(&ino)) {
+            match act {
+                Act::Open { writes, .. } => file.written = file.written.after(writes),
+                Act::Attributes => file.is_attributed = true,
+                _ => {}
+            }
         }
         match before {
             Some(before) => acts
@@ -505,6 +523,7 @@ impl View {
         acts.files.entry(ino).or_insert_with(|| CopiedUp {
             file,
             written: Written::Not,
+            is_attributed: false,
         });
         Ok(Some(ino))
     }

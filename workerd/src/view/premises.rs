@@ -16,10 +16,9 @@ use termite_core::spelling::lexical;
 use termite_types::{Change, ChangeKind, Check, IfPresent, Premises, Seen};
 
 impl View {
-    /// What has to hold for these changes. `rewritten`: files whose content the job may have
-    /// read through the descriptor that it wrote to.
-    pub(super) fn premises(&self, changes: &[Change], rewritten: Vec<Check>) -> Result<Premises, Errno> {
-        let mut checks = rewritten;
+    /// What has to hold for these changes, and of the client's files that the job changed.
+    pub(super) fn premises(&self, changes: &[Change], of_files: Vec<Check>) -> Result<Premises, Errno> {
+        let mut checks = of_files;
         let mut acts = Vec::with_capacity(changes.len());
         for change in changes {
             acts.push(self.name_acts(&change.path)?);

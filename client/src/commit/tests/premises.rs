@@ -1,6 +1,7 @@
 //! What jobs were told, and what is there when they are committed.
 
 use super::{Bench, base};
+use crate::commit::CommitError;
 use crate::commit::planted::{Fault, plant};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -52,6 +53,23 @@ fn what_was_removed_must_have_been_there() {
             ("something that is no directory", found)
         );
     }
+}
+
+#[test]
+fn what_was_changed_and_removed_must_have_no_other_name() {
+    let bench = Bench::new();
+    bench.write("f", b"");
+    bench.write("g", b"");
+    fs::hard_link(bench.path("g"), bench.path("h")).unwrap();
+    let refused = bench.commit_if(vec![bench.remove("g")], vec![("g", Seen::OnlyName)]);
+    assert!(matches!(refused, Err(CommitError::Refused { path, .. }) if path == bench.path("g")));
+    assert!(bench.path("g").exists());
+    bench
+        .commit_if(
+            vec![bench.remove("f")],
+            vec![("f", Seen::OnlyName), ("none", Seen::OnlyName)],
+        )
+        .unwrap();
 }
 
 #[test]

@@ -27,6 +27,7 @@ fn read_check(from: check::Reader<'_>) -> Result<Check> {
             check::Leaf(()) => Seen::Leaf,
             check::Content(base) => Seen::Content(read_base(base?)?),
             check::Absent(()) => Seen::Absent,
+            check::OnlyName(()) => Seen::OnlyName,
         },
     })
 }
@@ -42,6 +43,7 @@ pub fn write_premises(premises: &Premises, mut to: premises::Builder<'_>) {
             Seen::Leaf => to.set_leaf(()),
             Seen::Content(base) => write_base(base, to.init_content()),
             Seen::Absent => to.set_absent(()),
+            Seen::OnlyName => to.set_only_name(()),
         }
     }
     to.set_locked(premises.locked);

@@ -375,12 +375,18 @@ fn results() {
             ),
         ],
         premises: Premises {
-            checks: [Seen::Nothing, Seen::Leaf, Seen::Content(base()), Seen::Absent]
-                .map(|seen| Check {
-                    path: "/p/old".into(),
-                    seen,
-                })
-                .into(),
+            checks: [
+                Seen::Nothing,
+                Seen::Leaf,
+                Seen::Content(base()),
+                Seen::Absent,
+                Seen::OnlyName,
+            ]
+            .map(|seen| Check {
+                path: "/p/old".into(),
+                seen,
+            })
+            .into(),
             locked: true,
             unseen: true,
             passing_names: vec!["/p/lock".into()],

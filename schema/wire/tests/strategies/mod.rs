@@ -289,6 +289,7 @@ fn premises() -> impl Strategy<Value = Premises> {
         Just(Seen::Nothing),
         Just(Seen::Leaf),
         Just(Seen::Absent),
+        Just(Seen::OnlyName),
         base().prop_map(Seen::Content),
     ];
     let check = (path(), seen).prop_map(|(path, seen)| Check { path, seen });

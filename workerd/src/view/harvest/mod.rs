@@ -26,7 +26,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use termite_types::{
-    Alter, Attr, Base, BlobHash, Change, ChangeKind, Check, Content, Edit, IfPresent, Node, Owner, SetTime,
+    Alter, Attr, Base, BlobHash, Change, ChangeKind, Check, Content, Edit, IfPresent, Node, Owner, Seen as Told,
+    SetTime,
 };
 
 /// Bytes up to which a file's content travels with its change.
@@ -66,7 +67,7 @@ pub fn harvest(upper: OwnedFd, view: &View, owner: &Owner) -> Result<Harvest, Ha
         owner,
         outputs,
         changes: Vec::new(),
-        rewritten: Vec::new(),
+        checks: Vec::new(),
         files: HashMap::new(),
         copied: HashMap::new(),
         redirected: HashSet::new(),
@@ -82,9 +83,10 @@ pub fn harvest(upper: OwnedFd, view: &View, owner: &Owner) -> Result<Harvest, Ha
             kind: LayerKind::InPlace,
         },
     )?;
+    gather.find_lost();
     view.record_changes(&gather.changes);
     let premises = view
-        .premises(&gather.changes, gather.rewritten)
+        .premises(&gather.changes, gather.checks)
         .map_err(unread(Path::new("/")))?;
     Ok(Harvest {
         changes: gather.changes,
@@ -98,8 +100,8 @@ struct Gather<'v> {
     owner: &'v Owner,
     outputs: Outputs,
     changes: Vec<Change>,
-    /// Files whose former content may have decided over what the job wrote into them.
-    rewritten: Vec<Check>,
+    /// What has to hold of the client's files that the job changed, apart from their names.
+    checks: Vec<Check>,
     /// Files of the upper layer that were met already, by inode number.
     files: HashMap<u64, Met>,
     /// Where no call is seen: files of the client's that are in the upper layer, with what
@@ -352,6 +354,38 @@ impl Gather<'_> {
         Ok(())
     }
 
+    /// Finds the client's files that the job changed and of which it left no name: what it
+    /// changed went with the last one.
+    fn find_lost(&mut self) {
+        let lost: Vec<_> = match self.view.lower() {
+            Some(lower) => {
+                let is_named =
+                    |change: &&Change| !matches!(change.kind, ChangeKind::Alter(_) | ChangeKind::SetXattrs(_));
+                let named: HashSet<_> = self
+                    .changes
+                    .iter()
+                    .filter(is_named)
+                    .map(|change| &change.path)
+                    .collect();
+                let left: HashSet<_> = self.copied.values().map(|file| &file.path).collect();
+                let copied = lower.copied_up().into_iter().map(|file| file.path);
+                copied
+                    .filter(|path| named.contains(path) && !left.contains(path))
+                    .collect()
+            }
+            None => {
+                let acts = self.view.acts.lock();
+                let changed = acts.changed_files().filter(|(ino, _)| !self.files.contains_key(ino));
+                changed.map(|(_, file)| file.path.clone()).collect()
+            }
+        };
+        let check = |path| Check {
+            path,
+            seen: Told::OnlyName,
+        };
+        self.checks.extend(lost.into_iter().map(check));
+    }
+
     /// The extended attributes that the job set: a view has none of the client's.
     fn own_xattrs(&mut self, at: &Path, file: &OwnedFd) -> Result<(), HarvestError> {
         let xattrs = xattrs(file).map_err(unread(at))?;
@@ -409,10 +443,11 @@ impl Gather<'_> {
         });
         self.outputs.hold_upper(at, seen.hash);
         if base.is_none_or(|base| base.hash != seen.hash) {
+            // The former content may have decided over what the job wrote into it.
             if written == Written::Within {
-                self.rewritten.push(Check {
+                self.checks.push(Check {
                     path: before.path.clone(),
-                    seen: termite_types::Seen::Content(Base { size, hash }),
+                    seen: Told::Content(Base { size, hash }),
                 });
             }
             alter.content = Some(Edit {

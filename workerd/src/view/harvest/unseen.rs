@@ -9,8 +9,9 @@ use super::{Gather, HarvestError, io, unread};
 use crate::view::acts::ClientFile;
 use crate::view::confine::{self, is_dir, is_file};
 use crate::view::mirror::seen;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use termite_types::{BlobHash, FileTime, Node};
+use termite_types::{BlobHash, Check, FileTime, Node, Seen as Told};
 
 impl Gather<'_> {
     /// The directories of the client's that show at another place.
@@ -30,7 +31,8 @@ impl Gather<'_> {
 
     /// Which files of the upper layer were the client's. One that was copied up has a name in
     /// the upper layer where the client has it, or what is left of that name. It is the file
-    /// with its content and time, best in its own place, or else the one in its place.
+    /// with its content and time, best in its own place, or else the one in its place; where
+    /// the client's has another name, that would not do.
     pub(super) fn find_copied(&mut self) -> Result<(), HarvestError> {
         let Some(lower) = self.view.lower() else { return Ok(()) };
         let is_left = |file: &ClientFile| confine::handle(self.outputs.upper(), &file.path).is_ok();
@@ -47,7 +49,15 @@ impl Gather<'_> {
             is_same(upper, file) && is_here(upper, file)
         });
         self.claim(&files, &mut copied, is_same);
+        let certain: HashSet<_> = self.copied.keys().copied().collect();
         self.claim(&files, &mut copied, is_here);
+        // Such a file may be another one that took its place.
+        let uncertain = self.copied.iter().filter(|(ino, _)| !certain.contains(ino));
+        let checks = uncertain.map(|(_, file)| Check {
+            path: file.path.clone(),
+            seen: Told::OnlyName,
+        });
+        self.checks.extend(checks);
         Ok(())
     }
 
