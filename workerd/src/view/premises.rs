@@ -132,6 +132,8 @@ fn seen_of(change: &Change, acts: &NameActs, is_read: bool, is_missed: bool) -> 
     match &change.kind {
         ChangeKind::MakeDir { .. } | ChangeKind::SetXattrs(_) => {}
         ChangeKind::Remove { .. } | ChangeKind::Alter(_) => seen.extend(content),
+        // It gave attributes to its own file, which another one that is there by now may not have.
+        ChangeKind::File { .. } if is_new(acts) && acts.is_attributed && !acts.replaced => seen.push(Seen::Nothing),
         ChangeKind::File {
             if_present: IfPresent::Append,
             ..
