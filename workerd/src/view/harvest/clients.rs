@@ -1,0 +1,116 @@
+//! Files of the client's in the upper layer of a job: which of them a file is, what the job
+//! changed of it, and of which it left no name.
+//!
+//! Knows no names but those that tell files apart.
+
+use super::layer::{content_of, look_through, nothing};
+use super::{Gather, HarvestError, io};
+use crate::view::acts::{Before, ClientFile, NameActs, Written};
+use rustix::fd::OwnedFd;
+use rustix::fs::Statx;
+use std::collections::HashSet;
+use std::path::Path;
+use termite_types::{Alter, Base, BlobHash, Change, ChangeKind, Check, Content, Edit, Node, Seen as Told, SetTime};
+
+impl Gather<'_> {
+    /// Which file of the client's a file of the upper layer was, and how it was written.
+    pub(super) fn origin(&self, at: &Path, ino: u64, acts: &NameActs) -> Option<(ClientFile, Written)> {
+        if self.view.lower().is_some() {
+            return Some((self.copied.get(&ino)?.clone(), Written::Within));
+        }
+        if let Some(copied) = self.view.acts.lock().of_file(ino) {
+            return Some((copied.file.clone(), copied.written));
+        }
+        // Copied up by a call on a descriptor, which nobody saw.
+        match &acts.before {
+            Before::File(file) if !acts.named && file.path == at => Some((file.clone(), Written::Within)),
+            _ => None,
+        }
+    }
+
+    /// What the job changed of a file of the client's. Returns its content.
+    pub(super) fn altered_file(
+        &mut self,
+        at: &Path,
+        stat: &Statx,
+        file: &OwnedFd,
+        before: &ClientFile,
+        written: Written,
+    ) -> Result<Option<BlobHash>, HarvestError> {
+        let base = content_of(&before.attr);
+        let seen = look_through(file, stat.stx_size, base).map_err(io(at))?;
+        let node = Node::File {
+            size: stat.stx_size,
+            hash: Some(seen.hash),
+        };
+        let attr = self.attr(stat, node);
+        let mut alter = Alter {
+            mode: (before.attr.mode != attr.mode).then_some(attr.mode),
+            owner: self.owner_differs(&before.attr, &attr).then_some((attr.uid, attr.gid)),
+            ..Alter::default()
+        };
+        if before.attr.mtime != attr.mtime {
+            alter.mtime = Some(SetTime {
+                time: attr.mtime,
+                explicit: self.view.is_explicit(attr.mtime),
+            });
+        }
+        let Base { size, hash } = base.unwrap_or_else(|| {
+            tracing::warn!("what {} held before is not known", before.path.display());
+            nothing()
+        });
+        self.outputs.hold_upper(at, seen.hash);
+        if base.is_none_or(|base| base.hash != seen.hash) {
+            // The former content may have decided over what the job wrote into it.
+            if written == Written::Within {
+                self.checks.push(Check {
+                    path: before.path.clone(),
+                    seen: Told::Content(Base { size, hash }),
+                });
+            }
+            alter.content = Some(Edit {
+                base: Base { size, hash },
+                size: stat.stx_size,
+                hash: seen.hash,
+                content: seen.inline.map_or(Content::OnWorker, Content::Inline),
+                appended: written == Written::Appended && seen.begins,
+            });
+        }
+        if !alter.is_empty() {
+            self.push(&before.path, ChangeKind::Alter(alter));
+        }
+        Ok(Some(seen.hash))
+    }
+
+    /// Finds the client's files that the job changed and of which it left no name: what it
+    /// changed went with the last one.
+    pub(super) fn find_lost(&mut self) {
+        let lost: Vec<_> = match self.view.lower() {
+            Some(lower) => {
+                let is_named =
+                    |change: &&Change| !matches!(change.kind, ChangeKind::Alter(_) | ChangeKind::SetXattrs(_));
+                let named: HashSet<_> = self
+                    .changes
+                    .iter()
+                    .filter(is_named)
+                    .map(|change| &change.path)
+                    .collect();
+                let left: HashSet<_> = self.copied.values().map(|file| &file.path).collect();
+                let copied = lower.copied_up().into_iter().map(|file| file.path);
+                copied
+                    .filter(|path| named.contains(path) && !left.contains(path))
+                    .collect()
+            }
+            None => {
+                let acts = self.view.acts.lock();
+                let changed = acts.changed_files().filter(|(ino, _)| !self.files.contains_key(ino));
+                changed.map(|(_, file)| file.path.clone()).collect()
+            }
+        };
+        let check = |path| Check {
+            path,
+            seen: Told::OnlyName,
+        };
+        self.checks.extend(lost.into_iter().map(check));
+    }
+}
