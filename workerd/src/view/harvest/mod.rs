@@ -253,6 +253,12 @@ impl Gather<'_> {
         {
             return self.changed_dir(at, attr, before, below.clone());
         }
+        if layer.kind == LayerKind::InPlace && self.view.lower().is_none() && !acts.named {
+            // The client had it when the job went into it, and has removed it since. The job made
+            // none, so that what is in it has no place there.
+            let kind = LayerKind::InPlace;
+            return self.dir(at, &Layer { below, kind });
+        }
         let is_dir = match (&below, &marks.redirect) {
             (Some(shows), None) => self
                 .view
@@ -300,10 +306,16 @@ impl Gather<'_> {
             true => before.mtime != attr.mtime,
             false => !renames && self.is_touched(at, &attr),
         };
-        if has_own_time || explicit && renames {
+        let is_put = |change: &Change| {
+            let is_in_place = matches!(change.kind, ChangeKind::Alter(_) | ChangeKind::SetXattrs(_));
+            change.path.parent() == Some(at) && !is_in_place
+        };
+        // Names that were put have given it another time, and the job has given it this one since.
+        let is_set_since = self.view.is_explicit(attr.mtime) && self.changes[first..].iter().any(is_put);
+        if has_own_time || is_set_since {
             alter.mtime = Some(SetTime {
                 time: attr.mtime,
-                explicit,
+                explicit: explicit || is_set_since,
             });
         }
         if !alter.is_empty() {
