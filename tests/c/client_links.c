@@ -1,5 +1,6 @@
 // Files of the client with two names. A view shows each name as a file of its own, so
 // what one name is given is not seen by the other before the job has ended; then it is.
+// home in: fuse -- the file in the place of one that was appended to may be another one there
 // hooks: open rename unlink chmod
 #include "common.h"
 

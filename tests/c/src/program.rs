@@ -57,6 +57,9 @@ pub struct Program {
     pub end: String,
     /// What an ordinary user's job of it comes to; the line says why.
     pub ordinary: Ordinary,
+    /// Modes in which a job of it is given up and runs on the client, which says so; the line
+    /// says why.
+    pub home_in: Vec<String>,
     /// How many directories `fresh/N` that nobody touched it wants.
     pub fresh: usize,
     /// How many names it wants in the directory `listed`.
@@ -147,6 +150,7 @@ fn parse(family: String, text: &str) -> Result<Option<Program>> {
     };
     let count = |name: &str| field(name).map_or(Ok(0), str::parse);
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let modes = |text: &str| words(text.split_once(" -- ").map_or(text, |(modes, _)| modes));
     let beside = field("beside:").map(words).unwrap_or_default();
     for name in &beside {
         ensure!(
@@ -161,13 +165,12 @@ fn parse(family: String, text: &str) -> Result<Option<Program>> {
         input,
         end,
         ordinary,
+        home_in: field("home in:").map(modes).unwrap_or_default(),
         fresh: count("fresh:")?,
         listed: count(if long() { "listed-long:" } else { "listed:" })?,
         beside,
         flags: field("flags:").map(words).unwrap_or_default(),
-        not_in: field("not in:")
-            .map(|text| words(text.split_once(" -- ").map_or(text, |(modes, _)| modes)))
-            .unwrap_or_default(),
+        not_in: field("not in:").map(modes).unwrap_or_default(),
         needs: field("needs:").map(words).unwrap_or_default(),
     }))
 }

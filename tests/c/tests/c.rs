@@ -223,13 +223,15 @@ impl Bench {
                 continue;
             };
             let is_job = matches!(how, Mode::Job(_));
+            let is_this = |word: &String| mode.trim_start_matches("user-") == word;
             let ordinary = if is_job && owner.is_ordinary() {
                 subject.ordinary
+            } else if subject.home_in.iter().any(is_this) {
+                Ordinary::Home
             } else {
                 Ordinary::Same
             };
-            let leaves_out = |word: &String| mode.trim_start_matches("user-") == word;
-            if ordinary == Ordinary::Not || subject.not_in.iter().any(leaves_out) {
+            if ordinary == Ordinary::Not || subject.not_in.iter().any(is_this) {
                 continue;
             }
             let mut counted = None;
@@ -282,6 +284,7 @@ impl Bench {
             input: program.input,
             end: program.end.clone(),
             ordinary: program.ordinary,
+            home_in: program.home_in.clone(),
             not_in: program.not_in.clone(),
             extras: Extras {
                 fresh: program.fresh,
@@ -300,6 +303,7 @@ impl Bench {
                 input: Input::Null,
                 end: "status 0".to_owned(),
                 ordinary: Ordinary::Same,
+                home_in: Vec::new(),
                 not_in: Vec::new(),
                 extras: Extras {
                     fresh: 0,
@@ -324,6 +328,7 @@ struct Subject {
     input: Input,
     end: String,
     ordinary: Ordinary,
+    home_in: Vec<String>,
     /// Modes that leave it out.
     not_in: Vec<String>,
     extras: Extras,
