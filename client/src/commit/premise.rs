@@ -24,7 +24,7 @@ pub fn check_premises(checks: &[Check], plan: &Plan<'_>, present: &mut Present) 
                 return Err(CommitError::conflict(path, seen, in_words(found.as_ref())));
             }
             (Seen::OnlyName, Some(stamp)) if stamp.kind == Kind::File && stamp.links > 1 => {
-                let why = "the job changed it and then took its name away, and it has another one";
+                let why = "the job changed it and may have taken this name away, and it has another name";
                 return Err(CommitError::refused(path, why.to_owned()));
             }
             (Seen::OnlyName, _) => {}

@@ -39,6 +39,8 @@ struct Bench<'a> {
     look: PathBuf,
     /// Where the jobs are started: a worker keeps the jobs of a directory.
     desks: Vec<PathBuf>,
+    /// No call is seen on one of the workers, which serves files by FUSE.
+    is_unseen: bool,
     /// Events that the queue holds.
     queue: usize,
     /// Who had jobs.
@@ -56,6 +58,7 @@ impl Bench<'_> {
             ground: &self.ground,
             client: &self.client,
             desks: &self.desks,
+            is_unseen: self.is_unseen,
         };
         let mut held = HashMap::new();
         self.compare_all().context("round 0: laid out anew")?;
@@ -222,6 +225,7 @@ fn with_bench(manner: Manner, work: impl FnOnce(&Bench<'_>) -> Result<()>) -> Re
         ground: Ground::new(&scene)?,
         look: random::compile(&scene, "stale/look.c")?,
         desks,
+        is_unseen: manner.faults.contains(&"fuse"),
         queue: queue.trim().parse()?,
         workers: Mutex::default(),
     };
