@@ -103,9 +103,7 @@ impl Overlap {
             .iter()
             .filter(|change| !matches!(change.kind, ChangeKind::SetXattrs(_)));
         let left = kept.map(|change| (change.path.clone(), left_by(change)));
-        let named = changes
-            .iter()
-            .filter(|change| !matches!(change.kind, ChangeKind::Alter(_) | ChangeKind::SetXattrs(_)));
+        let named = changes.iter().filter(|change| change.kind.is_of_name());
         self.commits.push_back(Commit {
             at: Moment(self.clock),
             left: left.collect(),

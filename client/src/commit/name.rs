@@ -91,7 +91,7 @@ pub fn set_time(dir: &OwnedFd, name: &OsStr, time: FileTime) -> Result<(), Errno
     rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)
 }
 
-fn modified(tv_sec: i64, tv_nsec: i64) -> Timestamps {
+pub(super) fn modified(tv_sec: i64, tv_nsec: i64) -> Timestamps {
     Timestamps {
         last_access: Timespec {
             tv_sec: 0,

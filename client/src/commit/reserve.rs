@@ -1,9 +1,9 @@
 //! Space on the disk, reserved before it is written to, so that a full disk is met while
 //! nothing is changed. Knows no contents.
 
-use super::name::open_dir;
+use super::name::{modified, open_dir};
 use crate::tree::Stamp;
-use rustix::fs::{FallocateFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -56,16 +56,7 @@ impl Reserved {
 impl Drop for Reserved {
     fn drop(&mut self) {
         for (file, stamp) in &self.0 {
-            let times = Timestamps {
-                last_access: Timespec {
-                    tv_sec: 0,
-                    tv_nsec: UTIME_OMIT,
-                },
-                last_modification: Timespec {
-                    tv_sec: stamp.mtime.sec,
-                    tv_nsec: i64::from(stamp.mtime.nsec),
-                },
-            };
+            let times = modified(stamp.mtime.sec, stamp.mtime.nsec.into());
             let given_back = give_back(file).and_then(|()| Ok(rustix::fs::futimens(file, &times)?));
             if let Err(error) = given_back {
                 tracing::debug!("space behind the end of a file stays reserved: {error}");

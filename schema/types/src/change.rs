@@ -70,6 +70,13 @@ pub enum ChangeKind {
     SetXattrs(Vec<Xattr>),
 }
 
+impl ChangeKind {
+    /// Whether it makes, replaces or removes the name. Others change what the name leads to.
+    pub fn is_of_name(&self) -> bool {
+        !matches!(self, Self::Alter(_) | Self::SetXattrs(_))
+    }
+}
+
 /// What becomes of a regular file that is at the path by now, where the job found nothing and
 /// made a file: what its own call would have done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

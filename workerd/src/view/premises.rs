@@ -132,14 +132,17 @@ fn seen_of(change: &Change, acts: &NameActs, is_read: bool, is_missed: bool) -> 
     match &change.kind {
         ChangeKind::MakeDir { .. } | ChangeKind::SetXattrs(_) => {}
         ChangeKind::Remove { .. } | ChangeKind::Alter(_) => seen.extend(content),
-        // It gave attributes to its own file, which another one that is there by now may not have.
-        ChangeKind::File { .. } if is_new(acts) && acts.is_attributed && !acts.replaced => seen.push(Seen::Nothing),
+        // It found nothing in the file that it opened without asking for that, or gave it
+        // attributes, which another one that is there by now may not have.
+        ChangeKind::File { .. }
+            if is_new(acts) && (acts.written == Written::Within || acts.is_attributed && !acts.replaced) =>
+        {
+            seen.push(Seen::Nothing);
+        }
         ChangeKind::File {
             if_present: IfPresent::Append,
             ..
         } => seen.extend(is_read.then_some(Seen::Absent)),
-        // It found nothing in the file that it opened without asking for that.
-        ChangeKind::File { .. } if is_new(acts) && acts.written == Written::Within => seen.push(Seen::Nothing),
         ChangeKind::File { .. } | ChangeKind::Symlink { .. } | ChangeKind::Link { .. } | ChangeKind::Name { .. } => {
             match &acts.before {
                 Before::Nothing if acts.exclusive => seen.push(Seen::Nothing),

@@ -4,13 +4,13 @@
 use super::Apply;
 use super::attributes::{open_for_reading, set_mode};
 use crate::commit::CommitError;
-use crate::commit::name::{open_parent, set_time, unnoticed};
+use crate::commit::name::{modified, open_parent, set_time, unnoticed};
 use crate::commit::reserve::reserve;
 use crate::commit::stage::{Staged, copy};
 use crate::commit::temporary::Temporary;
 use crate::tree::Stamp;
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::fs::{AtFlags, Mode, OFlags, UTIME_NOW};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -190,15 +190,5 @@ fn open_for_writing(dir: &OwnedFd, name: &OsStr, flags: OFlags) -> Result<Option
 
 /// Sets the time to the present one, which whoever may write to a file may do.
 fn touch(dir: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
-    let times = Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_NOW,
-        },
-    };
-    rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+    rustix::fs::utimensat(dir, name, &modified(0, UTIME_NOW), AtFlags::SYMLINK_NOFOLLOW)
 }

@@ -9,8 +9,8 @@ use crate::view::acts::{Before, ClientFile, NameActs, Written};
 use rustix::fd::OwnedFd;
 use rustix::fs::Statx;
 use std::collections::HashSet;
-use std::path::Path;
-use termite_types::{Alter, Base, BlobHash, Change, ChangeKind, Check, Content, Edit, Node, Seen as Told, SetTime};
+use std::path::{Path, PathBuf};
+use termite_types::{Alter, Base, BlobHash, ChangeKind, Check, Content, Edit, Node, Seen as Told, SetTime};
 
 impl Gather<'_> {
     /// Which file of the client's a file of the upper layer was, and how it was written.
@@ -87,14 +87,8 @@ impl Gather<'_> {
     pub(super) fn find_lost(&mut self) {
         let lost: Vec<_> = match self.view.lower() {
             Some(lower) => {
-                let is_named =
-                    |change: &&Change| !matches!(change.kind, ChangeKind::Alter(_) | ChangeKind::SetXattrs(_));
-                let named: HashSet<_> = self
-                    .changes
-                    .iter()
-                    .filter(is_named)
-                    .map(|change| &change.path)
-                    .collect();
+                let named = self.changes.iter().filter(|change| change.kind.is_of_name());
+                let named: HashSet<_> = named.map(|change| &change.path).collect();
                 let left: HashSet<_> = self.copied.values().map(|file| &file.path).collect();
                 let copied = lower.copied_up().into_iter().map(|file| file.path);
                 copied
@@ -107,10 +101,14 @@ impl Gather<'_> {
                 changed.map(|(_, file)| file.path.clone()).collect()
             }
         };
-        let check = |path| Check {
-            path,
-            seen: Told::OnlyName,
-        };
-        self.checks.extend(lost.into_iter().map(check));
+        self.checks.extend(lost.into_iter().map(only_name));
+    }
+}
+
+/// The client's file at a path has no other name.
+pub(super) fn only_name(path: PathBuf) -> Check {
+    Check {
+        path,
+        seen: Told::OnlyName,
     }
 }

@@ -306,10 +306,7 @@ impl Gather<'_> {
             true => before.mtime != attr.mtime,
             false => !renames && self.is_touched(at, &attr),
         };
-        let is_put = |change: &Change| {
-            let is_in_place = matches!(change.kind, ChangeKind::Alter(_) | ChangeKind::SetXattrs(_));
-            change.path.parent() == Some(at) && !is_in_place
-        };
+        let is_put = |change: &Change| change.path.parent() == Some(at) && change.kind.is_of_name();
         // Names that were put have given it another time, and the job has given it this one since.
         let is_set_since = self.view.is_explicit(attr.mtime) && self.changes[first..].iter().any(is_put);
         if has_own_time || is_set_since {
@@ -482,11 +479,8 @@ impl Gather<'_> {
             acts.is_ok_and(|acts| matches!(acts.before, Before::Nothing | Before::Own))
         };
         change.path.parent() == Some(dir)
-            && match change.kind {
-                ChangeKind::Remove { .. } | ChangeKind::MakeDir { .. } => true,
-                ChangeKind::Alter(_) | ChangeKind::SetXattrs(_) => false,
-                _ => is_new(),
-            }
+            && change.kind.is_of_name()
+            && (matches!(change.kind, ChangeKind::Remove { .. } | ChangeKind::MakeDir { .. }) || is_new())
     }
 
     fn owner_differs(&self, a: &Attr, b: &Attr) -> bool {

@@ -4,6 +4,7 @@
 //! Knows no call; what it finds is as good as a guess where two files are alike, and such
 //! files are.
 
+use super::clients::only_name;
 use super::layer::{Marks, content_of, look_through};
 use super::{Gather, HarvestError, io, unread};
 use crate::view::acts::ClientFile;
@@ -11,7 +12,7 @@ use crate::view::confine::{self, is_dir, is_file};
 use crate::view::mirror::seen;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use termite_types::{BlobHash, Check, FileTime, Node, Seen as Told};
+use termite_types::{BlobHash, FileTime, Node};
 
 impl Gather<'_> {
     /// The directories of the client's that show at another place.
@@ -53,11 +54,8 @@ impl Gather<'_> {
         self.claim(&files, &mut copied, is_here);
         // Such a file may be another one that took its place.
         let uncertain = self.copied.iter().filter(|(ino, _)| !certain.contains(ino));
-        let checks = uncertain.map(|(_, file)| Check {
-            path: file.path.clone(),
-            seen: Told::OnlyName,
-        });
-        self.checks.extend(checks);
+        self.checks
+            .extend(uncertain.map(|(_, file)| only_name(file.path.clone())));
         Ok(())
     }
 
