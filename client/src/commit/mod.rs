@@ -7,6 +7,7 @@
 
 mod apply;
 mod clock;
+mod links;
 mod log;
 mod name;
 mod permit;

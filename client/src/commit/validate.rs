@@ -1,6 +1,7 @@
 //! Whether a list of changes can be done as the job did it, on what is there by now. Only
 //! looks; runs while no other commit does.
 
+use super::links::check_links;
 use super::permit::{Permit, check_kind};
 use super::plain::PlainDirs;
 use super::plan::{Plan, is_directory};
@@ -54,6 +55,7 @@ pub fn validate(
         whole: HashSet::new(),
     };
     check_premises(&request.premises.checks, plan, &mut validate.present)?;
+    check_links(&request.trace)?;
     for (path, is_dir) in &plan.removes {
         validate.check_removal(path, *is_dir)?;
     }

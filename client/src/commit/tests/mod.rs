@@ -3,6 +3,7 @@
 mod alter;
 mod join;
 mod kinds;
+mod links;
 mod log;
 mod names;
 mod premises;

@@ -1,0 +1,83 @@
+//! Programs that ask which names lead to one file, or how many names a file has. In a view
+//! each name of a file of the client's is a file of its own, so they are told something else
+//! there than here. Only looks.
+
+use super::CommitError;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use termite_types::{TraceItem, Use};
+
+/// Programs that copy or archive a file with several names once, by their manuals, count its
+/// size once, or say whether two names are one file.
+const LINKING: [&str; 17] = [
+    "[",
+    "bsdcpio",
+    "bsdtar",
+    "cp",
+    "cpio",
+    "du",
+    "genisoimage",
+    "mke2fs",
+    "mkfs.ext4",
+    "mkisofs",
+    "mksquashfs",
+    "pax",
+    "rsync",
+    "star",
+    "tar",
+    "test",
+    "xorriso",
+];
+
+/// Programs that print or compare how many names a file has.
+const COUNTING: [&str; 3] = ["find", "ls", "stat"];
+
+/// Refuses what a job left that ran such a program and looked at files to which that matters.
+pub fn check_links(trace: &[TraceItem]) -> Result<(), CommitError> {
+    if let Some(program) = executed(trace, &LINKING) {
+        let mut first_names = HashMap::new();
+        for (path, file) in linked_files(trace, |used| matches!(used, Use::Read(_) | Use::Stat)) {
+            let first = first_names
+                .entry((file.dev(), file.ino()))
+                .or_insert_with(|| path.clone());
+            if *first != path {
+                let why = format!(
+                    "it is the same file as {}, but not where {program} ran",
+                    first.display()
+                );
+                return Err(CommitError::refused(&path, why));
+            }
+        }
+    }
+    if let Some(program) = executed(trace, &COUNTING) {
+        // Every program reads libraries, which may have several names.
+        if let Some((path, file)) = linked_files(trace, |used| *used == Use::Stat).next() {
+            let why = format!("it has {} names, but only one where {program} ran", file.nlink());
+            return Err(CommitError::refused(&path, why));
+        }
+    }
+    Ok(())
+}
+
+/// The one of these programs that the job executed.
+fn executed(trace: &[TraceItem], programs: &[&'static str]) -> Option<&'static str> {
+    let read = trace.iter().filter(|item| matches!(item.used, Use::Read(_)));
+    let mut names = read.filter_map(|item| item.path.file_name());
+    names.find_map(|name| programs.iter().copied().find(|program| name == OsStr::new(program)))
+}
+
+/// The files with several names that a job used like this, by their canonical paths.
+fn linked_files(trace: &[TraceItem], like: impl Fn(&Use) -> bool) -> impl Iterator<Item = (PathBuf, Metadata)> {
+    let paths: HashSet<_> = trace
+        .iter()
+        .filter(|item| like(&item.used))
+        .map(|item| &item.path)
+        .collect();
+    paths.into_iter().filter_map(|path| {
+        let file = path.metadata().ok().filter(|file| file.is_file() && file.nlink() > 1)?;
+        Some((path.canonicalize().ok()?, file))
+    })
+}
