@@ -28,8 +28,9 @@ fn check(bench: &Bench, program: &str, used: &[(&str, Use)]) -> Result<(), PathB
     let mut trace = vec![item(Path::new(program), Use::Read(None))];
     trace.extend(used.iter().map(|(name, used)| item(&bench.path(name), *used)));
     match check_links(&trace) {
+        Ok(()) => Ok(()),
         Err(CommitError::Refused { path, .. }) => Err(path),
-        other => Ok(other.unwrap()),
+        Err(other) => panic!("{other}"),
     }
 }
 
