@@ -6,7 +6,7 @@ use super::{CommitError, CommitRequest};
 use crate::tree::{DenyRules, is_canonical};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
-use termite_types::{Alter, Change, ChangeKind, Node};
+use termite_types::{Alter, Change, ChangeKind, Node, Xattr};
 
 /// A list of changes by what it does.
 pub struct Plan<'a> {
@@ -18,6 +18,8 @@ pub struct Plan<'a> {
     pub puts: BTreeMap<&'a Path, usize>,
     /// Files of the client's that get other names.
     pub sources: Vec<Source<'a>>,
+    /// Extended attributes that are set.
+    pub xattrs: BTreeMap<&'a Path, &'a [Xattr]>,
 }
 
 /// A file of the client's that gets other names.
@@ -36,13 +38,18 @@ impl<'a> Plan<'a> {
             removes: BTreeMap::new(),
             puts: BTreeMap::new(),
             sources: Vec::new(),
+            xattrs: BTreeMap::new(),
         };
         let mut by_source = HashMap::new();
         for (index, change) in request.changes.iter().enumerate() {
             let path = change.path.as_path();
             check_path(path, deny)?;
             match &change.kind {
-                ChangeKind::Alter(_) | ChangeKind::SetXattrs(_) => continue,
+                ChangeKind::Alter(_) => continue,
+                ChangeKind::SetXattrs(xattrs) => {
+                    plan.xattrs.insert(path, xattrs);
+                    continue;
+                }
                 _ if path.parent().is_none() => {
                     return Err(CommitError::refused(path, "the root cannot be replaced"));
                 }

@@ -8,11 +8,12 @@ use super::reserve::reserve;
 use super::temporary::Temporary;
 use super::{CommitError, Contents};
 use crate::tree::Stamp;
+use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::Path;
-use termite_types::{BlobHash, ChangeKind, Content, Node};
+use termite_types::{BlobHash, ChangeKind, Content, Node, Xattr};
 
 const PIECE: u32 = 1 << 20;
 
@@ -55,7 +56,11 @@ pub fn stage(plan: &Plan<'_>, contents: &dyn Contents) -> Result<StagedByChange,
             }
             _ => continue,
         };
-        staged.insert(index, stage_one(&change.path, plan, &wanted, contents)?);
+        let one = stage_one(&change.path, plan, &wanted, contents)?;
+        if let Some(xattrs) = plan.xattrs.get(change.path.as_path()) {
+            set_xattrs(&one.file, xattrs).map_err(CommitError::at("set an extended attribute of", &change.path))?;
+        }
+        staged.insert(index, one);
     }
     for (index, path, alter) in plan.alters() {
         let Some(edit) = &alter.content else { continue };
@@ -109,6 +114,14 @@ fn stage_one(
         None => found,
     };
     Ok(Staged { file: temporary, hash })
+}
+
+/// Sets extended attributes early, so that a file system that does not have them says so before
+/// anything is changed.
+fn set_xattrs(file: &Temporary, xattrs: &[Xattr]) -> Result<(), Errno> {
+    let file = file.open()?;
+    let set = |xattr: &Xattr| rustix::fs::fsetxattr(&file, &xattr.name, &xattr.value, XattrFlags::empty());
+    xattrs.iter().try_for_each(set)
 }
 
 /// Reads a content from the worker, piece by piece.

@@ -65,6 +65,9 @@ pub fn validate(
     for (index, path, alter) in plan.alters() {
         validate.check_alter(index, path, alter)?;
     }
+    for path in plan.xattrs.keys() {
+        validate.check_xattrs(path)?;
+    }
     Ok(Validated {
         times: validate.present.times().collect(),
         whole: validate.whole,
@@ -173,6 +176,21 @@ impl Validate<'_> {
             (_, Some(holder)) if holder.kind == Kind::Dir => self.permit.check_name(path, parent, &holder, left),
             (Some(_), _) => Ok(()),
             (None, found) => Err(CommitError::conflict(path, "its directory", in_words(found.as_ref()))),
+        }
+    }
+
+    /// What gets extended attributes is put in place, or is there to be changed.
+    fn check_xattrs(&mut self, path: &Path) -> Result<(), CommitError> {
+        if self.plan.put(path).is_some() {
+            return Ok(());
+        }
+        match self.left_at(path)? {
+            Some(stamp) if matches!(stamp.kind, Kind::File | Kind::Dir) => self.permit.check_write(path, &stamp),
+            found => Err(CommitError::conflict(
+                path,
+                "a file or a directory",
+                in_words(found.as_ref()),
+            )),
         }
     }
 

@@ -80,6 +80,12 @@ pub fn apply(
 impl<'a> Apply<'a> {
     fn all(&self, mut staged: StagedByChange, plain: &mut PlainDirs, done: &mut Done<'a>) -> Result<(), CommitError> {
         self.reserve_in_place(&staged)?;
+        let (later, in_place): (Vec<_>, Vec<_>) =
+            (self.plan.xattrs.iter()).partition(|(path, _)| self.plan.put(path).is_some());
+        // First, since a file system may not have them.
+        in_place
+            .into_iter()
+            .try_for_each(|(path, xattrs)| self.set_xattrs(path, xattrs))?;
         for (index, path, alter) in self.plan.alters() {
             self.alter(path, alter, index, &mut staged, done)?;
         }
@@ -105,13 +111,11 @@ impl<'a> Apply<'a> {
         for index in 0..self.plan.changes.len() {
             self.put_leaf(index, &mut staged, &mut pins, done)?;
         }
-        self.finish_dirs(unfinished, done)?;
-        for change in self.plan.changes {
-            if let ChangeKind::SetXattrs(xattrs) = &change.kind {
-                self.set_xattrs(&change.path, xattrs)?;
-            }
-        }
-        Ok(())
+        // Modes of directories, which may not let their owner write, come after.
+        later
+            .into_iter()
+            .try_for_each(|(path, xattrs)| self.set_xattrs(path, xattrs))?;
+        self.finish_dirs(unfinished, done)
     }
 
     /// Reserves what the contents need that are changed in place, so that a full disk does not
@@ -241,9 +245,14 @@ impl<'a> Apply<'a> {
 
     fn set_xattrs(&self, path: &Path, xattrs: &[Xattr]) -> Result<(), CommitError> {
         for Xattr { name, value } in xattrs {
-            rustix::fs::lsetxattr(path, name, value, XattrFlags::empty())
-                .map_err(CommitError::at("set an extended attribute of", path))?;
-            self.changed.set(true);
+            let mut here = vec![0; value.len()];
+            let length = rustix::fs::lgetxattr(path, name, &mut here[..]);
+            // A new file has it from before, and may be read-only by now.
+            if length != Ok(value.len()) || here != *value || value.is_empty() {
+                rustix::fs::lsetxattr(path, name, value, XattrFlags::empty())
+                    .map_err(CommitError::at("set an extended attribute of", path))?;
+                self.changed.set(true);
+            }
         }
         Ok(())
     }

@@ -3,9 +3,9 @@
 use super::{Bench, OLD, base, content, edit, hash};
 use crate::commit::planted::{Fault, plant};
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
-use termite_types::{Alter, ChangeKind, Seen, SetTime};
+use termite_types::{Alter, Change, ChangeKind, Seen, SetTime, Xattr};
 
 /// Sets an attribute of the user's; `None`: the file system has none.
 fn set_xattr(path: &std::path::Path) -> Option<()> {
@@ -211,5 +211,53 @@ fn a_mode_that_takes_the_content_back_is_found() {
         bench.commit(vec![bench.chmod("f", 0o600)]).unwrap();
         plant(None);
         assert_eq!(bench.read("f"), content, "{fault:?}");
+    }
+}
+
+/// The change that gives a file such an attribute.
+fn xattr_set(bench: &Bench, name: &str) -> Change {
+    let xattr = Xattr {
+        name: "user.termite".into(),
+        value: b"value".into(),
+    };
+    bench.change(name, ChangeKind::SetXattrs(vec![xattr]))
+}
+
+#[test]
+fn extended_attributes_need_something_to_be_set_on() {
+    let bench = Bench::new();
+    bench.write("f", b"");
+    symlink("f", bench.path("l")).unwrap();
+    for name in ["none", "l"] {
+        let conflict = bench.conflict(vec![bench.file("new", b""), xattr_set(&bench, name)], vec![]);
+        assert_eq!(conflict.path, bench.path(name));
+    }
+    let removed = vec![bench.remove("f"), xattr_set(&bench, "f"), bench.file("new", b"")];
+    assert_eq!(bench.conflict(removed, vec![]).path, bench.path("f"));
+}
+
+#[test]
+fn what_gets_extended_attributes_may_be_read_only() {
+    let bench = Bench::new();
+    bench.write("f", b"");
+    if set_xattr(&bench.path("f")).is_none() {
+        return;
+    }
+    fs::remove_file(bench.path("f")).unwrap();
+    bench.write("f", b"");
+    let mut made = bench.file("new", b"");
+    if let ChangeKind::File { attr, .. } = &mut made.kind {
+        attr.mode = 0o444;
+    }
+    let changes = ["new", "f"].map(|name| xattr_set(&bench, name));
+    bench
+        .commit([vec![made, bench.chmod("f", 0o444)], changes.into()].concat())
+        .unwrap();
+    for name in ["new", "f"] {
+        assert_eq!(
+            (xattr(&bench.path(name)), bench.mode(name)),
+            (b"value".to_vec(), 0o444),
+            "{name}"
+        );
     }
 }
