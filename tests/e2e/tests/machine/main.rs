@@ -64,12 +64,13 @@ fn describe(program: &Program, observed: &Observed) -> String {
     text + &format!("and the tree is {:#?}", state.tree())
 }
 
-/// Numbers of programs by how they went, and texts of those that went wrong.
+/// Numbers of programs by how they went, and which went wrong.
 #[derive(Default)]
 struct Tally {
     programs: usize,
     allowed: usize,
-    wrong: Vec<String>,
+    /// Seeds.
+    wrong: Vec<u64>,
 }
 
 impl Tally {
@@ -89,8 +90,8 @@ impl Tally {
         let (count, all) = (self.wrong.len(), self.programs);
         ensure!(
             count == 0,
-            "{count} of {all} programs are wrong\n{}",
-            self.wrong.join("\n\n")
+            "{count} of {all} programs are wrong, those of the seeds {:?}",
+            self.wrong
         );
         Ok(())
     }
@@ -115,7 +116,9 @@ fn try_seeds(batch: &Batch<'_>, runner: &Runner<'_>, seeds: &[u64], tally: &mut 
                 let smaller = shrink(batch, runner, tree)?;
                 text += &smaller.unwrap_or_else(|| describe(program, observed));
             }
-            tally.wrong.push(text);
+            // A long run says at once what it has found.
+            println!("{text}");
+            tally.wrong.push(*seed);
         }
     }
     Ok(())
@@ -163,8 +166,7 @@ fn in_every_mode(user: User, short: u32, all: u32) -> Result<()> {
             begun.elapsed()
         );
         all.programs += tally.programs;
-        all.wrong
-            .extend(tally.wrong.iter().map(|text| format!("{mode}: {text}")));
+        all.wrong.extend(tally.wrong);
     }
     scene.finish()?;
     all.check()
