@@ -7,6 +7,7 @@ mod address;
 mod file;
 mod places;
 mod setting;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use termite_core::rules::{Rule, RuleError, Rules};
 pub use address::{AddressError, parse_workers};
 pub use places::Surroundings;
 pub use setting::Origin;
+pub use state::FilesState;
 
 /// The key and what it means, in the order in which `termite config` shows them.
 const KEYS: &[(&str, &str)] = &[
@@ -51,6 +53,8 @@ const KEYS: &[(&str, &str)] = &[
     ("serial", "run a serial build on the whole fleet"),
 ];
 
+const PROJECT_FILE: &str = ".termite.toml";
+const LOCALRC: &str = ".termite-localrc";
 const DEFAULT_IDLE_S: u64 = 900;
 const DEFAULT_FAULT: &str = "auto";
 const FAULTS: &[&str] = &[DEFAULT_FAULT, "shim,guard", "guard", "fuse"];
@@ -225,6 +229,15 @@ impl Config {
         Ok(Rules::new(Sources { layers }.rules()))
     }
 
+    /// The files that [`Self::rules_in`] may read, as they are now. Where that differs from an
+    /// earlier state, the rules are to be read anew.
+    pub fn rules_state(&self, cwd: &Path) -> FilesState {
+        let project = [PROJECT_FILE, LOCALRC]
+            .into_iter()
+            .flat_map(|name| cwd.ancestors().map(move |dir| dir.join(name)));
+        FilesState::of(project.chain([self.user_file.clone()]))
+    }
+
     /// Value for `TERMITE__TOOLS`; empty: the shim's own list.
     pub fn tools_value(&self) -> OsString {
         self.tools
@@ -316,10 +329,10 @@ impl Sources {
 fn file_layers(cwd: &Path, user_file: &Path) -> Result<Vec<Layer>, ConfigError> {
     let mut layers = Vec::new();
     let nearest = |name: &str| cwd.ancestors().map(|dir| dir.join(name)).find(|path| path.is_file());
-    if let Some(path) = nearest(".termite.toml") {
+    if let Some(path) = nearest(PROJECT_FILE) {
         layers.push(Layer::of_file(&path, &read(&path)?)?);
     }
-    if let Some(path) = nearest(".termite-localrc") {
+    if let Some(path) = nearest(LOCALRC) {
         layers.push(Layer::of_localrc(&path, &read(&path)?)?);
     }
     if user_file.is_file() {

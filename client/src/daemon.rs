@@ -4,7 +4,7 @@
 use crate::build::Builds;
 use crate::callers::{self, Caller, Listener, Requests};
 use crate::commit::{self, Leftovers};
-use crate::config::Config;
+use crate::config::{Config, FilesState};
 use crate::contention::Contention;
 use crate::dispatch;
 use crate::embedded::{self, Embedded};
@@ -19,6 +19,7 @@ use crate::traffic::Traffic;
 use crate::tree::{DenyRules, Tree, TreeOptions};
 use anyhow::Context;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -73,11 +74,17 @@ pub struct Daemon {
     pub machine: Vec<u8>,
     /// Programs that a job must not start.
     pub drivers: Vec<OsString>,
-    rules: RefCell<std::collections::HashMap<PathBuf, Result<Rc<Rules>, String>>>,
+    rules: RefCell<HashMap<PathBuf, KnownRules>>,
     started: Instant,
     busy: Cell<u32>,
     last_use: Cell<Instant>,
     stop: Notify,
+}
+
+/// The rules of a directory, and the files that they were read from as those were.
+struct KnownRules {
+    read_from: FilesState,
+    rules: Result<Rc<Rules>, String>,
 }
 
 /// Runs the daemon until it is stopped or has been idle for long enough.
@@ -217,13 +224,21 @@ impl Daemon {
         Ok(Some(worker))
     }
 
-    /// The rules that hold in a directory: read at first use there.
+    /// The rules that hold in a directory: read at first use there, and when their files have
+    /// changed.
     pub fn rules_for(&self, cwd: &Path) -> Result<Rc<Rules>, String> {
+        let state = self.config.rules_state(cwd);
         let mut known = self.rules.borrow_mut();
-        known
-            .entry(cwd.to_path_buf())
-            .or_insert_with(|| self.config.rules_in(cwd).map(Rc::new))
-            .clone()
+        if let Some(known) = known.get(cwd).filter(|known| known.read_from == state) {
+            return known.rules.clone();
+        }
+        let rules = self.config.rules_in(cwd).map(Rc::new);
+        let read = KnownRules {
+            read_from: state,
+            rules: rules.clone(),
+        };
+        known.insert(cwd.to_path_buf(), read);
+        rules
     }
 
     /// Resolves when nobody has used the daemon for the configured time.

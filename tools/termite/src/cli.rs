@@ -3,14 +3,17 @@
 
 use crate::ask::{self, AskError};
 use crate::{USAGE, complain, is_in_slot, serve, supervise, wrapper};
-use clap::{Args, Parser, Subcommand};
-use std::ffi::OsString;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 use termite_client::config::{Config, Shown};
 use termite_client::explain::{Explained, Jobs};
 use termite_client::history::History;
 use termite_client::report::{Last, Status};
 use termite_wire::frame::Control;
+
+/// A word is taken for a misspelt command if at most one in so many of its letters is wrong.
+const LETTERS_AN_EDIT: usize = 3;
 
 /// Runs the commands of a build on a fleet of workers that have nothing installed.
 #[derive(Parser)]
@@ -68,7 +71,14 @@ pub fn main() -> ExitCode {
     }
     match Cli::parse().command {
         Command::Run { command } => wrapper::run(&command),
-        Command::Wrap(command) => wrapper::wrap(&command),
+        Command::Wrap(command) => match misspelt(&command[0]) {
+            Some(meant) => {
+                let word = command[0].display();
+                complain(format!("no command or program '{word}'; did you mean '{meant}'?"));
+                ExitCode::from(USAGE)
+            }
+            None => wrapper::wrap(&command),
+        },
         Command::Last(form) => last(&form),
         Command::Status(form) => status(&form),
         Command::Config(form) => config(&form),
@@ -77,6 +87,21 @@ pub fn main() -> ExitCode {
         Command::Daemon(flags) => serve::run(&flags),
         Command::Stop => stop(),
     }
+}
+
+/// The command that a word comes near, if it is no program.
+fn misspelt(word: &OsStr) -> Option<String> {
+    let word = word.to_str().filter(|name| !is_program(OsStr::new(name)))?;
+    let cli = Cli::command();
+    let names = cli.get_subcommands().map(|command| command.get_name().to_owned());
+    let near = names.map(|name| (strsim::damerau_levenshtein(word, &name), name));
+    near.filter(|(edits, _)| edits * LETTERS_AN_EDIT <= word.len())
+        .min()
+        .map(|(_, name)| name)
+}
+
+fn is_program(word: &OsStr) -> bool {
+    crate::lookup::program(word, std::env::var_os("PATH"), &[]).is_ok()
 }
 
 fn last(form: &Form) -> ExitCode {

@@ -144,6 +144,7 @@ pub(super) fn loopback_up() -> Result<(), Errno> {
 }
 
 /// A new terminal of the slot's own `devpts`: workerd's end and the job's. `owner` gets it.
+/// It passes output on as it is: the client's terminal does with it what it is set to do.
 pub(super) fn open_terminal(
     size: Option<TerminalSize>,
     owner: Option<(u32, u32)>,
@@ -157,6 +158,9 @@ pub(super) fn open_terminal(
     if let Some((uid, gid)) = owner {
         rustix::fs::fchown(&slave, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     }
+    let mut modes = rustix::termios::tcgetattr(&slave)?;
+    modes.output_modes.remove(rustix::termios::OutputModes::OPOST);
+    rustix::termios::tcsetattr(&slave, rustix::termios::OptionalActions::Now, &modes)?;
     if let Some(size) = size {
         let size = rustix::termios::Winsize {
             ws_row: size.rows,
