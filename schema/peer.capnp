@@ -283,6 +283,12 @@ struct Check {
     content @3 :Base;        # read, and changed
     absent @4 :Void;         # appended to from nothing, and read
     onlyName @5 :Void;       # changed, and its last name removed
+    symlink @6 :Path;        # with this target; a call that changed something went through it
+    dir :group {             # moved or removed
+      mode @7 :UInt32;
+      uid @8 :UInt32;
+      gid @9 :UInt32;
+    }
   }
 }
 

@@ -28,10 +28,37 @@ pub fn check_premises(checks: &[Check], plan: &Plan<'_>, present: &mut Present) 
                 return Err(CommitError::refused(path, why.to_owned()));
             }
             (Seen::OnlyName, _) => {}
+            (Seen::Symlink(target), found) => check_symlink(path, target, found.as_ref())?,
+            (Seen::Dir { mode, owner }, found) => check_dir(path, *mode, *owner, found.as_ref())?,
             (Seen::Content(base), found) => check_content(path, base, found.as_ref(), plan, present)?,
         }
     }
     Ok(())
+}
+
+fn check_symlink(path: &Path, target: &Path, found: Option<&Stamp>) -> Result<(), CommitError> {
+    let is_there = found.is_some_and(|stamp| stamp.kind == Kind::Symlink);
+    match std::fs::read_link(path) {
+        Ok(here) if is_there && here == target => Ok(()),
+        Ok(here) => Err(CommitError::conflict(path, leads_to(target), leads_to(&here))),
+        Err(_) => Err(CommitError::conflict(path, leads_to(target), in_words(found))),
+    }
+}
+
+fn leads_to(target: &Path) -> String {
+    format!("a symlink to {}", target.display())
+}
+
+fn check_dir(path: &Path, mode: u32, owner: (u32, u32), found: Option<&Stamp>) -> Result<(), CommitError> {
+    let in_words = |mode: u32, (uid, gid): (u32, u32)| format!("a directory of mode {mode:o}, owner {uid}:{gid}");
+    match found {
+        Some(here) if here.kind == Kind::Dir && (here.mode, (here.uid, here.gid)) != (mode, owner) => {
+            let here = in_words(here.mode, (here.uid, here.gid));
+            Err(CommitError::conflict(path, in_words(mode, owner), here))
+        }
+        // Whether it is there, the change itself looks.
+        _ => Ok(()),
+    }
 }
 
 fn check_content(

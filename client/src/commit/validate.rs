@@ -142,7 +142,7 @@ impl Validate<'_> {
                 source.map_or(Ok(()), |stamp| check_kind(from, &stamp))?;
                 if let (Some(source), Some(left)) = (source, &left)
                     && source.same_inode(left)
-                    && self.plan.is_removed(from)
+                    && (self.plan.is_removed(from) || self.plan.put(from).is_some())
                 {
                     // rename(2) does nothing between two names of one file, which a view does not tell.
                     return Err(CommitError::refused(

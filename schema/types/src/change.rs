@@ -191,6 +191,16 @@ pub enum Seen {
     /// a file that has another name cannot be left as the job would have left it, so that the
     /// client runs the job.
     OnlyName,
+    /// There was a symlink with this target, and a call of the job that changed something went
+    /// through it.
+    Symlink(PathBuf),
+    /// There was a directory with these attributes, which the job moved or removed.
+    Dir {
+        /// Permission bits, `0o7777`.
+        mode: u32,
+        /// Owner and group.
+        owner: (u32, u32),
+    },
 }
 
 /// What a job's changes depend on.

@@ -11,14 +11,15 @@ use super::fault::{Patience, View};
 use super::harvest::content_of;
 use super::mirror::Mirror;
 use super::trouble::Trouble;
-use super::walk::{Linked, Looks, Walk, Walked};
+use super::walk::{Linked, Looks, Stop, Walk, Walked};
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::ops::Bound;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use termite_core::spelling::lexical;
 use termite_types::{Attr, Base, Node};
 
 /// What a call does to the name or the file that a path leads to.
@@ -245,6 +246,9 @@ pub(super) struct Acts {
     locked: bool,
     /// Files that the job had made when it took a lock on them.
     own_locks: BTreeSet<PathBuf>,
+    /// The client's symlinks through which a call that changed something went, with the target
+    /// that each had then.
+    followed: BTreeMap<PathBuf, PathBuf>,
 }
 
 impl Acts {
@@ -279,6 +283,11 @@ impl Acts {
     /// Whether a lock was taken on a file that the job had not made.
     pub fn locked(&self) -> bool {
         self.locked
+    }
+
+    /// The client's symlinks through which a call that changed something went.
+    pub fn followed(&self) -> impl Iterator<Item = (&Path, &Path)> {
+        self.followed.iter().map(|(path, target)| (path.as_path(), target.as_path()))
     }
 
     /// The files that the job had made when it took a lock on them.
@@ -345,6 +354,29 @@ impl View {
         Ok(())
     }
 
+    /// Takes down the symlinks of the client's through which a call that changes something goes
+    /// on its way from an absolute spelling to a canonical path.
+    pub(super) fn note_links(&self, walk: &Walk<'_>, spelled: &[u8], walked: &Walked, follow: bool) -> Result<(), Stop> {
+        let (Walked::File(path, _) | Walked::Missing(path) | Walked::Symlink(path) | Walked::Dir(path)) = walked else {
+            return Ok(());
+        };
+        // There is none where both are the same, as with almost all calls.
+        if lexical(Path::new(OsStr::from_bytes(spelled))) == *path {
+            return Ok(());
+        }
+        let again = Walk::new(self, walk.task, walk.patience);
+        again.walk(PathBuf::from("/"), spelled, follow)?;
+        for (link, target) in again.followed.take() {
+            let is_clients = self.is_of_client(&link);
+            let mut acts = self.acts.lock();
+            let is_made = acts.names.get(&link).is_some_and(|name| name.named);
+            if is_clients && !is_made {
+                acts.followed.entry(link).or_insert(target);
+            }
+        }
+        Ok(())
+    }
+
     /// Takes down the directories of the client's that a name is in: they come to be in the
     /// upper layer with it.
     fn note_above(&self, path: &Path) {
@@ -391,6 +423,23 @@ impl View {
         match before {
             Before::File(file) => content_of(&file.attr),
             _ => None,
+        }
+    }
+
+    /// Whether what the job read at a canonical path after it had changed something there was
+    /// its own: it made or replaced the file, or overwrote it first of all.
+    pub(super) fn owns_content(&self, path: &Path) -> bool {
+        let acts = self.acts.lock();
+        match acts.of_name(path) {
+            Some(NameActs {
+                before: Before::File(_),
+                named: false,
+                ..
+            }) => {
+                let mut here = acts.files.values().filter(|copied| copied.file.path == path);
+                here.all(|copied| copied.written == Written::Anew)
+            }
+            _ => true,
         }
     }
 

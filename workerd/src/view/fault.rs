@@ -350,6 +350,7 @@ impl View {
             }
         };
         if used.act != Act::Look {
+            self.note_links(&walk, &spelled, &walked, used.follow)?;
             self.note_act(&walked, used.act)?;
         }
         if used.intent == Intent::Update && standing == Standing::File {

@@ -32,6 +32,11 @@ impl View {
                 checks.push(Check { path, seen });
             }
         }
+        for (link, target) in self.acts.lock().followed() {
+            let seen = Seen::Symlink(target.to_path_buf());
+            let path = link.to_path_buf();
+            checks.push(Check { path, seen });
+        }
         let mut told = HashSet::new();
         checks.retain(|check| told.insert(check.clone()));
         let made: HashSet<_> = changes.iter().map(|change| change.path.as_path()).collect();
@@ -69,7 +74,9 @@ impl View {
         let mut written = HashSet::new();
         let overflow = self.overflow.lock();
         for (access, spelled) in self.shared.trace_records().chain(overflow.in_order()) {
-            let is_own = written.contains(spelled) && self.lower().is_none();
+            let is_own = self.lower().is_none()
+                && written.contains(spelled)
+                && (access != Access::Read || self.owns_content(&self.read_path(spelled)));
             let name = Path::new(OsStr::from_bytes(spelled)).file_name();
             let is_named = name.is_some_and(|name| names.contains(name));
             match access {
@@ -101,7 +108,7 @@ impl View {
     }
 
     /// The canonical path of a spelling, as far as that is known without looking.
-    fn spelled_path(&self, spelled: &[u8]) -> PathBuf {
+    pub(super) fn spelled_path(&self, spelled: &[u8]) -> PathBuf {
         let spelled = Path::new(OsStr::from_bytes(spelled));
         let (Some(dir), Some(name)) = (spelled.parent(), spelled.file_name()) else {
             return spelled.to_path_buf();
@@ -131,6 +138,14 @@ fn seen_of(change: &Change, acts: &NameActs, is_read: bool, is_missed: bool) -> 
     };
     match &change.kind {
         ChangeKind::MakeDir { .. } | ChangeKind::SetXattrs(_) => {}
+        ChangeKind::Remove { dir: true } => {
+            if let Before::Dir(attr) = &acts.before {
+                seen.push(Seen::Dir {
+                    mode: attr.mode,
+                    owner: (attr.uid, attr.gid),
+                });
+            }
+        }
         ChangeKind::Remove { .. } | ChangeKind::Alter(_) => seen.extend(content),
         // It found nothing in the file that it opened without asking for that, or gave it
         // attributes, which another one that is there by now may not have.

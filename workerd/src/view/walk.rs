@@ -12,7 +12,7 @@ use super::trouble::Trouble;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Statx};
 use rustix::io::Errno;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -87,6 +87,8 @@ pub(super) struct Walk<'v> {
     /// The last walk ended early, with a `..` ahead of it: once what is missing there is
     /// made, the path leads where nobody looked.
     pub turns_back: Cell<bool>,
+    /// The symlinks that walks went through, each with its target.
+    pub followed: RefCell<Vec<(PathBuf, PathBuf)>>,
 }
 
 impl<'v> Walk<'v> {
@@ -99,6 +101,7 @@ impl<'v> Walk<'v> {
             linked: Cell::new(false),
             magic: Cell::new(false),
             turns_back: Cell::new(false),
+            followed: RefCell::default(),
         }
     }
 
@@ -306,6 +309,8 @@ impl<'v> Walk<'v> {
                 let Ok(target) = rustix::fs::readlinkat(&handle, c"", Vec::new()) else {
                     return Ok(Walked::Blocked);
                 };
+                let led = PathBuf::from(OsStr::from_bytes(target.as_bytes()));
+                self.followed.borrow_mut().push((next, led));
                 // An absolute target begins anew; what is left of `at` was seen already.
                 seen = seen.filter(|_| target.as_bytes().first() != Some(&b'/'));
                 at = self.restart(target.as_bytes(), at, &mut todo, &mut links);

@@ -28,6 +28,11 @@ fn read_check(from: check::Reader<'_>) -> Result<Check> {
             check::Content(base) => Seen::Content(read_base(base?)?),
             check::Absent(()) => Seen::Absent,
             check::OnlyName(()) => Seen::OnlyName,
+            check::Symlink(target) => Seen::Symlink(checked::any_path("target of a symlink", target?)?),
+            check::Dir(dir) => Seen::Dir {
+                mode: checked::within("mode", dir.get_mode(), 0, 0o7777)?,
+                owner: (dir.get_uid(), dir.get_gid()),
+            },
         },
     })
 }
@@ -44,6 +49,13 @@ pub fn write_premises(premises: &Premises, mut to: premises::Builder<'_>) {
             Seen::Content(base) => write_base(base, to.init_content()),
             Seen::Absent => to.set_absent(()),
             Seen::OnlyName => to.set_only_name(()),
+            Seen::Symlink(target) => to.set_symlink(checked::bytes(target)),
+            Seen::Dir { mode, owner } => {
+                let mut to = to.init_dir();
+                to.set_mode(*mode);
+                to.set_uid(owner.0);
+                to.set_gid(owner.1);
+            }
         }
     }
     to.set_locked(premises.locked);

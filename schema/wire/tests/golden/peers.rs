@@ -381,6 +381,11 @@ fn results() {
                 Seen::Content(base()),
                 Seen::Absent,
                 Seen::OnlyName,
+                Seen::Symlink("../t".into()),
+                Seen::Dir {
+                    mode: 0o755,
+                    owner: (1, 2),
+                },
             ]
             .map(|seen| Check {
                 path: "/p/old".into(),
