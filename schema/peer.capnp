@@ -284,8 +284,8 @@ struct Check {
     absent @4 :Void;         # appended to from nothing, and read
     onlyName @5 :Void;       # changed, and its last name removed
     symlink @6 :Path;        # with this target; a call that changed something went through it
-    dir :group {             # moved or removed
-      mode @7 :UInt32;
+    mode @7 :UInt32;         # changed, moved or replaced
+    owner :group {           # changed, moved or replaced
       uid @8 :UInt32;
       gid @9 :UInt32;
     }

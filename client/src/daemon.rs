@@ -2,7 +2,7 @@
 //! Knows every room of the client; decides nothing about jobs itself.
 
 use crate::build::Builds;
-use crate::callers::{self, Caller, Listener, Requests};
+use crate::callers::{self, Caller, Listener, Requests, Surroundings};
 use crate::commit::{self, Leftovers};
 use crate::config::{Config, FilesState};
 use crate::contention::Contention;
@@ -38,6 +38,9 @@ const IDLE_CHECK: Duration = Duration::from_secs(1);
 
 /// How long the embedded worker may take to start.
 const EMBEDDED_GRACE: Duration = Duration::from_secs(5);
+/// How often it is looked at whether it still runs, and the longest pause between two starts.
+const EMBEDDED_CHECK: Duration = Duration::from_millis(500);
+const EMBEDDED_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// How long an ending daemon waits for stubs to be told of the commits that are under way.
 const SETTLING: Duration = Duration::from_secs(2);
@@ -74,6 +77,8 @@ pub struct Daemon {
     pub machine: Vec<u8>,
     /// Programs that a job must not start.
     pub drivers: Vec<OsString>,
+    /// Where the daemon is, and so its jobs.
+    pub surroundings: Surroundings,
     rules: RefCell<HashMap<PathBuf, KnownRules>>,
     started: Instant,
     busy: Cell<u32>,
@@ -133,12 +138,13 @@ fn begin_journal(socket: &Path) -> anyhow::Result<Journal> {
 
 async fn live(config: Config, listener: Listener, journal: Arc<Journal>) -> anyhow::Result<()> {
     let daemon = Daemon::new(config, journal).await?;
-    let embedded = daemon.enlist_workers()?;
+    let mut embedded = daemon.enlist_workers()?;
     let served = callers::serve(listener, daemon.clone());
     let outcome = tokio::select! {
         served = served => served.context("the socket for termite-run broke"),
         () = daemon.stop.notified() => Ok(()),
         () = daemon.idle() => Ok(()),
+        () = daemon.tend(embedded.as_mut()) => Ok(()),
         signal = callers::termination() => signal.context("cannot wait for signals"),
     };
     if tokio::time::timeout(SETTLING, daemon.journal.settled()).await.is_err() {
@@ -194,6 +200,7 @@ impl Daemon {
             journal,
             pids: JobPids::new(),
             drivers: rules::DRIVERS.iter().map(OsString::from).collect(),
+            surroundings: Surroundings::own().context("cannot look at this process in /proc")?,
             rules: RefCell::default(),
             started: Instant::now(),
             busy: Cell::new(0),
@@ -215,13 +222,40 @@ impl Daemon {
             self.fleet.enlist(&self.config.workers, Duration::ZERO);
             return Ok(None);
         }
+        let worker = self.start_embedded()?;
+        self.fleet.enlist(&[worker.address()], EMBEDDED_GRACE);
+        Ok(Some(worker))
+    }
+
+    fn start_embedded(&self) -> anyhow::Result<Embedded> {
         let socket = Embedded::socket(&self.config.socket_path(), commit::mark());
         let log = callers::log_file(&self.config).map_or_else(Stdio::null, Stdio::from);
         let config = &self.config;
-        let worker = Embedded::start(&config.prefix, socket, config.slots, config.store, &config.fault, log)
-            .with_context(|| format!("cannot start {}", config.prefix.join("bin/workerd").display()))?;
-        self.fleet.enlist(&[worker.address()], EMBEDDED_GRACE);
-        Ok(Some(worker))
+        Embedded::start(&config.prefix, socket, config.slots, config.store, &config.fault, log)
+            .with_context(|| format!("cannot start {}", config.prefix.join("bin/workerd").display()))
+    }
+
+    /// Starts the embedded worker again where it has ended by itself, after longer and longer
+    /// pauses while that does not help. Its link dials the same address for ever. Never resolves.
+    async fn tend(&self, worker: Option<&mut Embedded>) {
+        let Some(worker) = worker else {
+            return std::future::pending().await;
+        };
+        let mut pause = EMBEDDED_CHECK;
+        loop {
+            tokio::time::sleep(pause).await;
+            let Some(why) = worker.ended() else {
+                pause = EMBEDDED_CHECK;
+                continue;
+            };
+            tracing::warn!("{why}; it is started again");
+            pause = (pause * 2).min(EMBEDDED_PAUSE_MAX);
+            embedded::remove_socket(worker.path());
+            match self.start_embedded() {
+                Ok(started) => *worker = started,
+                Err(error) => tracing::warn!("{error:#}"),
+            }
+        }
     }
 
     /// The rules that hold in a directory: read at first use there, and when their files have

@@ -99,6 +99,10 @@ enum News {
 pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
     let build = daemon.builds.of(job.build, &job.cwd);
     let verdict = match judge(daemon, &job) {
+        Ok(verdict @ Verdict::Remote { .. }) => match elsewhere(daemon, &caller) {
+            Some(why) => Verdict::Local { why: why.to_owned() },
+            None => verdict,
+        },
         Ok(verdict) => verdict,
         Err(bad) => {
             caller.send(ToCaller::Error(bad)).await;
@@ -166,6 +170,14 @@ fn judge(daemon: &Daemon, job: &CallerJob) -> Result<Verdict, String> {
         },
         decided => decided,
     })
+}
+
+/// Whether a caller is where a job would not be, and how that differs.
+fn elsewhere(daemon: &Daemon, caller: &Caller) -> Option<&'static str> {
+    match caller.surroundings() {
+        Ok(its) => daemon.surroundings.difference(&its),
+        Err(_) => Some("it runs where the daemon cannot see it"),
+    }
 }
 
 fn specify(daemon: &Daemon, job: &CallerJob, id: JobId, drivers: Vec<OsString>) -> JobSpec {

@@ -52,6 +52,11 @@ impl Embedded {
         Address::Unix(self.socket.clone())
     }
 
+    /// Its socket.
+    pub fn path(&self) -> &Path {
+        &self.socket
+    }
+
     /// Whether it has ended by itself, and how.
     pub fn ended(&mut self) -> Option<String> {
         match self.child.try_wait() {

@@ -13,6 +13,7 @@ use rustix::rand::GetRandomFlags;
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -119,6 +120,8 @@ impl Worker {
         let (library, preload) = (dir.join("libtermite.so"), dir.join("preload"));
         std::fs::write(&library, shim)?;
         std::fs::write(&preload, format!("{}\n", termite_abi::SHIM_FILE))?;
+        // A job may become another user.
+        std::fs::set_permissions(&library, std::fs::Permissions::from_mode(0o755))?;
         Ok(Some(Shim { library, preload }))
     }
 }

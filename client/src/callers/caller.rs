@@ -1,7 +1,7 @@
 //! One caller that waits for its job: what it says, what it is told, and that it went
 //! away. Knows frames; knows nothing of jobs.
 
-use super::PIECE;
+use super::{PIECE, Surroundings};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -34,12 +34,15 @@ pub struct Caller {
     gone: watch::Receiver<bool>,
     /// Its process, if the kernel says.
     pid: Option<i32>,
+    /// Its effective group, in the same way.
+    gid: Option<u32>,
 }
 
 impl Caller {
     /// Takes over a connection whose first frame has been read by `decoder`.
     pub(super) fn new(stream: UnixStream, decoder: Decoder<ToDaemon>) -> Self {
-        let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        let peer = stream.peer_cred().ok();
+        let pid = peer.and_then(|peer| peer.pid());
         let (from, to) = stream.into_split();
         let (say, said) = mpsc::channel(INCOMING);
         let (outgoing, queue) = mpsc::channel(OUTGOING);
@@ -51,7 +54,14 @@ impl Caller {
             incoming: RefCell::new(said),
             gone,
             pid,
+            gid: peer.map(|peer| peer.gid()),
         }
+    }
+
+    /// Where it is. An error: it cannot be seen from here.
+    pub fn surroundings(&self) -> io::Result<Surroundings> {
+        let gid = self.gid.ok_or(io::ErrorKind::NotFound)?;
+        Surroundings::of_process(self.process(), gid)
     }
 
     /// Begins to watch the caller's process, which outlives the connection if it executes

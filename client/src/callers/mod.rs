@@ -5,11 +5,13 @@
 
 mod caller;
 mod listener;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 
 pub use caller::Caller;
 pub use listener::{BindError, Listener, SocketLock, bind};
+pub use surroundings::Surroundings;
 
 use crate::config::Config;
 use std::fs::File;

@@ -4,8 +4,11 @@
 use super::CommitError;
 use super::name::{open_dir, open_parent};
 use crate::tree::{Kind, Stamp};
-use rustix::fs::{Access, AtFlags};
+use rustix::fd::OwnedFd;
+use rustix::fs::{Access, AtFlags, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use termite_types::Alter;
 
@@ -14,6 +17,8 @@ pub struct Permit {
     user: u32,
     /// Directories in which it may make and remove names.
     writable: HashSet<PathBuf>,
+    /// Directories in which new files get no attributes that a view would not give them.
+    simple: HashSet<PathBuf>,
 }
 
 impl Permit {
@@ -22,6 +27,7 @@ impl Permit {
         Self {
             user: rustix::process::geteuid().as_raw(),
             writable: HashSet::new(),
+            simple: HashSet::new(),
         }
     }
 
@@ -35,9 +41,14 @@ impl Permit {
     ) -> Result<(), CommitError> {
         if !self.writable.contains(parent) {
             let access = Access::WRITE_OK | Access::EXEC_OK;
-            open_dir(parent)
-                .and_then(|dir| rustix::fs::accessat(&dir, ".", access, AtFlags::EACCESS))
-                .map_err(CommitError::forbidden(path))?;
+            let dir = open_dir(parent).map_err(CommitError::forbidden(path))?;
+            rustix::fs::accessat(&dir, ".", access, AtFlags::EACCESS).map_err(CommitError::forbidden(path))?;
+            check_fixed(
+                parent,
+                &dir,
+                OsStr::new("."),
+                StatxAttributes::APPEND | StatxAttributes::IMMUTABLE,
+            )?;
             self.writable.insert(parent.to_owned());
         }
         let Some(here) = here else { return Ok(()) };
@@ -47,7 +58,61 @@ impl Permit {
             let why = "it belongs to somebody else in a sticky directory";
             return Err(CommitError::refused(path, why));
         }
+        let (dir, name) = open_parent(path)?;
+        check_fixed(path, &dir, name, FIXED)
+    }
+
+    /// A file, directory or symlink is made in `parent`. Where that gives it a mode or group that
+    /// a view does not know of, the client makes it.
+    pub fn check_made(&mut self, path: &Path, parent: &Path, holder: &Stamp) -> Result<(), CommitError> {
+        if self.simple.contains(parent) {
+            return Ok(());
+        }
+        let mut list = [0; 0];
+        let has_list = match rustix::fs::lgetxattr(parent, "system.posix_acl_default", &mut list[..]) {
+            Ok(_) | Err(Errno::RANGE) => true,
+            Err(_) => false,
+        };
+        if has_list {
+            return Err(CommitError::refused(path, "its directory has a default access list"));
+        }
+        let own_group = rustix::process::getegid().as_raw();
+        if self.user != 0 && holder.mode & 0o2000 != 0 && holder.gid != own_group {
+            return Err(CommitError::refused(path, "it gets the group of its directory"));
+        }
+        self.simple.insert(parent.to_owned());
         Ok(())
+    }
+
+    /// A file gets a further name (proc_sys_fs(5), `protected_hardlinks`).
+    pub fn check_link(&self, path: &Path, source: &Stamp) -> Result<(), CommitError> {
+        if self.owns(source) {
+            return Ok(());
+        }
+        Err(CommitError::refused(path, "it is another name of somebody else's file"))
+    }
+
+    /// A directory is removed while others are made: the job may have moved it, with what a view
+    /// does not show.
+    pub fn check_moved(&self, path: &Path, here: &Stamp) -> Result<(), CommitError> {
+        if !self.owns(here) {
+            return Err(CommitError::refused(
+                path,
+                "it belongs to somebody else, and may have been moved",
+            ));
+        }
+        let mut names = vec![0; 64 << 10];
+        let length = rustix::fs::llistxattr(path, &mut names[..]).unwrap_or(0);
+        let mut names = names[..length].split(|byte| *byte == 0);
+        // Those are the kernel's own, for new files as well (xattr(7)).
+        let is_given = |name: &[u8]| name.starts_with(b"security.") && name != b"security.capability";
+        match names.find(|name| !name.is_empty() && !is_given(name)) {
+            Some(name) => {
+                let why = format!("it has the attribute {}, and may have been moved", name.escape_ascii());
+                Err(CommitError::refused(path, why))
+            }
+            None => Ok(()),
+        }
     }
 
     /// A file or directory is changed in place.
@@ -86,6 +151,24 @@ impl Permit {
 
     fn owns(&self, stamp: &Stamp) -> bool {
         self.user == 0 || self.user == stamp.uid
+    }
+}
+
+/// What keeps a name where it is.
+const FIXED: StatxAttributes = StatxAttributes::MOUNT_ROOT
+    .union(StatxAttributes::APPEND)
+    .union(StatxAttributes::IMMUTABLE);
+
+/// Refuses a change of a name that the kernel would refuse for reasons that no view shows
+/// (statx(2)).
+fn check_fixed(path: &Path, dir: &OwnedFd, name: &OsStr, fixed: StatxAttributes) -> Result<(), CommitError> {
+    let stat = rustix::fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE)
+        .map_err(CommitError::forbidden(path))?;
+    let found = stat.stx_attributes & fixed;
+    match found {
+        _ if found.is_empty() => Ok(()),
+        _ if found.contains(StatxAttributes::MOUNT_ROOT) => Err(CommitError::refused(path, "it is a mount point")),
+        _ => Err(CommitError::refused(path, "it is append-only or immutable")),
     }
 }
 

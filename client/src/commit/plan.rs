@@ -92,6 +92,17 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
+    /// Whether something of the job's own is put at a path.
+    pub fn is_replaced(&self, path: &Path) -> bool {
+        self.put(path)
+            .is_some_and(|kind| !matches!(kind, ChangeKind::Name { .. }))
+    }
+
+    /// Whether any directory is made.
+    pub fn makes_directories(&self) -> bool {
+        self.changes.iter().any(|change| is_directory(&change.kind))
+    }
+
     /// What is put at a path.
     pub fn put(&self, path: &Path) -> Option<&'a ChangeKind> {
         self.puts.get(path).map(|index| &self.changes[*index].kind)

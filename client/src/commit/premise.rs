@@ -6,7 +6,7 @@ use super::plan::Plan;
 use super::present::{Present, content_in_words, hash_of, in_words, open_file};
 use crate::tree::{Kind, Stamp};
 use std::path::Path;
-use termite_types::{Base, BlobHash, ChangeKind, Check, IfPresent, Seen};
+use termite_types::{Attr, Base, BlobHash, ChangeKind, Check, IfPresent, Seen};
 
 /// Finds the first thing that a job was told and that does not hold any more.
 pub fn check_premises(checks: &[Check], plan: &Plan<'_>, present: &mut Present) -> Result<(), CommitError> {
@@ -29,7 +29,23 @@ pub fn check_premises(checks: &[Check], plan: &Plan<'_>, present: &mut Present) 
             }
             (Seen::OnlyName, _) => {}
             (Seen::Symlink(target), found) => check_symlink(path, target, found.as_ref())?,
-            (Seen::Dir { mode, owner }, found) => check_dir(path, *mode, *owner, found.as_ref())?,
+            (Seen::Mode(mode), Some(stamp)) if stamp.kind != Kind::Symlink => {
+                let fits = |bits: u32| bits == stamp.mode;
+                if !fits(*mode) && !mode_put(path, plan).is_some_and(fits) {
+                    let in_words = |mode: u32| format!("the mode {mode:o}");
+                    return Err(CommitError::conflict(path, in_words(*mode), in_words(stamp.mode)));
+                }
+            }
+            (Seen::Owner(uid, gid), Some(stamp)) => {
+                let fits = |owner: (u32, u32)| owner == (stamp.uid, stamp.gid);
+                if !fits((*uid, *gid)) && !owner_put(path, plan).is_some_and(fits) {
+                    let in_words = |uid: u32, gid: u32| format!("the owner {uid}:{gid}");
+                    let found = in_words(stamp.uid, stamp.gid);
+                    return Err(CommitError::conflict(path, in_words(*uid, *gid), found));
+                }
+            }
+            // Whether it is there, other premises say.
+            (Seen::Mode(_) | Seen::Owner(..), _) => {}
             (Seen::Content(base), found) => check_content(path, base, found.as_ref(), plan, present)?,
         }
     }
@@ -49,15 +65,21 @@ fn leads_to(target: &Path) -> String {
     format!("a symlink to {}", target.display())
 }
 
-fn check_dir(path: &Path, mode: u32, owner: (u32, u32), found: Option<&Stamp>) -> Result<(), CommitError> {
-    let in_words = |mode: u32, (uid, gid): (u32, u32)| format!("a directory of mode {mode:o}, owner {uid}:{gid}");
-    match found {
-        Some(here) if here.kind == Kind::Dir && (here.mode, (here.uid, here.gid)) != (mode, owner) => {
-            let here = in_words(here.mode, (here.uid, here.gid));
-            Err(CommitError::conflict(path, in_words(mode, owner), here))
-        }
-        // Whether it is there, the change itself looks.
-        _ => Ok(()),
+/// Permission bits that a list leaves at a path.
+fn mode_put(path: &Path, plan: &Plan<'_>) -> Option<u32> {
+    attr_put(path, plan).map_or_else(|| plan.alter(path)?.mode, |attr| Some(attr.mode))
+}
+
+/// The owner that a list leaves at a path.
+fn owner_put(path: &Path, plan: &Plan<'_>) -> Option<(u32, u32)> {
+    attr_put(path, plan).map_or_else(|| plan.alter(path)?.owner, |attr| Some((attr.uid, attr.gid)))
+}
+
+/// Attributes of what a list puts at a path.
+fn attr_put<'a>(path: &Path, plan: &Plan<'a>) -> Option<&'a Attr> {
+    match plan.put(path)? {
+        ChangeKind::File { attr, .. } | ChangeKind::Symlink { attr } | ChangeKind::MakeDir { attr, .. } => Some(attr),
+        _ => None,
     }
 }
 

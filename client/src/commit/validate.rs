@@ -93,7 +93,15 @@ impl Validate<'_> {
         {
             self.permit.check_name(path, parent, &holder, here.as_ref())?;
         }
-        if is_dir { self.check_emptied(path) } else { Ok(()) }
+        match here {
+            Some(here) if is_dir => {
+                if self.plan.makes_directories() {
+                    self.permit.check_moved(path, &here)?;
+                }
+                self.check_emptied(path)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// All that is in a directory goes before it.
@@ -122,7 +130,12 @@ impl Validate<'_> {
 
     fn check_put(&mut self, path: &Path, kind: &ChangeKind) -> Result<(), CommitError> {
         let left = self.left_at(path)?;
-        self.check_holder(path, left.as_ref())?;
+        let is_made = match kind {
+            ChangeKind::Name { .. } | ChangeKind::Link { .. } => false,
+            ChangeKind::File { if_present, .. } => left.is_none() || *if_present == IfPresent::Replace,
+            _ => left.is_none_or(|stamp| stamp.kind != Kind::Dir),
+        };
+        self.check_holder(path, left.as_ref(), is_made)?;
         let conflict = |seen: &str| Err(CommitError::conflict(path, seen, in_words(left.as_ref())));
         let left_kind = left.map(|stamp| stamp.kind);
         match kind {
@@ -139,10 +152,15 @@ impl Validate<'_> {
                     let seen = "something that is no directory";
                     return Err(CommitError::conflict(from, seen, in_words(source.as_ref())));
                 }
-                source.map_or(Ok(()), |stamp| check_kind(from, &stamp))?;
+                if let Some(stamp) = &source {
+                    check_kind(from, stamp)?;
+                    if !self.plan.is_removed(from) {
+                        self.permit.check_link(path, stamp)?;
+                    }
+                }
                 if let (Some(source), Some(left)) = (source, &left)
                     && source.same_inode(left)
-                    && (self.plan.is_removed(from) || self.plan.put(from).is_some())
+                    && (self.plan.is_removed(from) || self.plan.is_replaced(from))
                 {
                     // rename(2) does nothing between two names of one file, which a view does not tell.
                     return Err(CommitError::refused(
@@ -166,14 +184,19 @@ impl Validate<'_> {
     }
 
     /// A name is put in place: its directory is there or made, and may be written.
-    fn check_holder(&mut self, path: &Path, left: Option<&Stamp>) -> Result<(), CommitError> {
+    fn check_holder(&mut self, path: &Path, left: Option<&Stamp>, is_made: bool) -> Result<(), CommitError> {
         let Some(parent) = path.parent() else {
             return Err(CommitError::refused(path, "the root cannot be replaced"));
         };
         let holder = self.left_at(parent)?;
         match (self.plan.put(parent), holder) {
             (Some(kind), _) if !is_directory(kind) => Err(CommitError::refused(path, "its parent is no directory")),
-            (_, Some(holder)) if holder.kind == Kind::Dir => self.permit.check_name(path, parent, &holder, left),
+            (_, Some(holder)) if holder.kind == Kind::Dir => {
+                if is_made {
+                    self.permit.check_made(path, parent, &holder)?;
+                }
+                self.permit.check_name(path, parent, &holder, left)
+            }
             (Some(_), _) => Ok(()),
             (None, found) => Err(CommitError::conflict(path, "its directory", in_words(found.as_ref()))),
         }

@@ -194,13 +194,12 @@ pub enum Seen {
     /// There was a symlink with this target, and a call of the job that changed something went
     /// through it.
     Symlink(PathBuf),
-    /// There was a directory with these attributes, which the job moved or removed.
-    Dir {
-        /// Permission bits, `0o7777`.
-        mode: u32,
-        /// Owner and group.
-        owner: (u32, u32),
-    },
+    /// What was there had these permission bits, `0o7777`: the job gave it others, or moved or
+    /// replaced it and may have given the successor the same. Where it has the bits by now that
+    /// the job would give, nothing is lost.
+    Mode(u32),
+    /// The same of its owner and group.
+    Owner(u32, u32),
 }
 
 /// What a job's changes depend on.

@@ -287,7 +287,9 @@ impl Acts {
 
     /// The client's symlinks through which a call that changed something went.
     pub fn followed(&self) -> impl Iterator<Item = (&Path, &Path)> {
-        self.followed.iter().map(|(path, target)| (path.as_path(), target.as_path()))
+        self.followed
+            .iter()
+            .map(|(path, target)| (path.as_path(), target.as_path()))
     }
 
     /// The files that the job had made when it took a lock on them.
@@ -356,7 +358,13 @@ impl View {
 
     /// Takes down the symlinks of the client's through which a call that changes something goes
     /// on its way from an absolute spelling to a canonical path.
-    pub(super) fn note_links(&self, walk: &Walk<'_>, spelled: &[u8], walked: &Walked, follow: bool) -> Result<(), Stop> {
+    pub(super) fn note_links(
+        &self,
+        walk: &Walk<'_>,
+        spelled: &[u8],
+        walked: &Walked,
+        follow: bool,
+    ) -> Result<(), Stop> {
         let (Walked::File(path, _) | Walked::Missing(path) | Walked::Symlink(path) | Walked::Dir(path)) = walked else {
             return Ok(());
         };

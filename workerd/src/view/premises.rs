@@ -3,7 +3,7 @@
 //!
 //! Knows the changes and the trace; knows nothing of the client's tree as it is by then.
 
-use super::acts::{Before, NameActs, Written};
+use super::acts::{Before, ClientFile, NameActs, Written};
 use super::fault::View;
 use super::harvest::content_of;
 use rustix::io::Errno;
@@ -131,21 +131,13 @@ struct Used<'c> {
 
 /// What the job was told of a name that it changed.
 fn seen_of(change: &Change, acts: &NameActs, is_read: bool, is_missed: bool) -> Vec<Seen> {
-    let mut seen = Vec::new();
+    let mut seen = attributes_seen(change, acts);
     let content = match &acts.before {
         Before::File(file) if is_read => content_of(&file.attr).map(Seen::Content),
         _ => None,
     };
     match &change.kind {
         ChangeKind::MakeDir { .. } | ChangeKind::SetXattrs(_) => {}
-        ChangeKind::Remove { dir: true } => {
-            if let Before::Dir(attr) = &acts.before {
-                seen.push(Seen::Dir {
-                    mode: attr.mode,
-                    owner: (attr.uid, attr.gid),
-                });
-            }
-        }
         ChangeKind::Remove { .. } | ChangeKind::Alter(_) => seen.extend(content),
         // It found nothing in the file that it opened without asking for that, or gave it
         // attributes, which another one that is there by now may not have.
@@ -169,6 +161,26 @@ fn seen_of(change: &Change, acts: &NameActs, is_read: bool, is_missed: bool) -> 
         }
     }
     seen
+}
+
+/// Attributes of what the job changed, moved or replaced: it may have made others of them.
+fn attributes_seen(change: &Change, acts: &NameActs) -> Vec<Seen> {
+    let (Before::File(ClientFile { attr, .. }) | Before::Dir(attr)) = &acts.before else {
+        return Vec::new();
+    };
+    let (mode, owner) = match &change.kind {
+        ChangeKind::Alter(alter) => (alter.mode.is_some(), alter.owner.is_some()),
+        ChangeKind::SetXattrs(_) => (false, false),
+        ChangeKind::Remove { dir } => (*dir, *dir),
+        ChangeKind::MakeDir { .. }
+        | ChangeKind::File { .. }
+        | ChangeKind::Symlink { .. }
+        | ChangeKind::Link { .. }
+        | ChangeKind::Name { .. } => (true, true),
+    };
+    let mode = mode.then_some(Seen::Mode(attr.mode));
+    let owner = owner.then_some(Seen::Owner(attr.uid, attr.gid));
+    mode.into_iter().chain(owner).collect()
 }
 
 fn is_new(acts: &NameActs) -> bool {

@@ -83,7 +83,9 @@ impl View {
             items.push(TraceItem {
                 path: PathBuf::from(OsString::from_vec(path.to_vec())),
                 used: match access {
-                    Access::Read if own.contains(path) && self.owns_content(&self.spelled_path(path)) => Use::Read(None),
+                    Access::Read if own.contains(path) && self.owns_content(&self.spelled_path(path)) => {
+                        Use::Read(None)
+                    }
                     Access::Read => Use::Read(contents.of(path)),
                     Access::Stat => Use::Stat,
                     Access::Missing => Use::Missing,

@@ -14,8 +14,14 @@ use rustix::fs::{AtFlags, Mode, OFlags, UTIME_NOW};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use termite_types::{Alter, BlobHash};
+
+/// Bytes that are compared at a time, and ranges of them that are written each by itself.
+const PIECE: usize = 64 << 10;
+const MOST_RUNS: usize = 256;
 
 /// A file that is open for writing.
 struct Opened {
@@ -79,21 +85,26 @@ impl Apply<'_> {
     }
 
     /// Replaces a content. What is needed on the disk is reserved before anything of the old
-    /// one is lost.
+    /// one is lost. Only bytes that differ are written, and the length is only set if it differs:
+    /// a process of the client may be writing other bytes meanwhile.
     pub(super) fn write_whole(&self, path: &Path, present: &Stamp, content: &Temporary) -> Result<(), CommitError> {
         let doing = "write into";
         let (dir, name) = open_parent(path)?;
-        let Some(mut opened) = open_for_writing(&dir, name, OFlags::empty()).map_err(CommitError::at("open", path))?
-        else {
+        let Some(opened) = open_for_writing(&dir, name, OFlags::empty()).map_err(CommitError::at("open", path))? else {
             return self.replace(path, present, content, false);
         };
-        let written = (|| {
-            let mut content = content.open()?;
+        let written: std::io::Result<()> = (|| {
+            let content = content.open()?;
             let size = content.metadata()?.len();
             reserve(&opened.file, 0, size)?;
             self.changed.set(true);
-            copy(&mut content, &mut opened.file)?;
-            opened.file.set_len(size)
+            // Who may not read it knows nothing of what is there.
+            let old = open_for_reading(&dir, name).ok();
+            write_differing(&content, old.as_ref(), &opened.file)?;
+            if present.size != size {
+                opened.file.set_len(size)?;
+            }
+            Ok(())
         })();
         self.close(&dir, name, &opened, present)
             .map_err(CommitError::at(doing, path))?;
@@ -157,6 +168,54 @@ impl Apply<'_> {
         })();
         replaced.map_err(CommitError::at("replace", path))
     }
+}
+
+/// Writes the bytes of a content that are not in a file yet.
+fn write_differing(content: &File, old: Option<&File>, to: &File) -> std::io::Result<()> {
+    let (mut new, mut here) = (vec![0; PIECE], vec![0; PIECE]);
+    let mut at = 0;
+    loop {
+        let length = read_full(content, &mut new, at)?;
+        if length == 0 {
+            return Ok(());
+        }
+        let known = match old {
+            Some(old) => read_full(old, &mut here[..length], at)?,
+            None => 0,
+        };
+        for run in differing(&new[..length], &here[..known]) {
+            to.write_all_at(&new[run.clone()], at + run.start as u64)?;
+        }
+        at += length as u64;
+    }
+}
+
+/// Where two contents differ; what only the first has differs. What would be too many ranges
+/// is the last one.
+pub(in crate::commit) fn differing(new: &[u8], here: &[u8]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for at in (0..new.len()).filter(|at| here.get(*at) != Some(&new[*at])) {
+        let is_full = runs.len() == MOST_RUNS;
+        match runs.last_mut() {
+            Some(run) if run.end == at || is_full => run.end = at + 1,
+            _ => runs.push(at..at + 1),
+        }
+    }
+    runs
+}
+
+/// As many bytes as there are, up to the buffer's length.
+fn read_full(file: &File, buffer: &mut [u8], at: u64) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], at + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// Opens a file for writing. `None`: it is a program that runs.

@@ -10,6 +10,8 @@ mod leaf;
 mod pin;
 mod report;
 
+#[cfg(test)]
+pub(super) use alter::differing;
 pub use report::verify_hashes;
 
 use super::name::open_parent;

@@ -7,10 +7,10 @@ use crate::commit::present::{hash_of, open_file};
 use crate::tree::{CommittedPath, Kind, Stamp};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use termite_types::{BlobHash, ChangeKind};
+use termite_types::{BlobHash, ChangeKind, IfPresent};
 
-/// Files that only got another name are read again up to so many bytes, to know what they
-/// hold.
+/// Files that only got another name, or were changed in place, are read again up to so many
+/// bytes, to know what they hold.
 const VERIFIED: u64 = 16 << 20;
 
 /// What was done.
@@ -106,22 +106,32 @@ impl<'a> Done<'a> {
     }
 }
 
-/// Files that only got another name hold what the job saw, unless another process wrote to
-/// them: so they are read. Needs no turn.
+/// Files that only got another name, or were changed in place, hold what they are said to,
+/// unless another process wrote to them: so they are read. Needs no turn.
 pub fn verify_hashes(plan: &Plan<'_>, committed: &mut Committed) {
-    if plan.sources.is_empty() {
-        return;
-    }
     for committed in &mut committed.paths {
-        let (Some(ChangeKind::Name { hash: Some(hash), .. }), Some(stamp), None) =
-            (plan.put(&committed.path), committed.stamp, committed.hash)
-        else {
+        let named = match plan.put(&committed.path) {
+            Some(ChangeKind::Name { hash, .. }) => *hash,
+            _ => None,
+        };
+        let is_in_place = is_written_in_place(plan, &committed.path);
+        let (Some(hash), Some(stamp)) = (committed.hash.or(named), committed.stamp) else {
             continue;
         };
-        let is_short_file = stamp.kind == Kind::File && stamp.size <= VERIFIED;
-        if is_short_file && hash_with_stamp(&committed.path, &stamp) == Some(*hash) {
-            committed.hash = Some(*hash);
+        if is_in_place || committed.hash.is_none() {
+            let is_short_file = stamp.kind == Kind::File && stamp.size <= VERIFIED;
+            let holds = is_short_file && hash_with_stamp(&committed.path, &stamp) == Some(hash);
+            committed.hash = holds.then_some(hash);
         }
+    }
+}
+
+/// Whether a list writes into the file that is at a path.
+fn is_written_in_place(plan: &Plan<'_>, path: &Path) -> bool {
+    match plan.put(path) {
+        Some(ChangeKind::File { if_present, .. }) => *if_present != IfPresent::Replace,
+        Some(_) => false,
+        None => plan.alter(path).is_some_and(|alter| alter.content.is_some()),
     }
 }
 

@@ -261,3 +261,18 @@ fn what_gets_extended_attributes_may_be_read_only() {
         );
     }
 }
+
+#[test]
+fn bytes_that_the_job_did_not_change_are_not_written() {
+    use crate::commit::apply::differing;
+    assert!(differing(b"", b"abc").is_empty());
+    assert!(differing(b"abc", b"abc").is_empty());
+    assert_eq!(differing(b"aXcYZf", b"abcdef"), [1..2, 3..5]);
+    assert_eq!(differing(b"abXcd", b"ab"), vec![2..5]);
+    let (new, here) = (vec![1; 4096], [1, 0].repeat(2048));
+    let runs = differing(&new, &here);
+    assert!(runs.len() <= 256);
+    let mut written = here;
+    runs.into_iter().for_each(|run| written[run].fill(1));
+    assert_eq!(written, new);
+}

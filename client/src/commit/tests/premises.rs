@@ -4,7 +4,7 @@ use super::{Bench, base};
 use crate::commit::CommitError;
 use crate::commit::planted::{Fault, plant};
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use termite_types::{Base, Seen};
 
 fn content(bytes: &[u8]) -> Seen {
@@ -149,4 +149,47 @@ fn planted_faults_are_found() {
         committed.expect("no conflict");
         assert_eq!(bench.read("f"), b"3");
     }
+}
+
+#[test]
+fn a_symlink_that_a_change_went_through_must_lead_there() {
+    let bench = Bench::new();
+    symlink("f", bench.path("l")).unwrap();
+    bench.write("f", b"");
+    let seen = |target: &str| Seen::Symlink(target.into());
+    bench.commit_if(vec![], vec![("l", seen("f"))]).unwrap();
+    for (name, found) in [("l", "a symlink to f"), ("f", "a file"), ("none", "nothing")] {
+        let conflict = bench.conflict(vec![bench.file("new", b"")], vec![(name, seen("g"))]);
+        assert_eq!((&*conflict.seen, &*conflict.found), ("a symlink to g", found));
+    }
+}
+
+#[test]
+fn a_mode_that_was_changed_must_be_there_unless_it_is_the_new_one() {
+    let bench = Bench::new();
+    bench.write("f", b"");
+    fs::create_dir(bench.path("d")).unwrap();
+    for name in ["f", "d"] {
+        bench.commit(vec![bench.chmod(name, 0o700)]).unwrap();
+        let give = |mode| vec![bench.chmod(name, mode)];
+        let conflict = bench.conflict(give(0o711), vec![(name, Seen::Mode(0o755))]);
+        assert_eq!((&*conflict.seen, &*conflict.found), ("the mode 755", "the mode 700"));
+        bench.commit_if(give(0o700), vec![(name, Seen::Mode(0o755))]).unwrap();
+        bench.commit_if(give(0o711), vec![(name, Seen::Mode(0o700))]).unwrap();
+    }
+    let replaced = vec![bench.file("f", b"new")];
+    bench.conflict(replaced, vec![("f", Seen::Mode(0o600))]);
+    bench.commit_if(vec![], vec![("none", Seen::Mode(0o600))]).unwrap();
+}
+
+#[test]
+fn an_owner_that_was_replaced_must_be_there() {
+    let bench = Bench::new();
+    bench.write("f", b"");
+    let here = bench.stat("f");
+    let (uid, gid) = (here.uid(), here.gid());
+    bench.commit_if(vec![], vec![("f", Seen::Owner(uid, gid))]).unwrap();
+    let removed = vec![bench.remove("f")];
+    let conflict = bench.conflict(removed, vec![("f", Seen::Owner(uid, gid + 1))]);
+    assert_eq!(conflict.found, format!("the owner {uid}:{gid}"));
 }

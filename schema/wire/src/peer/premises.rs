@@ -29,10 +29,8 @@ fn read_check(from: check::Reader<'_>) -> Result<Check> {
             check::Absent(()) => Seen::Absent,
             check::OnlyName(()) => Seen::OnlyName,
             check::Symlink(target) => Seen::Symlink(checked::any_path("target of a symlink", target?)?),
-            check::Dir(dir) => Seen::Dir {
-                mode: checked::within("mode", dir.get_mode(), 0, 0o7777)?,
-                owner: (dir.get_uid(), dir.get_gid()),
-            },
+            check::Mode(mode) => Seen::Mode(checked::within("mode of a check", mode, 0, 0o7777)?),
+            check::Owner(owner) => Seen::Owner(owner.get_uid(), owner.get_gid()),
         },
     })
 }
@@ -50,11 +48,11 @@ pub fn write_premises(premises: &Premises, mut to: premises::Builder<'_>) {
             Seen::Absent => to.set_absent(()),
             Seen::OnlyName => to.set_only_name(()),
             Seen::Symlink(target) => to.set_symlink(checked::bytes(target)),
-            Seen::Dir { mode, owner } => {
-                let mut to = to.init_dir();
-                to.set_mode(*mode);
-                to.set_uid(owner.0);
-                to.set_gid(owner.1);
+            Seen::Mode(mode) => to.set_mode(*mode),
+            Seen::Owner(uid, gid) => {
+                let mut to = to.init_owner();
+                to.set_uid(*uid);
+                to.set_gid(*gid);
             }
         }
     }

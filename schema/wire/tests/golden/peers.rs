@@ -382,10 +382,8 @@ fn results() {
                 Seen::Absent,
                 Seen::OnlyName,
                 Seen::Symlink("../t".into()),
-                Seen::Dir {
-                    mode: 0o755,
-                    owner: (1, 2),
-                },
+                Seen::Mode(0o755),
+                Seen::Owner(1, 2),
             ]
             .map(|seen| Check {
                 path: "/p/old".into(),

@@ -292,7 +292,8 @@ fn premises() -> impl Strategy<Value = Premises> {
         Just(Seen::OnlyName),
         base().prop_map(Seen::Content),
         program().prop_map(Seen::Symlink),
-        (0..=0o7777u32, any::<(u32, u32)>()).prop_map(|(mode, owner)| Seen::Dir { mode, owner }),
+        (0..=0o7777u32).prop_map(Seen::Mode),
+        any::<(u32, u32)>().prop_map(|(uid, gid)| Seen::Owner(uid, gid)),
     ];
     let check = (path(), seen).prop_map(|(path, seen)| Check { path, seen });
     let flags = (any::<bool>(), any::<bool>());

@@ -44,8 +44,14 @@ impl Gather<'_> {
             hash: Some(seen.hash),
         };
         let attr = self.attr(stat, node);
+        let is_written = base.is_none_or(|base| base.hash != seen.hash) || before.attr.mtime != attr.mtime;
+        let mode = if is_written && self.lost_set_id(at, before.attr.mode, attr.mode) {
+            before.attr.mode
+        } else {
+            attr.mode
+        };
         let mut alter = Alter {
-            mode: (before.attr.mode != attr.mode).then_some(attr.mode),
+            mode: (before.attr.mode != mode).then_some(mode),
             owner: self.owner_differs(&before.attr, &attr).then_some((attr.uid, attr.gid)),
             ..Alter::default()
         };
@@ -80,6 +86,15 @@ impl Gather<'_> {
             self.push(&before.path, ChangeKind::Alter(alter));
         }
         Ok(Some(seen.hash))
+    }
+
+    /// Whether a file that was written has lost its set-id bits by that alone. Where the job is
+    /// the client's root, whom writing keeps them, the slot's kernel takes them all the same: it
+    /// asks for a capability of the machine's own root (`CAP_FSETID`, capabilities(7)).
+    fn lost_set_id(&self, at: &Path, before: u32, after: u32) -> bool {
+        const SET_ID: u32 = 0o6000;
+        let is_set = self.view.acts.lock().of_name(at).is_some_and(|acts| acts.is_attributed);
+        self.owner.uid == 0 && !is_set && after & SET_ID == 0 && before & !SET_ID == after
     }
 
     /// Finds the client's files that the job changed and of which it left no name: what it

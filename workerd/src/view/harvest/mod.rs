@@ -412,7 +412,7 @@ impl Gather<'_> {
             }
         }
         if stat.stx_nlink > 1
-            && let Some(from) = self.symlink_linked(stat.stx_ino, at)?
+            && let Some(from) = self.symlink_linked(stat.stx_ino, at, &attr)?
         {
             self.gone(at, acts, Successor::Leaf)?;
             self.push(at, ChangeKind::Name { from, hash: None });
@@ -433,14 +433,25 @@ impl Gather<'_> {
     }
 
     /// The symlink of the client's, still in its place, of which the one at `at` is another name.
-    fn symlink_linked(&self, ino: u64, at: &Path) -> Result<Option<PathBuf>, HarvestError> {
+    fn symlink_linked(&self, ino: u64, at: &Path, attr: &Attr) -> Result<Option<PathBuf>, HarvestError> {
         for path in self.view.symlinks_touched() {
             let here = confine::handle(self.outputs.upper(), &path).and_then(confine::stat);
-            if path != at && here.is_ok_and(|stat| stat.stx_ino == ino) {
+            if path != at && here.is_ok_and(|stat| stat.stx_ino == ino) && self.is_clients_symlink(&path, attr)? {
                 return Ok(Some(path));
             }
         }
         Ok(None)
+    }
+
+    /// Whether the symlink at a path, with these attributes, is the one that the client has
+    /// there. One that the job put in its place is another.
+    fn is_clients_symlink(&self, path: &Path, attr: &Attr) -> Result<bool, HarvestError> {
+        let acts = self.acts(path)?;
+        Ok(match (&acts.before, self.view.lower()) {
+            (Before::Symlink(_), None) => !acts.named,
+            (Before::Symlink(before), Some(_)) => (&before.node, before.mtime) == (&attr.node, attr.mtime),
+            _ => false,
+        })
     }
 
     fn push(&mut self, at: &Path, kind: ChangeKind) {
