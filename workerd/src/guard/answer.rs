@@ -118,6 +118,9 @@ impl Court {
         if let Some(mtime) = explicit_mtime(request) {
             self.view.set_explicit(mtime);
         }
+        if standings == [Standing::File; 2] && self.renames_one_file(request) {
+            return Ok(Verdict::Finish(0));
+        }
         if !self.view.moves_directories() && moves_lower_dir(request, standings) {
             return self.rename_dir(request, patience);
         }
@@ -135,6 +138,16 @@ impl Court {
             },
             act => act,
         }
+    }
+
+    /// Whether a call renames one name of a file to another one of it, which does nothing and
+    /// succeeds (rename(2)). In a user namespace overlayfs says ESTALE once the file was changed.
+    fn renames_one_file(&self, request: &Request) -> bool {
+        let ([from, to], Effect::Rename(_)) = (&request.paths[..], request.call.effect) else {
+            return false;
+        };
+        let is_exclusive = request.rename_flags().contains(rustix::fs::RenameFlags::NOREPLACE);
+        !is_exclusive && self.view.are_one_file(request.task, &from.used(), &to.used())
     }
 
     /// The kernel would say EXDEV, which no such rename gives on the client.

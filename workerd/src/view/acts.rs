@@ -6,10 +6,11 @@
 //! Knows nothing of what the calls came to, which the upper layer shows in the end, and
 //! nothing of commits.
 
-use super::confine::{self, is_file};
-use super::fault::{Patience, View};
+use super::confine::{self, is_file, is_symlink};
+use super::fault::{PathUse, Patience, View};
 use super::harvest::content_of;
 use super::mirror::Mirror;
+use super::spelling::absolute;
 use super::trouble::Trouble;
 use super::walk::{Linked, Looks, Stop, Walk, Walked};
 use rustix::fs::{AtFlags, Mode};
@@ -243,6 +244,8 @@ pub(super) struct Acts {
     names: BTreeMap<PathBuf, NameActs>,
     /// By inode number in the upper layer.
     files: HashMap<u64, CopiedUp>,
+    /// Symlinks of the upper layer that were the client's, and where it has them.
+    symlinks: HashMap<u64, PathBuf>,
     locked: bool,
     /// Files that the job had made when it took a lock on them.
     own_locks: BTreeSet<PathBuf>,
@@ -258,6 +261,11 @@ impl Acts {
 
     pub fn of_file(&self, upper_ino: u64) -> Option<&CopiedUp> {
         self.files.get(&upper_ino)
+    }
+
+    /// Where the client has the symlink that one of the upper layer was.
+    pub fn of_symlink(&self, upper_ino: u64) -> Option<&Path> {
+        self.symlinks.get(&upper_ino).map(PathBuf::as_path)
     }
 
     /// The client's files that were changed, by inode number in the upper layer.
@@ -322,8 +330,12 @@ impl View {
             Walked::Missing(path) | Walked::Symlink(path) | Walked::Dir(path) => (path, None),
             Walked::Nowhere | Walked::Blocked | Walked::Outside => return Ok(()),
         };
-        let upper = match looks {
-            Some(looks) if act.copies_up() => self.copy_up(path, looks)?,
+        let upper = match (walked, looks) {
+            (_, Some(looks)) if act.copies_up() => self.copy_up(path, looks)?,
+            (Walked::Symlink(_), _) if act.copies_up() => {
+                self.copy_up_symlink(path)?;
+                None
+            }
             _ => None,
         };
         let known = self.acts.lock().names.contains_key(path);
@@ -438,15 +450,13 @@ impl View {
     /// its own: it made or replaced the file, or overwrote it first of all.
     pub(super) fn owns_content(&self, path: &Path) -> bool {
         let acts = self.acts.lock();
+        let mut copied = acts.files.values().filter(|copied| copied.file.path == path).peekable();
         match acts.of_name(path) {
-            Some(NameActs {
-                before: Before::File(_),
-                named: false,
-                ..
-            }) => {
-                let mut here = acts.files.values().filter(|copied| copied.file.path == path);
-                here.all(|copied| copied.written == Written::Anew)
-            }
+            // A call that was to give the name to something else may have failed.
+            Some(name) if matches!(name.before, Before::File(_)) => match copied.peek() {
+                Some(_) => copied.all(|copied| copied.written == Written::Anew),
+                None => name.named,
+            },
             _ => true,
         }
     }
@@ -585,6 +595,33 @@ impl View {
         Ok(Some(ino))
     }
 
+    /// The same of a symlink of the client's, in its place.
+    fn copy_up_symlink(&self, path: &Path) -> Result<(), Trouble> {
+        let is_made = self.acts.lock().of_name(path).is_some_and(|acts| acts.named);
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok(());
+        };
+        if is_made || !self.is_of_client(path) {
+            return Ok(());
+        }
+        let copied = || {
+            let dir = confine::handle(&self.root, parent)?;
+            // Nobody is given it; overlayfs copies it up for that all the same.
+            rustix::fs::chownat(&dir, name, None, None, AtFlags::SYMLINK_NOFOLLOW)?;
+            confine::handle(&self.upper, path).and_then(confine::stat)
+        };
+        match copied() {
+            Ok(stat) if is_symlink(&stat) => {
+                let mut acts = self.acts.lock();
+                acts.symlinks.entry(stat.stx_ino).or_insert_with(|| path.to_path_buf());
+                Ok(())
+            }
+            // Gone this moment: the kernel will say.
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            Err(errno) => Err(Trouble::from_store(errno, path)),
+        }
+    }
+
     /// Sets a file's mode to what it is.
     fn touch_mode(&self, path: &Path) -> Result<(), Trouble> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
@@ -600,6 +637,21 @@ impl View {
             Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
             Err(errno) => Err(Trouble::from_store(errno, path)),
         }
+    }
+
+    /// Whether two paths that were looked at lead to one file of the upper layer by two names.
+    pub fn are_one_file(&self, task: u32, first: &PathUse<'_>, second: &PathUse<'_>) -> bool {
+        let walk = Walk::new(self, Some(task), Patience::None);
+        let at = |used: &PathUse<'_>| match walk.locate(&absolute(&walk, used)?, used.follow) {
+            Ok(Walked::File(path, _)) => Some(path),
+            // It was there a moment ago; the kernel will say.
+            _ => None,
+        };
+        let (Some(first), Some(second)) = (at(first), at(second)) else {
+            return false;
+        };
+        let number = self.upper_ino(&first);
+        first != second && number.is_some() && number == self.upper_ino(&second)
     }
 
     /// What workerd itself does on the job's behalf: moves something from one name to another.

@@ -134,7 +134,7 @@ fn a_terminal_is_the_controlling_one() {
         plan.spec.stdio.size = Some(TerminalSize { rows: 33, cols: 77 });
         let (mut slot, terminal) = bed.go(plan);
         let output = read_terminal(terminal.unwrap());
-        assert_eq!(output, "/dev/pts/0\r\n33 77\r\ndirect\r\n");
+        assert_eq!(output, "/dev/pts/0\n33 77\ndirect\n");
         assert_eq!(slot.wait().unwrap().status, SlotStatus::Exited(5));
     });
 }

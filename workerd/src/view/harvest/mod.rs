@@ -405,11 +405,17 @@ impl Gather<'_> {
             target: OsString::from_vec(target.into_bytes()).into(),
         };
         let attr = self.attr(stat, node);
-        if let Before::Symlink(before) = &acts.before {
-            let timed = before.mtime != attr.mtime && self.view.is_explicit(attr.mtime);
-            if before.node == attr.node && !timed && !self.owner_differs(before, &attr) {
-                return Ok(());
+        if let Some(from) = self.unchanged_symlink(stat.stx_ino, &attr)? {
+            if from != at || matches!(acts.before, Before::Own) {
+                self.gone(at, acts, Successor::Leaf)?;
+                self.push(at, ChangeKind::Name { from, hash: None });
             }
+            return Ok(());
+        }
+        if let Before::Symlink(before) = &acts.before
+            && self.is_symlink_unchanged(before, &attr)
+        {
+            return Ok(());
         }
         if stat.stx_nlink > 1
             && let Some(from) = self.symlink_linked(stat.stx_ino, at, &attr)?
@@ -432,6 +438,21 @@ impl Gather<'_> {
         Ok(())
     }
 
+    /// The symlink of the client's that one of the upper layer was, if it is as before.
+    fn unchanged_symlink(&self, ino: u64, attr: &Attr) -> Result<Option<PathBuf>, HarvestError> {
+        let Some(from) = self.view.acts.lock().of_symlink(ino).map(Path::to_path_buf) else {
+            return Ok(None);
+        };
+        let before = self.acts(&from)?.before;
+        let is_it = matches!(&before, Before::Symlink(before) if self.is_symlink_unchanged(before, attr));
+        Ok(is_it.then_some(from))
+    }
+
+    fn is_symlink_unchanged(&self, before: &Attr, attr: &Attr) -> bool {
+        let timed = before.mtime != attr.mtime && self.view.is_explicit(attr.mtime);
+        before.node == attr.node && !timed && !self.owner_differs(before, attr)
+    }
+
     /// The symlink of the client's, still in its place, of which the one at `at` is another name.
     fn symlink_linked(&self, ino: u64, at: &Path, attr: &Attr) -> Result<Option<PathBuf>, HarvestError> {
         for path in self.view.symlinks_touched() {
@@ -447,9 +468,9 @@ impl Gather<'_> {
     /// there. One that the job put in its place is another.
     fn is_clients_symlink(&self, path: &Path, attr: &Attr) -> Result<bool, HarvestError> {
         let acts = self.acts(path)?;
-        Ok(match (&acts.before, self.view.lower()) {
-            (Before::Symlink(_), None) => !acts.named,
-            (Before::Symlink(before), Some(_)) => (&before.node, before.mtime) == (&attr.node, attr.mtime),
+        Ok(match &acts.before {
+            // A call that was to make or remove the name may have failed.
+            Before::Symlink(before) => !acts.named || (&before.node, before.mtime) == (&attr.node, attr.mtime),
             _ => false,
         })
     }
