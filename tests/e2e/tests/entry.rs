@@ -128,3 +128,31 @@ fn the_embedded_worker() -> Result<()> {
     }
     Ok(())
 }
+
+/// The daemon and its jobs see other files there, by the same names.
+#[test]
+fn a_caller_in_another_mount_namespace_runs_its_commands_itself() -> Result<()> {
+    let scene = Scene::new(User::Me)?;
+    let client = Client::new(&scene, "a", "")?;
+    let dir = scene.dir("p/covered")?;
+    write_all(&dir, &[("Makefile".into(), "all: ; @cat text; touch out\n".into())])?;
+    fs::write(dir.join("text"), "outside\n")?;
+    let outcome = client.termite_env(&dir, ["make"]).run()?.success()?;
+    ensure!(outcome.out() == "outside\n", "{}", outcome.describe());
+    client.all_remote(&dir)?;
+    fs::remove_file(dir.join("out"))?;
+    let script = "cp Makefile /dev/shm/Makefile.$$; mount -t tmpfs none . && cd \"$PWD\" && mv /dev/shm/Makefile.$$ Makefile && \
+                  echo inside > text && \"$0\" make && ls";
+    let program = scene.installed("bin/termite-env").display().to_string();
+    let covered = client.bare(&dir, "unshare").args(["-rm", "sh", "-c", script, &program]);
+    let outcome = covered.run()?.success()?;
+    ensure!(
+        outcome.out() == "inside\nMakefile\nout\ntext\n",
+        "{}",
+        outcome.describe()
+    );
+    ensure!(outcome.err().contains("mount namespace"), "{}", outcome.describe());
+    ensure!(!dir.join("out").exists(), "the job ran outside");
+    client.stop()?;
+    scene.finish()
+}

@@ -195,3 +195,32 @@ fn a_worker_drains_on_sigterm_and_ends_on_the_second() -> Result<()> {
     drop((fleet, second));
     scene.finish()
 }
+
+#[test]
+fn a_killed_embedded_worker_is_started_again() -> Result<()> {
+    let scene = Scene::new(User::Me)?;
+    let client = Client::new(&scene, "a", "")?;
+    let dir = scene.dir("p/killed")?;
+    write_all(&dir, &[("Makefile".into(), "all: ; @echo made > out\n".into())])?;
+    let make = || client.termite_env(&dir, ["make"]).run()?.success();
+    make()?;
+    client.all_remote(&dir)?;
+    let killed = scene.find("workerd --listen");
+    ensure!(!killed.is_empty(), "no worker in {:#?}", scene.living());
+    for worker in &killed {
+        // Some end with their parent.
+        let _ = kill_process(*worker, Signal::KILL);
+    }
+    let is_new = || {
+        scene
+            .find("workerd --listen")
+            .iter()
+            .any(|worker| !killed.contains(worker))
+    };
+    wait_until("another worker", PATIENCE, is_new)?;
+    // It has to be dialled, too.
+    let takes_jobs = || make().is_ok() && client.all_remote(&dir).is_ok();
+    wait_until("a job on it", PATIENCE, takes_jobs)?;
+    client.stop()?;
+    scene.finish()
+}
