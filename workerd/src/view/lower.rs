@@ -34,6 +34,8 @@ pub struct Lower {
     shared: Arc<SharedMap>,
     root: u64,
     nodes: Mutex<HashMap<u64, Node>>,
+    /// What each name in a directory led to; `None`: to nothing.
+    answers: Mutex<HashMap<(u64, OsString), Option<u64>>>,
     /// What stood at names as the job first looked for them; of a file, when it was first
     /// opened, which is what overlayfs does to copy one up.
     found: Mutex<BTreeMap<PathBuf, Before>>,
@@ -96,6 +98,7 @@ impl Lower {
             shared,
             root,
             nodes: Mutex::new(HashMap::from([(root, top)])),
+            answers: Mutex::default(),
             found: Mutex::default(),
             copied: Mutex::default(),
             dir_times: Mutex::default(),
@@ -120,24 +123,50 @@ impl Lower {
     /// forgotten as often. Blocks.
     pub fn lookup(&self, dir: u64, name: &OsStr) -> Result<Option<Found>, Trouble> {
         let parent = self.node(dir)?;
+        // Whatever the mirror has become since, the answer is the same. The kernel asks again where
+        // a call makes the name or renames over it, and overlayfs says ESTALE from then on if it is
+        // told something else (`fuse_dentry_revalidate`, `ovl_dentry_revalidate`).
+        let asked = (dir, name.to_os_string());
+        let answer = self.answers.lock().get(&asked).copied();
+        match answer {
+            Some(None) => return Ok(None),
+            Some(Some(ino)) => {
+                if let Ok(node) = self.node(ino) {
+                    let found = self.found(&node.handle, &node.path)?;
+                    self.count_lookup(ino, || node);
+                    return Ok(Some(found));
+                }
+            }
+            None => {}
+        }
         self.complete(dir)?;
         let path = parent.path.join(name);
         let handle = match confine::handle(&parent.handle, Path::new(name)) {
             Ok(handle) => handle,
-            Err(Errno::NOENT) => return self.missing(&parent, &path),
+            Err(Errno::NOENT) => {
+                let missing = self.missing(&parent, &path)?;
+                self.answers.lock().insert(asked, None);
+                return Ok(missing);
+            }
             Err(errno) => return Err(Trouble::from_store(errno, &path)),
         };
         let found = self.found(&handle, &path)?;
         self.note_found(&found.stat, &handle, &path);
         self.record(Access::Stat, &path);
-        let mut nodes = self.nodes.lock();
-        let node = nodes.entry(found.stat.stx_ino).or_insert_with(|| Node {
+        self.answers.lock().insert(asked, Some(found.stat.stx_ino));
+        self.count_lookup(found.stat.stx_ino, || Node {
             handle: Arc::new(handle),
             path: path.into(),
             lookups: 0,
         });
-        node.lookups += 1;
         Ok(Some(found))
+    }
+
+    /// The kernel is told of a node once more.
+    fn count_lookup(&self, ino: u64, fresh: impl FnOnce() -> Node) {
+        let mut nodes = self.nodes.lock();
+        let node = nodes.entry(ino).or_insert_with(|| Node { lookups: 0, ..fresh() });
+        node.lookups += 1;
     }
 
     /// The kernel has let go of a node this many times.
