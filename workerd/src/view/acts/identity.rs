@@ -1,0 +1,175 @@
+//! Which file or symlink of the client's one of the job's tree is. Before a call changes one,
+//! overlayfs is made to copy it up, and the number of the inode that comes of it is taken down:
+//! afterwards that is all there is to know it by.
+//!
+//! Knows nothing of what the calls do.
+
+use super::{ClientFile, CopiedUp, Written};
+use crate::view::confine::{self, is_file, is_symlink};
+use crate::view::fault::{PathUse, Patience, View};
+use crate::view::mirror::Mirror;
+use crate::view::spelling::absolute;
+use crate::view::trouble::Trouble;
+use crate::view::walk::{Looks, Walk, Walked};
+use rustix::fs::{AtFlags, Mode};
+use rustix::io::Errno;
+use std::path::Path;
+use termite_types::Node;
+
+impl View {
+    /// Whether a name is one of the client's tree: the directory that it is in, is where the
+    /// client has it, or the job made it where the client has nothing: another job may do the
+    /// same, and then both are one.
+    pub(super) fn is_of_client(&self, path: &Path) -> bool {
+        let Some(parent) = path.parent() else { return true };
+        if parent == Path::new("/") {
+            return true;
+        }
+        if let Some(acts) = self.acts.lock().of_name(parent)
+            && acts.makes_joinable()
+        {
+            return true;
+        }
+        let Ok(stat) = confine::handle(&self.root, parent).and_then(confine::stat) else {
+            return false;
+        };
+        let place = self.mirror.dir_at(stat.stx_ino);
+        place.is_some_and(|(place, _)| *place == *parent)
+    }
+
+    /// The client's file that a regular file of the job's tree is; `None`: it is none.
+    /// `shown`: its inode number there.
+    pub(super) fn client_file(&self, path: &Path, shown: u64) -> Result<Option<ClientFile>, Trouble> {
+        match self.upper_ino(path) {
+            Some(ino) => self.origin(path, ino),
+            None => Ok(client_file_of(&self.mirror, shown)),
+        }
+    }
+
+    /// The client's file that a file of the upper layer was.
+    fn origin(&self, path: &Path, upper_ino: u64) -> Result<Option<ClientFile>, Trouble> {
+        let acts = self.acts.lock();
+        if let Some(copied) = acts.files.get(&upper_ino) {
+            return Ok(Some(copied.file.clone()));
+        }
+        // Copied up by a call on a descriptor, which nobody saw.
+        let is_named = acts.names.get(path).is_some_and(|name| name.named);
+        drop(acts);
+        if is_named || !self.is_of_client(path) {
+            return Ok(None);
+        }
+        self.file_at(path)
+    }
+
+    /// The client's file at a path, as far as it is known here.
+    pub(in crate::view) fn file_at(&self, path: &Path) -> Result<Option<ClientFile>, Trouble> {
+        let known = self
+            .mirror
+            .lookup(path)
+            .map_err(|errno| Trouble::from_store(errno, path))?;
+        Ok(known
+            .filter(|known| matches!(known.attr.node, Node::File { .. }))
+            .map(|known| ClientFile {
+                path: path.to_path_buf(),
+                attr: known.attr,
+            }))
+    }
+
+    /// Inode number of a regular file in the upper layer.
+    fn upper_ino(&self, path: &Path) -> Option<u64> {
+        let stat = confine::handle(&self.upper, path).and_then(confine::stat).ok()?;
+        is_file(&stat).then_some(stat.stx_ino)
+    }
+
+    /// Has a file of the client's copied up as the call that is about to change it would do,
+    /// and takes down which file that was; afterwards only its number in the upper layer is
+    /// left. Returns that number.
+    pub(super) fn copy_up(&self, path: &Path, looks: Looks) -> Result<Option<u64>, Trouble> {
+        let (ino, file) = match self.upper_ino(path) {
+            Some(ino) => match self.origin(path, ino)? {
+                Some(file) => (ino, file),
+                None => return Ok(Some(ino)),
+            },
+            None => {
+                let Some(file) = client_file_of(&self.mirror, looks.ino) else {
+                    return Ok(None);
+                };
+                self.touch_mode(path)?;
+                match self.upper_ino(path) {
+                    Some(ino) => (ino, file),
+                    None => return Ok(None),
+                }
+            }
+        };
+        let mut acts = self.acts.lock();
+        acts.files.entry(ino).or_insert_with(|| CopiedUp {
+            file,
+            written: Written::Not,
+            is_attributed: false,
+        });
+        Ok(Some(ino))
+    }
+
+    /// The same of a symlink of the client's, in its place.
+    pub(super) fn copy_up_symlink(&self, path: &Path) -> Result<(), Trouble> {
+        let is_made = self.acts.lock().of_name(path).is_some_and(|acts| acts.named);
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok(());
+        };
+        if is_made || !self.is_of_client(path) {
+            return Ok(());
+        }
+        let copied = || {
+            let dir = confine::handle(&self.root, parent)?;
+            // Nobody is given it; overlayfs copies it up for that all the same.
+            rustix::fs::chownat(&dir, name, None, None, AtFlags::SYMLINK_NOFOLLOW)?;
+            confine::handle(&self.upper, path).and_then(confine::stat)
+        };
+        match copied() {
+            Ok(stat) if is_symlink(&stat) => {
+                let mut acts = self.acts.lock();
+                acts.symlinks.entry(stat.stx_ino).or_insert_with(|| path.to_path_buf());
+                Ok(())
+            }
+            // Gone this moment: the kernel will say.
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            Err(errno) => Err(Trouble::from_store(errno, path)),
+        }
+    }
+
+    /// Sets a file's mode to what it is.
+    fn touch_mode(&self, path: &Path) -> Result<(), Trouble> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok(());
+        };
+        let touched = || {
+            let dir = confine::handle(&self.root, parent)?;
+            let mode = u32::from(confine::stat_name(&dir, Path::new(name))?.stx_mode) & 0o7777;
+            rustix::fs::chmodat(&dir, name, Mode::from_raw_mode(mode), AtFlags::empty())
+        };
+        match touched() {
+            // Gone this moment: the kernel will say.
+            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            Err(errno) => Err(Trouble::from_store(errno, path)),
+        }
+    }
+
+    /// Whether two paths that were looked at lead to one file of the upper layer by two names.
+    pub fn are_one_file(&self, task: u32, first: &PathUse<'_>, second: &PathUse<'_>) -> bool {
+        let walk = Walk::new(self, Some(task), Patience::None);
+        let at = |used: &PathUse<'_>| match walk.locate(&absolute(&walk, used)?, used.follow) {
+            Ok(Walked::File(path, _)) => Some(path),
+            // It was there a moment ago; the kernel will say.
+            _ => None,
+        };
+        let (Some(first), Some(second)) = (at(first), at(second)) else {
+            return false;
+        };
+        let number = self.upper_ino(&first);
+        first != second && number.is_some() && number == self.upper_ino(&second)
+    }
+}
+
+fn client_file_of(mirror: &Mirror, ino: u64) -> Option<ClientFile> {
+    mirror.file_of(ino).map(|(path, attr)| ClientFile { path, attr })
+}
