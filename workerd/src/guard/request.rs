@@ -97,6 +97,12 @@ impl Request {
         for (index, arg) in self.call.paths.iter().enumerate() {
             paths.extend(self.path(arg, index, opening)?);
         }
+        if let (Effect::Rename(_), [from, to]) = (self.call.effect, &mut paths[..])
+            && (from.origin, &from.path) == (to.origin, &to.path)
+        {
+            // It does nothing (rename(2)).
+            (from.act, to.act) = (Act::Look, Act::Look);
+        }
         Some(paths)
     }
 

@@ -291,11 +291,10 @@ impl Acts {
         self.locked
     }
 
-    /// The client's symlinks through which a call that changed something went.
-    pub fn followed(&self) -> impl Iterator<Item = (&Path, &Path)> {
-        self.followed
-            .iter()
-            .map(|(path, target)| (path.as_path(), target.as_path()))
+    /// The client's symlinks through which a call that changed something went, with their targets.
+    pub fn followed(&self) -> Vec<(PathBuf, PathBuf)> {
+        let followed = self.followed.iter();
+        followed.map(|(path, target)| (path.clone(), target.clone())).collect()
     }
 
     /// The files that the job had made when it took a lock on them.

@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use termite_abi::Access;
 use termite_core::spelling::lexical;
-use termite_types::{Change, ChangeKind, Check, IfPresent, Premises, Seen};
+use termite_types::{Change, ChangeKind, Check, IfPresent, Node, Premises, Seen};
 
 impl View {
     /// What has to hold for these changes, and of the client's files that the job changed.
@@ -32,11 +32,12 @@ impl View {
                 checks.push(Check { path, seen });
             }
         }
-        for (link, target) in self.acts.lock().followed() {
-            let seen = Seen::Symlink(target.to_path_buf());
-            let path = link.to_path_buf();
-            checks.push(Check { path, seen });
-        }
+        let followed = self.acts.lock().followed();
+        let moved = self.symlinks_renamed(changes)?;
+        checks.extend(followed.into_iter().chain(moved).map(|(path, target)| Check {
+            path,
+            seen: Seen::Symlink(target),
+        }));
         let mut told = HashSet::new();
         checks.retain(|check| told.insert(check.clone()));
         let made: HashSet<_> = changes.iter().map(|change| change.path.as_path()).collect();
@@ -54,6 +55,20 @@ impl View {
             unseen: self.lower().is_some(),
             passing_names: passing.map(Path::to_path_buf).collect(),
         })
+    }
+
+    /// Symlinks of the client's that get other names, with their targets.
+    fn symlinks_renamed(&self, changes: &[Change]) -> Result<Vec<(PathBuf, PathBuf)>, Errno> {
+        let mut renamed = Vec::new();
+        for change in changes {
+            if let ChangeKind::Name { from, .. } = &change.kind
+                && let Before::Symlink(attr) = self.name_acts(from)?.before
+                && let Node::Symlink { target } = attr.node
+            {
+                renamed.push((from.clone(), target));
+            }
+        }
+        Ok(renamed)
     }
 
     /// What the job had used of the paths that it changed, before it did so.
