@@ -66,6 +66,8 @@ pub struct CommittedPath {
     pub hash: Option<termite_types::BlobHash>,
     /// False: the commit found a directory as it should be and did not touch it.
     pub touched: bool,
+    /// It was written into the file that was there, where others may write too.
+    pub in_place: bool,
 }
 
 /// The client's files, as served to workers.

@@ -14,10 +14,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use termite_types::{Attr, BlobHash, Change, ChangeKind, IfPresent, Node};
 
+/// A file that was put.
+#[derive(Default)]
+pub struct Put {
+    /// Of its content, if it is all the job's.
+    pub hash: Option<BlobHash>,
+    /// It was written into the file that was there.
+    pub in_place: bool,
+}
+
 impl Apply<'_> {
-    /// Puts a file that the job made in its place. Returns its hash, if it is all the
-    /// job's.
-    pub(super) fn put_file(&self, change: &Change, staged: Staged) -> Result<Option<BlobHash>, CommitError> {
+    /// Puts a file that the job made in its place, or writes it into the one that is there.
+    pub(super) fn put_file(&self, change: &Change, staged: Staged) -> Result<Put, CommitError> {
         let ChangeKind::File {
             attr,
             explicit_mtime,
@@ -25,7 +33,7 @@ impl Apply<'_> {
             ..
         } = &change.kind
         else {
-            return Ok(None);
+            return Ok(Put::default());
         };
         let path = change.path.as_path();
         if *if_present != IfPresent::Replace && !self.plan.is_removed(path) {
@@ -34,17 +42,26 @@ impl Apply<'_> {
             if let Some(present) = present.filter(|stamp| stamp.kind == Kind::File) {
                 if *if_present == IfPresent::Append {
                     self.append(path, &present, &staged.file)?;
-                    return Ok(None);
+                    return Ok(Put {
+                        hash: None,
+                        in_place: true,
+                    });
                 }
                 self.write_whole(path, &present, &staged.file)?;
-                return Ok(Some(staged.hash));
+                return Ok(Put {
+                    hash: Some(staged.hash),
+                    in_place: true,
+                });
             }
         }
         let (dir, name) = open_temporary(&staged.file, path)?;
         self.apply_attr(&dir, name, attr, self.time(attr.mtime, *explicit_mtime))
             .map_err(CommitError::at("set the attributes of", path))?;
         self.rename_over(path, staged.file)?;
-        Ok(Some(staged.hash))
+        Ok(Put {
+            hash: Some(staged.hash),
+            in_place: false,
+        })
     }
 
     /// Renames a temporary to its place, over whatever is there but a directory.

@@ -200,18 +200,11 @@ impl<'a> Apply<'a> {
                 let Some(staged) = staged.remove(&index) else {
                     return Ok(());
                 };
-                let hash = self.put_file(change, staged)?;
-                let is_in_place = !matches!(
-                    change.kind,
-                    ChangeKind::File {
-                        if_present: IfPresent::Replace,
-                        ..
-                    }
-                );
-                if let (true, Some(stamp)) = (is_in_place, Stamp::at_path(path)) {
-                    done.changed_in_place(stamp, hash);
+                let put = self.put_file(change, staged)?;
+                if let (true, Some(stamp)) = (put.in_place, Stamp::at_path(path)) {
+                    done.changed_in_place(stamp, put.hash);
                 }
-                hash
+                put.hash
             }
             ChangeKind::Symlink { attr } => {
                 self.put_symlink(path, attr)?;

@@ -7,7 +7,7 @@ use crate::commit::present::{hash_of, open_file};
 use crate::tree::{CommittedPath, Kind, Stamp};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use termite_types::{BlobHash, ChangeKind, IfPresent};
+use termite_types::{BlobHash, ChangeKind};
 
 /// Files that only got another name, or were changed in place, are read again up to so many
 /// bytes, to know what they hold.
@@ -37,6 +37,7 @@ impl<'a> Done<'a> {
             stamp,
             hash,
             touched,
+            in_place: false,
         };
         self.paths.insert(path, committed);
     }
@@ -97,7 +98,7 @@ impl<'a> Done<'a> {
         // A directory may have got the inode number of a file that was changed and removed.
         let changed = self.files.get(&(put.dev, put.ino));
         if let Some(file) = changed.filter(|file| file.stamp.same_inode(&put)) {
-            (put, committed.hash) = (file.stamp, file.hash);
+            (put, committed.hash, committed.in_place) = (file.stamp, file.hash, true);
         }
         let same =
             |is: &Stamp| is.same_inode(&put) && (put.kind == Kind::Dir || (is.size, is.mtime) == (put.size, put.mtime));
@@ -114,24 +115,14 @@ pub fn verify_hashes(plan: &Plan<'_>, committed: &mut Committed) {
             Some(ChangeKind::Name { hash, .. }) => *hash,
             _ => None,
         };
-        let is_in_place = is_written_in_place(plan, &committed.path);
         let (Some(hash), Some(stamp)) = (committed.hash.or(named), committed.stamp) else {
             continue;
         };
-        if is_in_place || committed.hash.is_none() {
+        if committed.in_place || committed.hash.is_none() {
             let is_short_file = stamp.kind == Kind::File && stamp.size <= VERIFIED;
             let holds = is_short_file && hash_with_stamp(&committed.path, &stamp) == Some(hash);
             committed.hash = holds.then_some(hash);
         }
-    }
-}
-
-/// Whether a list writes into the file that is at a path.
-fn is_written_in_place(plan: &Plan<'_>, path: &Path) -> bool {
-    match plan.put(path) {
-        Some(ChangeKind::File { if_present, .. }) => *if_present != IfPresent::Replace,
-        Some(_) => false,
-        None => plan.alter(path).is_some_and(|alter| alter.content.is_some()),
     }
 }
 
