@@ -27,7 +27,10 @@ impl View {
         for (change, acts) in changes.iter().zip(&acts) {
             let is_read = used.read.contains(change.path.as_path());
             let is_missed = used.missed.contains(change.path.as_path());
-            for seen in seen_of(change, acts, is_read, is_missed) {
+            // Where no call is seen, neither is an owner that the worker cannot give.
+            let is_known =
+                |seen: &Seen| !matches!(seen, Seen::Owner(..)) || self.lower().is_none() || self.mirror.keeps_owners();
+            for seen in seen_of(change, acts, is_read, is_missed).into_iter().filter(is_known) {
                 let path = change.path.clone();
                 checks.push(Check { path, seen });
             }
