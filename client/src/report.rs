@@ -2,9 +2,14 @@
 //! same for people. Knows neither the daemon nor the socket.
 
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::ops::{Add, AddAssign, Sub};
+
+/// Reasons that the summary names, and characters of each.
+const REASONS_SHOWN: usize = 4;
+const REASON_LENGTH: usize = 120;
 
 /// What one build did.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -236,13 +241,34 @@ impl Last {
         text
     }
 
+    /// The most frequent reasons, so that the summary stays a line.
     fn reasons(&self) -> String {
-        let each = self
-            .local_reasons
+        let mut reasons: Vec<_> = self.local_reasons.iter().collect();
+        reasons.sort_by_key(|(_, count)| Reverse(**count));
+        let others = reasons.split_off(reasons.len().min(REASONS_SHOWN));
+        let shown = reasons
             .iter()
-            .map(|(reason, count)| format!("{reason}: {count}"));
-        each.collect::<Vec<_>>().join(", ")
+            .map(|(reason, count)| format!("{}: {count}", shortened(reason)));
+        let mut shown: Vec<_> = shown.collect();
+        if !others.is_empty() {
+            let count: u64 = others.iter().map(|(_, count)| **count).sum();
+            shown.push(format!("other reasons, see `termite last`: {count}"));
+        }
+        shown.join(", ")
     }
+}
+
+/// A reason in at most so many characters, on one line: it may have paths in it.
+fn shortened(reason: &str) -> String {
+    let line: String = reason.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let length = line.chars().count();
+    if length <= REASON_LENGTH {
+        return line;
+    }
+    let (begins, ends) = (REASON_LENGTH / 2, REASON_LENGTH - REASON_LENGTH / 2 - 3);
+    let head: String = line.chars().take(begins).collect();
+    let tail: String = line.chars().skip(length - ends).collect();
+    format!("{head}...{tail}")
 }
 
 impl Status {
@@ -365,6 +391,20 @@ mod tests {
         assert_eq!(
             Last::default().summary(),
             "termite: 0 jobs, 0 on the fleet, 0 local; 0.0 s"
+        );
+    }
+
+    #[test]
+    fn the_summary_stays_a_line_whatever_the_reasons_are() {
+        let mut last = example();
+        last.local_reasons = (1..=9)
+            .map(|n| (format!("/{}/{n}\nis missing", "long/".repeat(99)), n))
+            .collect();
+        let summary = last.summary();
+        assert!(summary.len() < 700 && !summary.contains('\n'), "{summary}");
+        assert!(
+            summary.contains("/9?is missing: 9") && summary.contains("`termite last`: 15"),
+            "{summary}"
         );
     }
 
