@@ -217,6 +217,7 @@ struct Abandon {
       seen @8 :Text;
       found @9 :Text;
     }
+    start @10 :Text;          # the system refuses to start it
   }
 }
 

@@ -350,6 +350,7 @@ impl Dispatch<'_> {
             changes: std::mem::take(&mut result.changes),
             premises: std::mem::take(&mut result.premises),
             trace: std::mem::take(&mut result.trace),
+            cwd: self.spec.cwd.clone(),
             began: began.at(),
             clock: ClockShift::between(result.worker_now, is_here),
         });

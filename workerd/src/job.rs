@@ -450,8 +450,8 @@ fn collect(
     service.join();
     let end_of = match (end.exec_errno, end.cwd_errno, end.status) {
         // Where the command really stands, the system gives the true error.
-        (Some(errno), _, _) => return Err(Abandon::Unsupported(format!("its execution (errno {errno})"))),
-        (_, Some(errno), _) => return Err(Abandon::Unsupported(format!("its working directory (errno {errno})"))),
+        (Some(errno), _, _) => return Err(Abandon::Start(in_words("its program", errno))),
+        (_, Some(errno), _) => return Err(Abandon::Start(in_words("its working directory", errno))),
         (_, _, SlotStatus::Exited(status)) => JobEnd::Exited(status),
         (_, _, SlotStatus::Signaled(signal)) => JobEnd::Signaled(signal),
         (_, _, SlotStatus::InitDied) => return Err(refused("its processes were killed")),
@@ -484,6 +484,11 @@ fn collect(
         _dir: dir,
     };
     Ok((result, finished))
+}
+
+/// What the system says of something that is needed for a start.
+pub(crate) fn in_words(what: &str, errno: i32) -> String {
+    format!("{what}: {}", std::io::Error::from_raw_os_error(errno))
 }
 
 /// A job server with one token beside the job's own: what the slot can give.

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use termite_types::{TraceItem, Use};
 
 /// Programs that copy or archive a file with several names once, by their manuals, count its
@@ -35,11 +35,13 @@ const LINKING: [&str; 17] = [
 /// Programs that print or compare how many names a file has.
 const COUNTING: [&str; 3] = ["find", "ls", "stat"];
 
-/// Refuses what a job left that ran such a program and looked at files to which that matters.
-pub fn check_links(trace: &[TraceItem]) -> Result<(), CommitError> {
+/// Refuses what a job left that ran such a program and looked at files to which that matters:
+/// those below its working directory, or in directories that it listed. Others are for the most
+/// part programs and libraries, whose names are nothing to it.
+pub fn check_links(trace: &[TraceItem], cwd: &Path) -> Result<(), CommitError> {
     if let Some(program) = executed(trace, &LINKING) {
         let mut first_names = HashMap::new();
-        for (path, file) in linked_files(trace, |used| matches!(used, Use::Read(_) | Use::Stat)) {
+        for (path, file) in linked_files(trace, cwd, |used| matches!(used, Use::Read(_) | Use::Stat)) {
             let first = first_names
                 .entry((file.dev(), file.ino()))
                 .or_insert_with(|| path.clone());
@@ -52,14 +54,16 @@ pub fn check_links(trace: &[TraceItem]) -> Result<(), CommitError> {
             }
         }
     }
-    if let Some(program) = executed(trace, &COUNTING) {
-        // Every program reads libraries, which may have several names.
-        if let Some((path, file)) = linked_files(trace, |used| *used == Use::Stat).next() {
+    let Some(program) = executed(trace, &COUNTING) else {
+        return Ok(());
+    };
+    match linked_files(trace, cwd, |used| *used == Use::Stat).next() {
+        Some((path, file)) => {
             let why = format!("it has {} names, but only one where {program} ran", file.nlink());
-            return Err(CommitError::refused(&path, why));
+            Err(CommitError::refused(&path, why))
         }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// The one of these programs that the job executed.
@@ -70,12 +74,16 @@ fn executed(trace: &[TraceItem], programs: &[&'static str]) -> Option<&'static s
 }
 
 /// The files with several names that a job used like this, by their canonical paths.
-fn linked_files(trace: &[TraceItem], like: impl Fn(&Use) -> bool) -> impl Iterator<Item = (PathBuf, Metadata)> {
-    let paths: HashSet<_> = trace
-        .iter()
-        .filter(|item| like(&item.used))
-        .map(|item| &item.path)
-        .collect();
+fn linked_files(
+    trace: &[TraceItem],
+    cwd: &Path,
+    like: impl Fn(&Use) -> bool,
+) -> impl Iterator<Item = (PathBuf, Metadata)> {
+    let listed = trace.iter().filter(|item| item.used == Use::Listed);
+    let listed: HashSet<_> = listed.map(|item| item.path.as_path()).collect();
+    let is_meant = |path: &Path| path.starts_with(cwd) || path.parent().is_some_and(|dir| listed.contains(dir));
+    let used = trace.iter().filter(|item| like(&item.used) && is_meant(&item.path));
+    let paths: HashSet<_> = used.map(|item| item.path.as_path()).collect();
     paths.into_iter().filter_map(|path| {
         let file = path.metadata().ok().filter(|file| file.is_file() && file.nlink() > 1)?;
         Some((path.canonicalize().ok()?, file))

@@ -58,6 +58,8 @@ pub struct CommitRequest {
     pub premises: Premises,
     /// What the job used.
     pub trace: Vec<TraceItem>,
+    /// Where the job ran.
+    pub cwd: PathBuf,
     /// When it began.
     pub began: Moment,
     /// From the times of the changes to the client's.

@@ -55,7 +55,7 @@ pub fn validate(
         whole: HashSet::new(),
     };
     check_premises(&request.premises.checks, plan, &mut validate.present)?;
-    check_links(&request.trace)?;
+    check_links(&request.trace, &request.cwd)?;
     for (path, is_dir) in &plan.removes {
         validate.check_removal(path, *is_dir)?;
     }

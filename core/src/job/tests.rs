@@ -177,6 +177,10 @@ fn what_no_worker_can_do_goes_home_at_once() {
     );
     let io = Abandon::Unsupported("io_uring".into());
     assert_eq!(of(io), [home("io_uring is not possible in a view", false, true)]);
+    // The command gets the same error there, so that nobody has to be told.
+    let start = Abandon::Start("its program: Exec format error".into());
+    let reason = "it cannot be started: its program: Exec format error";
+    assert_eq!(of(start), [home(reason, false, false)]);
 }
 
 #[test]

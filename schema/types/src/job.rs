@@ -202,6 +202,10 @@ pub enum Abandon {
     /// It needs what a view cannot give.
     #[error("{0} is not possible in a view")]
     Unsupported(String),
+    /// The system refuses to start it, as it does on the client too, where the command stands and
+    /// gets the error itself.
+    #[error("it cannot be started: {0}")]
+    Start(String),
     /// What it was told does not hold any more: it is to run again.
     #[error(transparent)]
     Conflict(Conflict),

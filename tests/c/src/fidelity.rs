@@ -1,6 +1,10 @@
 //! Commands of everyday use that look closely at the files they work on. Only their names
 //! and arguments are here; how they are run and compared is as for the programs.
 
+/// Commands that compare files, or print how many names they have, and look at files of the
+/// client's with several: the client runs them (`client/src/commit/links.rs`).
+pub const AT_HOME: [&str; 1] = ["find"];
+
 /// A test's name, what it needs beside a shell, and the shell text. Run in a fixture.
 pub const COMMANDS: &[(&str, &str, &str)] = &[
     (

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use termite_ctests::audit;
-use termite_ctests::fidelity::COMMANDS;
+use termite_ctests::fidelity::{AT_HOME, COMMANDS};
 use termite_ctests::fixture::{self, Extras};
 use termite_ctests::fleet::{Fleet, Prefix};
 use termite_ctests::mode::{Host, JOB_MODES, Mode, Owner, fault};
@@ -302,8 +302,16 @@ impl Bench {
                 args: vec!["-c".to_owned(), (*text).to_owned()],
                 input: Input::Null,
                 end: "status 0".to_owned(),
-                ordinary: Ordinary::Same,
-                home_in: Vec::new(),
+                ordinary: if AT_HOME.contains(name) {
+                    Ordinary::Home
+                } else {
+                    Ordinary::Same
+                },
+                home_in: if AT_HOME.contains(name) {
+                    JOB_MODES.map(str::to_owned).into()
+                } else {
+                    Vec::new()
+                },
                 not_in: Vec::new(),
                 extras: Extras {
                     fresh: 0,

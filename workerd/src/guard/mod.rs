@@ -67,7 +67,7 @@ pub fn make_ready(spec: &GuardSpec, task: u32, cwd: &Path, program: &Path) -> Re
     answer::refuse_drivers(&spec.drivers, program.as_os_str().as_bytes())?;
     let steps = [
         (cwd, Intent::Stat, "its working directory"),
-        (program.as_path(), Intent::Exec, "its execution"),
+        (program.as_path(), Intent::Exec, "its program"),
     ];
     for (path, intent, what) in steps {
         let used = PathUse {
@@ -79,7 +79,7 @@ pub fn make_ready(spec: &GuardSpec, task: u32, cwd: &Path, program: &Path) -> Re
             act: Act::Look,
         };
         if let Reply::Errno(errno) = spec.view.fault(task, &used, Patience::Wait)? {
-            return Err(Abandon::Unsupported(format!("{what} (errno {errno})")));
+            return Err(Abandon::Start(crate::job::in_words(what, errno)));
         }
     }
     Ok(())

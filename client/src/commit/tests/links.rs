@@ -27,7 +27,7 @@ fn check(bench: &Bench, program: &str, used: &[(&str, Use)]) -> Result<(), PathB
     };
     let mut trace = vec![item(Path::new(program), Use::Read(None))];
     trace.extend(used.iter().map(|(name, used)| item(&bench.path(name), *used)));
-    match check_links(&trace) {
+    match check_links(&trace, &bench.path("")) {
         Ok(()) => Ok(()),
         Err(CommitError::Refused { path, .. }) => Err(path),
         Err(other) => panic!("{other}"),
@@ -75,4 +75,23 @@ fn one_name_is_refused_where_a_program_counts_them() {
     );
     let others = [("alone", Use::Stat), ("d", Use::Stat), ("a", Use::Read(None))];
     assert_eq!(check(&bench, "/usr/bin/stat", &others), Ok(()));
+}
+
+#[test]
+fn programs_and_libraries_may_have_several_names() {
+    let bench = bench();
+    let item = |name: &str, used| TraceItem {
+        path: bench.path(name),
+        used,
+    };
+    let cwd = bench.path("d");
+    let mut trace = vec![
+        item("tar", Use::Read(None)),
+        item("a", Use::Stat),
+        item("d/b", Use::Stat),
+    ];
+    check_links(&trace, &cwd).unwrap();
+    // Unless they are listed.
+    trace.push(item("", Use::Listed));
+    check_links(&trace, &cwd).unwrap_err();
 }

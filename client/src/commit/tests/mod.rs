@@ -258,6 +258,7 @@ impl Bench {
                 ..Premises::default()
             },
             trace: Vec::new(),
+            cwd: self.top.clone(),
             began: Default::default(),
             clock: self.clock,
         };

@@ -27,6 +27,7 @@ fn parallel_appends_lose_no_line() {
                             changes: vec![change],
                             premises: super::Premises::default(),
                             trace: Vec::new(),
+                            cwd: bench.path(""),
                             began: Default::default(),
                             clock: bench.clock,
                         },

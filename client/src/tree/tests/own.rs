@@ -97,6 +97,7 @@ fn request(changes: Vec<Change>) -> CommitRequest {
         changes,
         premises: Premises::default(),
         trace: Vec::new(),
+        cwd: "/".into(),
         began: Default::default(),
         clock: ClockShift::default(),
     }

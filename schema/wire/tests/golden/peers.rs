@@ -415,6 +415,7 @@ fn results() {
         ("full", Abandon::Full("inodes".into())),
         ("slot", Abandon::Slot("no namespaces".into())),
         ("unsupported", Abandon::Unsupported("FIFO".into())),
+        ("start", Abandon::Start("errno 8".into())),
         ("cancelled", Abandon::Cancelled),
         (
             "conflict",

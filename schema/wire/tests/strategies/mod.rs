@@ -313,6 +313,7 @@ fn end() -> impl Strategy<Value = JobEnd> {
         any::<String>().prop_map(Abandon::Full),
         any::<String>().prop_map(Abandon::Slot),
         any::<String>().prop_map(Abandon::Unsupported),
+        any::<String>().prop_map(Abandon::Start),
         Just(Abandon::Cancelled),
         (path(), any::<String>(), any::<String>()).prop_map(|(path, seen, found)| Abandon::Conflict(Conflict {
             path,
