@@ -133,7 +133,11 @@ fn shrink(batch: &Batch<'_>, runner: &Runner<'_>, mut tree: impl ValueTree<Value
             break;
         }
         let program = tree.current();
-        let observed = batch.run(runner, &vec![program.clone(); COPIES])?;
+        // All jobs of a smaller one may be for the client, which proves nothing.
+        let Ok(observed) = batch.run(runner, &vec![program.clone(); COPIES]) else {
+            is_wrong = false;
+            continue;
+        };
         let wrong = observed
             .iter()
             .find(|observed| judge(&program, observed) == Verdict::Wrong);
