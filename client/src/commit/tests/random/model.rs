@@ -265,12 +265,18 @@ impl Model {
             list.iter()
                 .any(|change| matches!(change.kind, ChangeKind::Remove { .. }) && name(&change.path) == path)
         };
+        let is_replaced = |path: &str| {
+            let is_put = |kind: &ChangeKind| kind.is_of_name() && !matches!(kind, ChangeKind::Name { .. });
+            list.iter().any(|change| {
+                is_put(&change.kind) && !matches!(change.kind, ChangeKind::Remove { .. }) && name(&change.path) == path
+            })
+        };
         list.iter().any(|change| match &change.kind {
             ChangeKind::Name { from, .. } => {
                 let (from, to) = (name(from), name(&change.path));
                 self.leaf(&from).is_some()
                     && self.leaf(&from) == self.leaf(&to)
-                    && is_removed(&from)
+                    && (is_removed(&from) || is_replaced(&from))
                     && !is_removed(&to)
             }
             _ => false,
