@@ -296,29 +296,27 @@ impl Bench {
         let commands = COMMANDS
             .iter()
             .filter(|(_, needs, _)| needs.split(' ').all(there))
-            .map(|(name, _, text)| Subject {
-                name: format!("use-{name}"),
-                program: PathBuf::from("/bin/sh"),
-                args: vec!["-c".to_owned(), (*text).to_owned()],
-                input: Input::Null,
-                end: "status 0".to_owned(),
-                ordinary: if AT_HOME.contains(name) {
-                    Ordinary::Home
-                } else {
-                    Ordinary::Same
-                },
-                home_in: if AT_HOME.contains(name) {
-                    JOB_MODES.map(str::to_owned).into()
-                } else {
-                    Vec::new()
-                },
-                not_in: Vec::new(),
-                extras: Extras {
-                    fresh: 0,
-                    listed: if text.contains("listed") { 200 } else { 0 },
-                    beside: Vec::new(),
-                },
-                counts: false,
+            .map(|(name, _, text)| {
+                let (ordinary, home_in) = match AT_HOME.contains(name) {
+                    true => (Ordinary::Home, JOB_MODES.map(str::to_owned).into()),
+                    false => (Ordinary::Same, Vec::new()),
+                };
+                Subject {
+                    name: format!("use-{name}"),
+                    program: PathBuf::from("/bin/sh"),
+                    args: vec!["-c".to_owned(), (*text).to_owned()],
+                    input: Input::Null,
+                    end: "status 0".to_owned(),
+                    ordinary,
+                    home_in,
+                    not_in: Vec::new(),
+                    extras: Extras {
+                        fresh: 0,
+                        listed: if text.contains("listed") { 200 } else { 0 },
+                        beside: Vec::new(),
+                    },
+                    counts: false,
+                }
             });
         programs.chain(commands).collect()
     }

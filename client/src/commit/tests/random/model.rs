@@ -266,10 +266,10 @@ impl Model {
                 .any(|change| matches!(change.kind, ChangeKind::Remove { .. }) && name(&change.path) == path)
         };
         let is_replaced = |path: &str| {
-            let is_put = |kind: &ChangeKind| kind.is_of_name() && !matches!(kind, ChangeKind::Name { .. });
-            list.iter().any(|change| {
-                is_put(&change.kind) && !matches!(change.kind, ChangeKind::Remove { .. }) && name(&change.path) == path
-            })
+            let is_other = |kind: &ChangeKind| matches!(kind, ChangeKind::Name { .. } | ChangeKind::Remove { .. });
+            let is_put = |kind: &ChangeKind| kind.is_of_name() && !is_other(kind);
+            list.iter()
+                .any(|change| is_put(&change.kind) && name(&change.path) == path)
         };
         list.iter().any(|change| match &change.kind {
             ChangeKind::Name { from, .. } => {
