@@ -290,6 +290,7 @@ struct Check {
       uid @8 :UInt32;
       gid @9 :UInt32;
     }
+    otherFile @10 :Path;     # not one file with this one, which was renamed to it
   }
 }
 

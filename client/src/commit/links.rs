@@ -1,8 +1,11 @@
-//! Programs that ask which names lead to one file, or how many names a file has. In a view
-//! each name of a file of the client's is a file of its own, so they are told something else
-//! there than here. Only looks.
+//! Files with several names. In a view each name of a file of the client's is a file of its
+//! own, so that programs which ask for that are told something else there than here, and a
+//! rename of one to another does what it would not do here. Only looks.
 
 use super::CommitError;
+use super::plan::Plan;
+use super::present::Present;
+use crate::tree::Kind;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::Metadata;
@@ -64,6 +67,31 @@ pub fn check_links(trace: &[TraceItem], cwd: &Path) -> Result<(), CommitError> {
         }
         None => Ok(()),
     }
+}
+
+/// Refuses to take away one name of a file and to put something else at another: the job may
+/// have renamed the one to the other, which does nothing (rename(2)). For jobs whose calls were
+/// not seen; of the others [`termite_types::Seen::OtherFile`] tells it.
+pub fn check_renamed_over(plan: &Plan<'_>, present: &mut Present) -> Result<(), CommitError> {
+    let mut linked = |path: &Path| -> Result<_, CommitError> {
+        let stamp = present.at(path)?;
+        let linked = stamp.filter(|stamp| stamp.kind == Kind::File && stamp.links > 1);
+        Ok(linked.map(|stamp| (stamp.dev, stamp.ino)))
+    };
+    let mut removed = HashMap::new();
+    for path in plan.removes.keys().filter(|path| plan.put(path).is_none()) {
+        removed.extend(linked(path)?.map(|file| (file, *path)));
+    }
+    for path in plan.puts.keys() {
+        if let Some(other) = linked(path)?.and_then(|file| removed.get(&file)) {
+            let why = format!(
+                "it is the same file as {}, which the job removed or moved",
+                other.display()
+            );
+            return Err(CommitError::refused(path, why));
+        }
+    }
+    Ok(())
 }
 
 /// The one of these programs that the job executed.

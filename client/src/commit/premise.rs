@@ -44,7 +44,14 @@ pub fn check_premises(checks: &[Check], plan: &Plan<'_>, present: &mut Present) 
                     return Err(CommitError::conflict(path, in_words(*uid, *gid), found));
                 }
             }
+            (Seen::OtherFile(other), Some(stamp)) if stamp.kind == Kind::File && stamp.links > 1 => {
+                if present.at(other)?.is_some_and(|other| other.same_inode(stamp)) {
+                    let why = format!("the job renamed {} to it, and both are one file", other.display());
+                    return Err(CommitError::refused(path, why));
+                }
+            }
             // Whether it is there, other premises say.
+            (Seen::OtherFile(_), _) => {}
             (Seen::Mode(_) | Seen::Owner(..), _) => {}
             (Seen::Content(base), found) => check_content(path, base, found.as_ref(), plan, present)?,
         }

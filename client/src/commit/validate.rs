@@ -1,7 +1,7 @@
 //! Whether a list of changes can be done as the job did it, on what is there by now. Only
 //! looks; runs while no other commit does.
 
-use super::links::check_links;
+use super::links::{check_links, check_renamed_over};
 use super::permit::{Permit, check_kind};
 use super::plain::PlainDirs;
 use super::plan::{Plan, is_directory};
@@ -56,6 +56,9 @@ pub fn validate(
     };
     check_premises(&request.premises.checks, plan, &mut validate.present)?;
     check_links(&request.trace, &request.cwd)?;
+    if request.premises.unseen {
+        check_renamed_over(plan, &mut validate.present)?;
+    }
     for (path, is_dir) in &plan.removes {
         validate.check_removal(path, *is_dir)?;
     }

@@ -6,7 +6,7 @@ use super::program::{command_line, is_plain_mkdir};
 use super::request::Request;
 use super::times::explicit_mtime;
 use crate::slot::calls::{Arch, Effect};
-use crate::view::{Act, Intent, PathUse, Patience, Reply, Standing, View};
+use crate::view::{Act, Intent, PathUse, Patience, Reply, Standing, Trouble, View};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
@@ -118,8 +118,10 @@ impl Court {
         if let Some(mtime) = explicit_mtime(request) {
             self.view.set_explicit(mtime);
         }
-        if standings == [Standing::File; 2] && self.renames_one_file(request) {
-            return Ok(Verdict::Finish(0));
+        if standings == [Standing::File; 2]
+            && let Some(verdict) = self.rename_of_one_file(request)?
+        {
+            return Ok(verdict);
         }
         if !self.view.moves_directories() && moves_lower_dir(request, standings) {
             return self.rename_dir(request, patience);
@@ -140,14 +142,21 @@ impl Court {
         }
     }
 
-    /// Whether a call renames one name of a file to another one of it, which does nothing and
-    /// succeeds (rename(2)). In a user namespace overlayfs says ESTALE once the file was changed.
-    fn renames_one_file(&self, request: &Request) -> bool {
+    /// The answer to a call that renames one name of a file to another one of it, which does
+    /// nothing and succeeds (rename(2)). In a user namespace overlayfs says ESTALE once the file
+    /// was changed.
+    fn rename_of_one_file(&self, request: &Request) -> Result<Option<Verdict>, Abandon> {
         let ([from, to], Effect::Rename(_)) = (&request.paths[..], request.call.effect) else {
-            return false;
+            return Ok(None);
         };
-        let is_exclusive = request.rename_flags().contains(rustix::fs::RenameFlags::NOREPLACE);
-        !is_exclusive && self.view.are_one_file(request.task, &from.used(), &to.used())
+        if request.rename_flags().contains(rustix::fs::RenameFlags::NOREPLACE) {
+            return Ok(None);
+        }
+        match self.view.renames_one_file(request.task, &from.used(), &to.used()) {
+            Ok(is_one) => Ok(is_one.then_some(Verdict::Finish(0))),
+            Err(Trouble::Errno(errno)) => Ok(Some(Verdict::Finish(errno))),
+            Err(Trouble::Abandon(why)) => Err(why),
+        }
     }
 
     /// The kernel would say EXDEV, which no such rename gives on the client.

@@ -250,6 +250,8 @@ pub(super) struct Acts {
     /// The client's symlinks through which a call that changed something went, with the target
     /// that each had then.
     followed: BTreeMap<PathBuf, PathBuf>,
+    /// Files of the client's that were renamed, and the others of it to whose names they were.
+    renamed_over: BTreeSet<(PathBuf, PathBuf)>,
 }
 
 impl Acts {
@@ -295,6 +297,11 @@ impl Acts {
     pub fn followed(&self) -> Vec<(PathBuf, PathBuf)> {
         let followed = self.followed.iter();
         followed.map(|(path, target)| (path.clone(), target.clone())).collect()
+    }
+
+    /// Files of the client's that were renamed, and the others of it to whose names they were.
+    pub fn renamed_over(&self) -> impl Iterator<Item = &(PathBuf, PathBuf)> {
+        self.renamed_over.iter()
     }
 
     /// The files that the job had made when it took a lock on them.

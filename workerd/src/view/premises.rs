@@ -41,6 +41,10 @@ impl View {
             path,
             seen: Seen::Symlink(target),
         }));
+        checks.extend(self.acts.lock().renamed_over().map(|(from, to)| Check {
+            path: to.clone(),
+            seen: Seen::OtherFile(from.clone()),
+        }));
         let mut told = HashSet::new();
         checks.retain(|check| told.insert(check.clone()));
         let made: HashSet<_> = changes.iter().map(|change| change.path.as_path()).collect();

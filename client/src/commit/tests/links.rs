@@ -1,4 +1,5 @@
-//! Programs that ask for hard links, and the names that they looked at.
+//! Programs that ask for hard links, and the names that they looked at; renames of one name
+//! to another.
 
 use super::Bench;
 use crate::commit::CommitError;
@@ -6,7 +7,7 @@ use crate::commit::links::check_links;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use termite_types::{TraceItem, Use};
+use termite_types::{Premises, TraceItem, Use};
 
 /// `a` and `d/b` are one file, of which `l` leads to the latter; `alone` is another one.
 fn bench() -> Bench {
@@ -94,4 +95,20 @@ fn programs_and_libraries_may_have_several_names() {
     // Unless they are listed.
     trace.push(item("", Use::Listed));
     check_links(&trace, &cwd).unwrap_err();
+}
+
+#[test]
+fn unseen_calls_may_have_renamed_one_name_to_another() {
+    let unseen = || Premises {
+        unseen: true,
+        ..Premises::default()
+    };
+    let renamed_over = |bench: &Bench| vec![bench.remove("d/b"), bench.file("a", b"new")];
+    let seen = bench();
+    seen.commit_by(renamed_over(&seen), Premises::default()).unwrap();
+    let bench = bench();
+    let refused = bench.commit_by(renamed_over(&bench), unseen());
+    assert!(matches!(refused, Err(CommitError::Refused { path, .. }) if path == bench.path("a")));
+    let both_anew = ["a", "d/b"].map(|name| [bench.remove(name), bench.file(name, b"new")]);
+    bench.commit_by(both_anew.concat(), unseen()).unwrap();
 }

@@ -246,17 +246,22 @@ impl Bench {
 
     /// With what the job was told.
     pub fn commit_if(&self, changes: Vec<Change>, checks: Vec<(&str, Seen)>) -> Result<Committed, CommitError> {
-        let deny = DenyRules::new(&[], Path::new("/home/nobody-at-all")).expect("usable rules");
         let checks = checks.into_iter().map(|(name, seen)| Check {
             path: self.path(name),
             seen,
         });
+        let premises = Premises {
+            checks: checks.collect(),
+            ..Premises::default()
+        };
+        self.commit_by(changes, premises)
+    }
+
+    pub fn commit_by(&self, changes: Vec<Change>, premises: Premises) -> Result<Committed, CommitError> {
+        let deny = DenyRules::new(&[], Path::new("/home/nobody-at-all")).expect("usable rules");
         let request = CommitRequest {
             changes,
-            premises: Premises {
-                checks: checks.collect(),
-                ..Premises::default()
-            },
+            premises,
             trace: Vec::new(),
             cwd: self.top.clone(),
             began: Default::default(),

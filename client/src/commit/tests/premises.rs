@@ -73,6 +73,25 @@ fn what_was_changed_and_removed_must_have_no_other_name() {
 }
 
 #[test]
+fn what_was_renamed_over_must_be_another_file() {
+    let bench = Bench::new();
+    bench.write("f", b"");
+    fs::hard_link(bench.path("f"), bench.path("g")).unwrap();
+    bench.write("h", b"");
+    fs::hard_link(bench.path("h"), bench.path("i")).unwrap();
+    let renamed_over = |from: &str| Seen::OtherFile(bench.path(from));
+    let refused = bench.commit_if(vec![bench.remove("g")], vec![("f", renamed_over("g"))]);
+    assert!(matches!(refused, Err(CommitError::Refused { path, .. }) if path == bench.path("f")));
+    assert!(bench.path("g").exists());
+    bench
+        .commit_if(
+            vec![bench.remove("g")],
+            vec![("f", renamed_over("h")), ("none", renamed_over("g"))],
+        )
+        .unwrap();
+}
+
+#[test]
 fn what_was_read_must_be_there_unless_the_job_would_put_the_same() {
     let bench = Bench::new();
     bench.write("f", b"one");

@@ -31,6 +31,7 @@ fn read_check(from: check::Reader<'_>) -> Result<Check> {
             check::Symlink(target) => Seen::Symlink(checked::any_path("target of a symlink", target?)?),
             check::Mode(mode) => Seen::Mode(checked::within("mode of a check", mode, 0, 0o7777)?),
             check::Owner(owner) => Seen::Owner(owner.get_uid(), owner.get_gid()),
+            check::OtherFile(from) => Seen::OtherFile(checked::plain_path("path of a renamed file", from?)?),
         },
     })
 }
@@ -54,6 +55,7 @@ pub fn write_premises(premises: &Premises, mut to: premises::Builder<'_>) {
                 to.set_uid(*uid);
                 to.set_gid(*gid);
             }
+            Seen::OtherFile(from) => to.set_other_file(checked::bytes(from)),
         }
     }
     to.set_locked(premises.locked);

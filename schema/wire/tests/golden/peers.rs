@@ -384,6 +384,7 @@ fn results() {
                 Seen::Symlink("../t".into()),
                 Seen::Mode(0o755),
                 Seen::Owner(1, 2),
+                Seen::OtherFile("/p/new".into()),
             ]
             .map(|seen| Check {
                 path: "/p/old".into(),

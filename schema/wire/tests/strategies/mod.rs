@@ -294,6 +294,7 @@ fn premises() -> impl Strategy<Value = Premises> {
         program().prop_map(Seen::Symlink),
         (0..=0o7777u32).prop_map(Seen::Mode),
         any::<(u32, u32)>().prop_map(|(uid, gid)| Seen::Owner(uid, gid)),
+        path().prop_map(Seen::OtherFile),
     ];
     let check = (path(), seen).prop_map(|(path, seen)| Check { path, seen });
     let flags = (any::<bool>(), any::<bool>());

@@ -154,19 +154,29 @@ impl View {
         }
     }
 
-    /// Whether two paths that were looked at lead to one file of the upper layer by two names.
-    pub fn are_one_file(&self, task: u32, first: &PathUse<'_>, second: &PathUse<'_>) -> bool {
+    /// Whether a rename of the file at one path to another, where there is one too, does nothing,
+    /// because both are one file (rename(2)). What is two files here may be one of the client's;
+    /// of such a rename it is taken down which files it was about.
+    pub fn renames_one_file(&self, task: u32, from: &PathUse<'_>, to: &PathUse<'_>) -> Result<bool, Trouble> {
         let walk = Walk::new(self, Some(task), Patience::None);
         let at = |used: &PathUse<'_>| match walk.locate(&absolute(&walk, used)?, used.follow) {
-            Ok(Walked::File(path, _)) => Some(path),
+            Ok(Walked::File(path, looks)) => Some((path, looks.ino)),
             // It was there a moment ago; the kernel will say.
             _ => None,
         };
-        let (Some(first), Some(second)) = (at(first), at(second)) else {
-            return false;
+        let (Some((from, from_ino)), Some((to, to_ino))) = (at(from), at(to)) else {
+            return Ok(false);
         };
-        let number = self.upper_ino(&first);
-        first != second && number.is_some() && number == self.upper_ino(&second)
+        let number = self.upper_ino(&from);
+        if from != to && number.is_some() && number == self.upper_ino(&to) {
+            return Ok(true);
+        }
+        if let (Some(from), Some(to)) = (self.client_file(&from, from_ino)?, self.client_file(&to, to_ino)?)
+            && from.path != to.path
+        {
+            self.acts.lock().renamed_over.insert((from.path, to.path));
+        }
+        Ok(false)
     }
 }
 
