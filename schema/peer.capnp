@@ -291,6 +291,7 @@ struct Check {
       gid @9 :UInt32;
     }
     otherFile @10 :Path;     # not one file with this one, which was renamed to it
+    file @11 :Void;          # it got another name
   }
 }
 

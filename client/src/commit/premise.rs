@@ -23,6 +23,8 @@ pub fn check_premises(checks: &[Check], plan: &Plan<'_>, present: &mut Present) 
                 let seen = "something that is no directory";
                 return Err(CommitError::conflict(path, seen, in_words(found.as_ref())));
             }
+            (Seen::File, Some(stamp)) if stamp.kind == Kind::File => {}
+            (Seen::File, found) => return Err(CommitError::conflict(path, "a file", in_words(found.as_ref()))),
             (Seen::OnlyName, Some(stamp)) if stamp.kind == Kind::File && stamp.links > 1 => {
                 let why = "the job changed it and may have taken this name away, and it has another name";
                 return Err(CommitError::refused(path, why.to_owned()));

@@ -200,6 +200,8 @@ pub enum Seen {
     Mode(u32),
     /// The same of its owner and group.
     Owner(u32, u32),
+    /// There was a regular file, to which the job gave another name.
+    File,
     /// There was a regular file, and the job renamed the one at this other path to it. Where both
     /// are one file, the call would have done nothing (rename(2)), so that the client runs the job.
     OtherFile(PathBuf),

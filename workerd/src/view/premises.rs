@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use termite_abi::Access;
 use termite_core::spelling::lexical;
-use termite_types::{Change, ChangeKind, Check, IfPresent, Node, Premises, Seen};
+use termite_types::{Attr, Change, ChangeKind, Check, IfPresent, Node, Premises, Seen};
 
 impl View {
     /// What has to hold for these changes, and of the client's files that the job changed.
@@ -35,27 +35,32 @@ impl View {
                 checks.push(Check { path, seen });
             }
         }
-        let followed = self.acts.lock().followed();
-        let moved = self.symlinks_renamed(changes)?;
-        checks.extend(followed.into_iter().chain(moved).map(|(path, target)| Check {
+        checks.extend(self.renamed(changes, used.renamed)?);
+        let recorded = self.acts.lock();
+        checks.extend(recorded.followed().into_iter().map(|(path, target)| Check {
             path,
             seen: Seen::Symlink(target),
         }));
-        checks.extend(self.acts.lock().renamed_over().map(|(from, to)| Check {
+        checks.extend(recorded.renamed_over().map(|(from, to)| Check {
             path: to.clone(),
             seen: Seen::OtherFile(from.clone()),
         }));
+        let made: HashSet<_> = changes.iter().map(|change| change.path.as_path()).collect();
+        let passing: Vec<_> = recorded
+            .names()
+            .filter(|(path, acts)| acts.exclusive && matches!(acts.before, Before::Nothing) && !made.contains(path))
+            .map(|(path, _)| path)
+            .collect();
+        checks.extend(passing.iter().map(|path| Check {
+            path: path.to_path_buf(),
+            seen: Seen::Nothing,
+        }));
         let mut told = HashSet::new();
         checks.retain(|check| told.insert(check.clone()));
-        let made: HashSet<_> = changes.iter().map(|change| change.path.as_path()).collect();
-        let recorded = self.acts.lock();
-        let passing = recorded
-            .names()
-            .filter(|(path, acts)| acts.exclusive && matches!(acts.before, Before::Nothing) && !made.contains(path));
         // A lock on a file that the job made and that is gone is known to others by its name
         // alone. A Java machine takes one on the file of its performance data.
         let (kept, gone): (Vec<_>, Vec<_>) = recorded.own_locks().partition(|path| made.contains(path));
-        let passing = passing.map(|(path, _)| path).chain(gone);
+        let passing = passing.into_iter().chain(gone);
         Ok(Premises {
             checks,
             locked: recorded.locked() || !kept.is_empty(),
@@ -64,18 +69,25 @@ impl View {
         })
     }
 
-    /// Symlinks of the client's that get other names, with their targets.
-    fn symlinks_renamed(&self, changes: &[Change]) -> Result<Vec<(PathBuf, PathBuf)>, Errno> {
-        let mut renamed = Vec::new();
+    /// What has to hold of the client's files and symlinks that get other names. `is_read`: the
+    /// job read one of them, by whatever name.
+    fn renamed(&self, changes: &[Change], is_read: bool) -> Result<Vec<Check>, Errno> {
+        let mut checks = Vec::new();
         for change in changes {
-            if let ChangeKind::Name { from, .. } = &change.kind
-                && let Before::Symlink(attr) = self.name_acts(from)?.before
-                && let Node::Symlink { target } = attr.node
-            {
-                renamed.push((from.clone(), target));
-            }
+            let Some(from) = renamed_from(change) else { continue };
+            let seen = match self.name_acts(from)?.before {
+                Before::Symlink(Attr {
+                    node: Node::Symlink { target },
+                    ..
+                }) => Seen::Symlink(target),
+                Before::File(file) if is_read => content_of(&file.attr).map_or(Seen::File, Seen::Content),
+                Before::File(_) => Seen::File,
+                _ => continue,
+            };
+            let path = from.to_path_buf();
+            checks.push(Check { path, seen });
         }
-        Ok(renamed)
+        Ok(checks)
     }
 
     /// What the job had used of the paths that it changed, before it did so.
@@ -88,9 +100,14 @@ impl View {
         }
         let names: HashSet<_> = wanted.keys().filter_map(|path| path.file_name()).collect();
         let mut used = Used::default();
-        if wanted.is_empty() {
+        let renamed: HashSet<_> = changes.iter().filter_map(renamed_from).collect();
+        if wanted.is_empty() && renamed.is_empty() {
             return used;
         }
+        let is_renamed = |path: &Path| {
+            let acts = self.acts.lock();
+            renamed.contains(path) || acts.of_name(path).is_some_and(|name| name.named)
+        };
         // A file that was there may have been read through a symlink with another name.
         let may_be_linked = acts.iter().any(|acts| matches!(acts.before, Before::File(_)));
         let mut written = HashSet::new();
@@ -101,6 +118,9 @@ impl View {
                 && (access != Access::Read || self.owns_content(&self.read_path(spelled)));
             let name = Path::new(OsStr::from_bytes(spelled)).file_name();
             let is_named = name.is_some_and(|name| names.contains(name));
+            if access == Access::Read && !renamed.is_empty() && !used.renamed {
+                used.renamed = is_renamed(&self.spelled_path(spelled));
+            }
             match access {
                 Access::Write => drop(written.insert(spelled)),
                 Access::Read if is_named || may_be_linked => {
@@ -149,6 +169,9 @@ struct Used<'c> {
     read: HashSet<&'c Path>,
     /// It looked for them in vain.
     missed: HashSet<&'c Path>,
+    /// It read something by the name of a file of the client's that got another one, or by a name
+    /// that it had made or given to something else, which may be that file.
+    renamed: bool,
 }
 
 /// What the job was told of a name that it changed.
@@ -203,6 +226,14 @@ fn attributes_seen(change: &Change, acts: &NameActs) -> Vec<Seen> {
     let mode = mode.then_some(Seen::Mode(attr.mode));
     let owner = owner.then_some(Seen::Owner(attr.uid, attr.gid));
     mode.into_iter().chain(owner).collect()
+}
+
+/// Where the client has what a change gives another name.
+fn renamed_from(change: &Change) -> Option<&Path> {
+    match &change.kind {
+        ChangeKind::Name { from, .. } => Some(from),
+        _ => None,
+    }
 }
 
 fn is_new(acts: &NameActs) -> bool {

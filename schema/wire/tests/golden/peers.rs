@@ -385,6 +385,7 @@ fn results() {
                 Seen::Mode(0o755),
                 Seen::Owner(1, 2),
                 Seen::OtherFile("/p/new".into()),
+                Seen::File,
             ]
             .map(|seen| Check {
                 path: "/p/old".into(),

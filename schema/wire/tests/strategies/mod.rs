@@ -290,6 +290,7 @@ fn premises() -> impl Strategy<Value = Premises> {
         Just(Seen::Leaf),
         Just(Seen::Absent),
         Just(Seen::OnlyName),
+        Just(Seen::File),
         base().prop_map(Seen::Content),
         program().prop_map(Seen::Symlink),
         (0..=0o7777u32).prop_map(Seen::Mode),
