@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use termite_types::{TraceItem, Use};
 
 /// Programs that copy or archive a file with several names once, by their manuals, count its
-/// size once, or say whether two names are one file.
-const LINKING: [&str; 17] = [
+/// size once, or do something else where two names are one file. Some of them (`cp -a`) do not
+/// write into a file that has another name, but put a new one in its place.
+const LINKING: [&str; 20] = [
     "[",
     "bsdcpio",
     "bsdtar",
@@ -23,10 +24,13 @@ const LINKING: [&str; 17] = [
     "cpio",
     "du",
     "genisoimage",
+    "install",
+    "ln",
     "mke2fs",
     "mkfs.ext4",
     "mkisofs",
     "mksquashfs",
+    "mv",
     "pax",
     "rsync",
     "star",
@@ -37,6 +41,9 @@ const LINKING: [&str; 17] = [
 
 /// Programs that print or compare how many names a file has.
 const COUNTING: [&str; 3] = ["find", "ls", "stat"];
+
+/// Programs that leave a file alone which has several names, by their manuals.
+const SPARING: [&str; 5] = ["bzip2", "compress", "gzip", "lzma", "xz"];
 
 /// Refuses what a job left that ran such a program and looked at files to which that matters:
 /// those below its working directory, or in directories that it listed. Others are for the most
@@ -57,16 +64,36 @@ pub fn check_links(trace: &[TraceItem], cwd: &Path) -> Result<(), CommitError> {
             }
         }
     }
-    let Some(program) = executed(trace, &COUNTING) else {
-        return Ok(());
-    };
-    match linked_files(trace, cwd, |used| *used == Use::Stat).next() {
-        Some((path, file)) => {
-            let why = format!("it has {} names, but only one where {program} ran", file.nlink());
-            Err(CommitError::refused(&path, why))
+    let counts: [(&[&'static str], fn(&Use) -> bool); 2] = [
+        (&COUNTING, |used| *used == Use::Stat),
+        (&SPARING, |used| matches!(used, Use::Stat | Use::Read(_))),
+    ];
+    for (programs, like) in counts {
+        if let Some(program) = executed(trace, programs)
+            && let Some((path, file)) = linked_files(trace, cwd, like).next()
+        {
+            return Err(counted(&path, file.nlink(), program));
         }
-        None => Ok(()),
     }
+    Ok(())
+}
+
+/// Refuses to write into a file with several names for a job that ran a program which may look
+/// at that first.
+pub fn check_written(trace: &[TraceItem], plan: &Plan<'_>, present: &mut Present) -> Result<(), CommitError> {
+    let written = plan.alters().filter(|(_, _, alter)| alter.content.is_some());
+    for (_, path, _) in written {
+        if let Some(file) = present.at(path)?.filter(|file| file.links > 1)
+            && let Some(program) = executed(trace, &LINKING)
+        {
+            return Err(counted(path, file.links, program));
+        }
+    }
+    Ok(())
+}
+
+fn counted(path: &Path, names: u64, program: &str) -> CommitError {
+    CommitError::refused(path, format!("it has {names} names, but only one where {program} ran"))
 }
 
 /// Refuses to take away one name of a file and to put something else at another: the job may

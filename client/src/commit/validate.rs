@@ -1,7 +1,7 @@
 //! Whether a list of changes can be done as the job did it, on what is there by now. Only
 //! looks; runs while no other commit does.
 
-use super::links::{check_links, check_renamed_over};
+use super::links::{check_links, check_renamed_over, check_written};
 use super::permit::{Permit, check_kind};
 use super::plain::PlainDirs;
 use super::plan::{Plan, is_directory};
@@ -56,6 +56,7 @@ pub fn validate(
     };
     check_premises(&request.premises.checks, plan, &mut validate.present)?;
     check_links(&request.trace, &request.cwd)?;
+    check_written(&request.trace, plan, &mut validate.present)?;
     if request.premises.unseen {
         check_renamed_over(plan, &mut validate.present)?;
     }
@@ -142,9 +143,17 @@ impl Validate<'_> {
         let conflict = |seen: &str| Err(CommitError::conflict(path, seen, in_words(left.as_ref())));
         let left_kind = left.map(|stamp| stamp.kind);
         match kind {
-            ChangeKind::MakeDir { plain, .. } => match &left {
+            ChangeKind::MakeDir { attr, plain, .. } => match &left {
                 Some(stamp) if stamp.kind != Kind::Dir || (*plain && self.plain.contains(path, stamp)) => {
                     return conflict("nothing");
+                }
+                Some(stamp) if (stamp.mode, stamp.uid, stamp.gid) != (attr.mode, attr.uid, attr.gid) => {
+                    let attributes = |mode, uid, gid| format!("a directory of {uid}:{gid} with mode {mode:o}");
+                    return Err(CommitError::conflict(
+                        path,
+                        format!("nothing, and made {}", attributes(attr.mode, attr.uid, attr.gid)),
+                        attributes(stamp.mode, stamp.uid, stamp.gid),
+                    ));
                 }
                 Some(_) | None => {}
             },

@@ -74,7 +74,12 @@ impl View {
     fn renamed(&self, changes: &[Change], is_read: bool) -> Result<Vec<Check>, Errno> {
         let mut checks = Vec::new();
         for change in changes {
-            let Some(from) = renamed_from(change) else { continue };
+            // Where no call is seen, what was removed may have been renamed.
+            let is_removed = self.lower().is_some() && change.kind == ChangeKind::Remove { dir: false };
+            let removed = is_removed.then_some(change.path.as_path());
+            let Some(from) = renamed_from(change).or(removed) else {
+                continue;
+            };
             let seen = match self.name_acts(from)?.before {
                 Before::Symlink(Attr {
                     node: Node::Symlink { target },
@@ -182,6 +187,13 @@ fn seen_of(change: &Change, acts: &NameActs, is_read: bool, is_missed: bool) -> 
         _ => None,
     };
     match &change.kind {
+        // One that is there is joined as it is. It would not get these attributes, and nothing can
+        // be moved to where it is.
+        ChangeKind::MakeDir { explicit_mtime, .. }
+            if is_new(acts) && (*explicit_mtime || acts.is_attributed || acts.replaced) =>
+        {
+            seen.push(Seen::Nothing);
+        }
         ChangeKind::MakeDir { .. } | ChangeKind::SetXattrs(_) => {}
         ChangeKind::Remove { .. } | ChangeKind::Alter(_) => seen.extend(content),
         // It found nothing in the file that it opened without asking for that, or gave it

@@ -76,6 +76,10 @@ fn one_name_is_refused_where_a_program_counts_them() {
     );
     let others = [("alone", Use::Stat), ("d", Use::Stat), ("a", Use::Read(None))];
     assert_eq!(check(&bench, "/usr/bin/stat", &others), Ok(()));
+    assert_eq!(
+        check(&bench, "/usr/bin/gzip", &[("a", Use::Read(None))]),
+        Err(bench.path("a"))
+    );
 }
 
 #[test]

@@ -44,7 +44,9 @@ impl Gather<'_> {
             hash: Some(seen.hash),
         };
         let attr = self.attr(stat, node);
-        let is_written = base.is_none_or(|base| base.hash != seen.hash) || before.attr.mtime != attr.mtime;
+        let is_other_content = base.is_none_or(|base| base.hash != seen.hash);
+        let is_other_time = before.attr.mtime != attr.mtime;
+        let is_written = is_other_content || is_other_time;
         let mode = if is_written && self.lost_set_id(at, before.attr.mode, attr.mode) {
             before.attr.mode
         } else {
@@ -55,10 +57,11 @@ impl Gather<'_> {
             owner: self.owner_differs(&before.attr, &attr).then_some((attr.uid, attr.gid)),
             ..Alter::default()
         };
-        if before.attr.mtime != attr.mtime {
+        if is_other_time || is_other_content {
             alter.mtime = Some(SetTime {
                 time: attr.mtime,
-                explicit: self.view.is_explicit(attr.mtime),
+                // Writing gives it another time, unless the job gives it this one back.
+                explicit: !is_other_time || self.view.is_explicit(attr.mtime),
             });
         }
         let Base { size, hash } = base.unwrap_or_else(|| {
@@ -66,7 +69,7 @@ impl Gather<'_> {
             nothing()
         });
         self.outputs.hold_upper(at, seen.hash);
-        if base.is_none_or(|base| base.hash != seen.hash) {
+        if is_other_content {
             // The former content may have decided over what the job wrote into it.
             if written == Written::Within {
                 self.checks.push(Check {
@@ -84,6 +87,18 @@ impl Gather<'_> {
         }
         if !alter.is_empty() {
             self.push(&before.path, ChangeKind::Alter(alter));
+        } else if self
+            .view
+            .acts
+            .lock()
+            .of_file(stat.stx_ino)
+            .is_some_and(|file| file.is_attributed)
+        {
+            // It has been given what it had.
+            self.checks.push(Check {
+                path: before.path.clone(),
+                seen: Told::Mode(before.attr.mode),
+            });
         }
         Ok(Some(seen.hash))
     }

@@ -295,8 +295,8 @@ impl Model {
             }
             match &change.kind {
                 ChangeKind::MakeDir { attr, .. } => match self.names.get(&path) {
-                    Some(Node::Dir(_)) => {}
-                    Some(Node::Leaf(_)) => return None,
+                    Some(Node::Dir(dir)) if before.inodes[*dir].mode == attr.mode => {}
+                    Some(_) => return None,
                     None => self.add_dir(&path, attr.mode),
                 },
                 _ if self.is_dir(&path) => return None,
