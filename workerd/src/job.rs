@@ -8,7 +8,7 @@ use crate::memory::Hold;
 use crate::session::blocking;
 use crate::slot::{Network, Slot, SlotEnd, SlotPlan, SlotStatus, Spawner, Started};
 use crate::stdio::{self, Input, OurEnds, Terminal};
-use crate::view::{self, Harvest, Lower, Mirror, Outputs, SharedMap, View, ViewSpec};
+use crate::view::{self, Harvest, HarvestError, Lower, Mirror, Outputs, SharedMap, View, ViewSpec};
 use crate::watched::watched;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
@@ -460,7 +460,7 @@ fn collect(
         changes,
         premises,
         outputs,
-    } = view::harvest(upper, &view, owner).map_err(|e| Abandon::Full(e.to_string()))?;
+    } = view::harvest(upper, &view, owner).map_err(HarvestError::into_abandon)?;
     let root = rustix::io::fcntl_dupfd_cloexec(view.root(), 3).map_err(refused)?;
     let usage = Usage {
         cpu_us: end.cpu_us,

@@ -166,6 +166,7 @@ impl Validate<'_> {
                 }
                 if let Some(stamp) = &source {
                     check_kind(from, stamp)?;
+                    self.check_device(path, from)?;
                     if !self.plan.is_removed(from) {
                         self.permit.check_link(path, stamp)?;
                     }
@@ -181,6 +182,7 @@ impl Validate<'_> {
                     ));
                 }
             }
+            ChangeKind::Link { to } => self.check_device(path, to)?,
             ChangeKind::File {
                 if_present: IfPresent::Append | IfPresent::Overwrite,
                 ..
@@ -193,6 +195,21 @@ impl Validate<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// No call gives a file a name in another file system (EXDEV), as a view would.
+    fn check_device(&mut self, path: &Path, other: &Path) -> Result<(), CommitError> {
+        let mut device = |path: &Path| -> Result<_, CommitError> {
+            let holder = path.parent().map(|parent| self.present.at(parent)).transpose()?;
+            Ok(holder.flatten().map(|stamp| stamp.dev))
+        };
+        match (device(path)?, device(other)?) {
+            (Some(one), Some(two)) if one != two => {
+                let why = format!("{} is in another file system", other.display());
+                Err(CommitError::refused(path, why))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A name is put in place: its directory is there or made, and may be written.

@@ -5,6 +5,7 @@ use super::input::InputWatch;
 use super::program::{command_line, is_plain_mkdir};
 use super::request::Request;
 use super::times::explicit_mtime;
+use super::xattrs::foreign_xattr;
 use crate::slot::calls::{Arch, Effect};
 use crate::view::{Act, Intent, PathUse, Patience, Reply, Standing, Trouble, View};
 use std::ffi::{OsStr, OsString};
@@ -101,6 +102,9 @@ impl Court {
         if request.call.effect == Effect::Exec {
             let program = request.paths.first();
             program.map_or(Ok(()), |named| refuse_drivers(&self.drivers, &named.path))?;
+        }
+        if let Some(name) = foreign_xattr(request) {
+            return Err(Abandon::Unsupported(format!("setting the extended attribute {name}")));
         }
         let mut standings = [Standing::Outside; 2];
         for (at, named) in request.paths.iter().enumerate() {

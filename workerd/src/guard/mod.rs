@@ -13,6 +13,7 @@ mod sys;
 #[cfg(test)]
 mod tests;
 mod times;
+mod xattrs;
 
 pub(crate) use sys::read_memory as memory_of;
 

@@ -108,7 +108,7 @@ impl Request {
 
     /// `Some(None)`: this path does not matter. `None`: the kernel shall say what is wrong.
     fn path(&self, arg: &PathArg, index: usize, opening: Option<Opening>) -> Option<Option<Named>> {
-        let address = self.args[arg.path as usize];
+        let address = arg.path.map_or(0, |at| self.args[at as usize]);
         let mut path = if address == 0 {
             Vec::new()
         } else {
@@ -116,7 +116,8 @@ impl Request {
         };
         let intent = self.intent(index, opening);
         if path.is_empty() {
-            let at_itself = self.at_flag(libc::AT_EMPTY_PATH) || address == 0 && self.call.effect == Effect::Times;
+            let may_be_null = arg.path.is_none() || self.call.effect == Effect::Times;
+            let at_itself = self.at_flag(libc::AT_EMPTY_PATH) || address == 0 && may_be_null;
             // Attributes of what is open are there already.
             if !at_itself || intent == Intent::Stat {
                 return Some(None);

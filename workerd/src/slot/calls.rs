@@ -56,8 +56,9 @@ pub struct PathCall {
 pub struct PathArg {
     /// Position of the descriptor that a relative path begins at; `None`: the cwd.
     pub dir: Option<u8>,
-    /// Position of the pointer to the path. It may be null (`utimensat`) or empty.
-    pub path: u8,
+    /// Position of the pointer to the path, which may be null (`utimensat`) or empty; `None`:
+    /// the descriptor alone says what is meant.
+    pub path: Option<u8>,
     /// What becomes of a symlink at the end of the path.
     pub last: Last,
 }
@@ -276,7 +277,7 @@ impl PathCall {
 const fn at(dir: u8, path: u8, last: Last) -> PathArg {
     PathArg {
         dir: Some(dir),
-        path,
+        path: Some(path),
         last,
     }
 }
@@ -284,28 +285,28 @@ const fn at(dir: u8, path: u8, last: Last) -> PathArg {
 /// A path at position 0, relative to the cwd.
 const FOLLOW: &[PathArg] = &[PathArg {
     dir: None,
-    path: 0,
+    path: Some(0),
     last: Last::Follow,
 }];
 const KEEP: &[PathArg] = &[PathArg {
     dir: None,
-    path: 0,
+    path: Some(0),
     last: Last::Keep,
 }];
 const BY_OPEN: &[PathArg] = &[PathArg {
     dir: None,
-    path: 0,
+    path: Some(0),
     last: Last::ByOpen,
 }];
 const BOTH_KEEP: &[PathArg] = &[
     PathArg {
         dir: None,
-        path: 0,
+        path: Some(0),
         last: Last::Keep,
     },
     PathArg {
         dir: None,
-        path: 1,
+        path: Some(1),
         last: Last::Keep,
     },
 ];
@@ -317,6 +318,13 @@ const AT_UNLESS_2: &[PathArg] = &[at(0, 1, Last::FollowUnlessAt(2))];
 const AT_UNLESS_3: &[PathArg] = &[at(0, 1, Last::FollowUnlessAt(3))];
 const AT_UNLESS_4: &[PathArg] = &[at(0, 1, Last::FollowUnlessAt(4))];
 const AT_BOTH_KEEP: &[PathArg] = &[at(0, 1, Last::Keep), at(2, 3, Last::Keep)];
+
+/// What is open at the descriptor at position 0.
+const OPENED: &[PathArg] = &[PathArg {
+    dir: Some(0),
+    path: None,
+    last: Last::Follow,
+}];
 
 const CREAT: i32 = libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC;
 
@@ -347,7 +355,7 @@ const CALLS: &[PathCall] = &[
     call("getxattrat",        464, 464,  AT_UNLESS_2, Stat).at(2).six_arguments(),
     call("listxattrat",       465, 465,  AT_UNLESS_2, Stat).at(2),
     call("file_getattr",      468, 468,  AT_UNLESS_4, Stat).at(4),
-    call("inotify_add_watch", 254, 292,  &[PathArg { dir: None, path: 1, last: Last::Follow }], Stat),
+    call("inotify_add_watch", 254, 292,  &[PathArg { dir: None, path: Some(1), last: Last::Follow }], Stat),
     call("name_to_handle_at", 303, 341,  &[at(0, 1, Last::FollowIfAt(4))], Stat).at(4),
     // Opening, executing, entering.
     call("open",              2,   5,    BY_OPEN,     Open(OpenFlags::Arg(1))),
@@ -362,7 +370,7 @@ const CALLS: &[PathCall] = &[
     call("mkdirat",           258, 296,  AT_KEEP,     Create),
     call("mknod",             133, 14,   KEEP,        Create),
     call("mknodat",           259, 297,  AT_KEEP,     Create),
-    call("symlink",           88,  83,   &[PathArg { dir: None, path: 1, last: Last::Keep }], Create),
+    call("symlink",           88,  83,   &[PathArg { dir: None, path: Some(1), last: Last::Keep }], Create),
     call("symlinkat",         266, 304,  &[at(1, 2, Last::Keep)], Create),
     call("unlink",            87,  10,   KEEP,        Remove(Removal::File)),
     call("rmdir",             84,  40,   KEEP,        Remove(Removal::Dir)),
@@ -376,15 +384,20 @@ const CALLS: &[PathCall] = &[
     call("chmod",             90,  15,   FOLLOW,      Metadata),
     call("fchmodat",          268, 306,  AT_FOLLOW,   Metadata),
     call("fchmodat2",         452, 452,  AT_UNLESS_3, Metadata).at(3),
+    call("fchmod",            91,  94,   OPENED,      Metadata),
     call("chown",             92,  182,  FOLLOW,      Metadata),
     call("lchown",            94,  16,   KEEP,        Metadata),
     call("chown32",           NONE, 212, FOLLOW,      Metadata),
     call("lchown32",          NONE, 198, KEEP,        Metadata),
     call("fchownat",          260, 298,  AT_UNLESS_4, Metadata).at(4),
+    call("fchown",            93,  95,   OPENED,      Metadata),
+    call("fchown32",          NONE, 207, OPENED,      Metadata),
     call("setxattr",          188, 226,  FOLLOW,      Metadata),
     call("lsetxattr",         189, 227,  KEEP,        Metadata),
+    call("fsetxattr",         190, 228,  OPENED,      Metadata),
     call("removexattr",       197, 235,  FOLLOW,      Metadata),
     call("lremovexattr",      198, 236,  KEEP,        Metadata),
+    call("fremovexattr",      199, 237,  OPENED,      Metadata),
     call("setxattrat",        463, 463,  AT_UNLESS_2, Metadata).at(2).six_arguments(),
     call("removexattrat",     466, 466,  AT_UNLESS_2, Metadata).at(2),
     call("file_setattr",      469, 469,  AT_UNLESS_4, Metadata).at(4),

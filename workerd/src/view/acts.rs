@@ -19,7 +19,7 @@ use std::ops::Bound;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use termite_core::spelling::lexical;
-use termite_types::{Attr, Base, Node};
+use termite_types::{Abandon, Attr, Base, Node};
 
 /// What a call does to the name or the file that a path leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -188,6 +188,11 @@ impl NameActs {
         matches!(self.before, Before::Nothing) && self.named && !self.replaced
     }
 
+    /// Whether the job made something at the name, or moved it there.
+    pub fn is_made(&self) -> bool {
+        self.exclusive || self.replaced || self.written != Written::Not
+    }
+
     fn note(&mut self, act: Act) {
         match act {
             Act::Look | Act::Link => {}
@@ -334,6 +339,15 @@ impl View {
             Walked::Missing(path) | Walked::Symlink(path) | Walked::Dir(path) => (path, None),
             Walked::Nowhere | Walked::Blocked | Walked::Outside => return Ok(()),
         };
+        if let Act::Open { .. } = act
+            && looks.is_some_and(|looks| looks.sets_id)
+            && self.mirror.keeps_owners()
+        {
+            // The slot's kernel takes the bit, as it asks for a capability of the machine's own
+            // root (`CAP_FSETID`, capabilities(7)).
+            let why = format!("writing into {} as root, which leaves its set-ID bits,", path.display());
+            return Err(Abandon::Unsupported(why).into());
+        }
         let upper = match (walked, looks) {
             (_, Some(looks)) if act.copies_up() => self.copy_up(path, looks)?,
             (Walked::Symlink(_), _) if act.copies_up() => {

@@ -46,12 +46,13 @@ impl View {
             seen: Seen::OtherFile(from.clone()),
         }));
         let made: HashSet<_> = changes.iter().map(|change| change.path.as_path()).collect();
-        let passing: Vec<_> = recorded
-            .names()
-            .filter(|(path, acts)| acts.exclusive && matches!(acts.before, Before::Nothing) && !made.contains(path))
-            .map(|(path, _)| path)
-            .collect();
-        checks.extend(passing.iter().map(|path| Check {
+        let passing = || {
+            recorded
+                .names()
+                .filter(|(path, acts)| is_new(acts) && !made.contains(path))
+        };
+        // What others have put there by now would have gone with it.
+        checks.extend(passing().filter(|(_, acts)| acts.is_made()).map(|(path, _)| Check {
             path: path.to_path_buf(),
             seen: Seen::Nothing,
         }));
@@ -60,7 +61,8 @@ impl View {
         // A lock on a file that the job made and that is gone is known to others by its name
         // alone. A Java machine takes one on the file of its performance data.
         let (kept, gone): (Vec<_>, Vec<_>) = recorded.own_locks().partition(|path| made.contains(path));
-        let passing = passing.into_iter().chain(gone);
+        let exclusive = passing().filter(|(_, acts)| acts.exclusive);
+        let passing = exclusive.map(|(path, _)| path).chain(gone);
         Ok(Premises {
             checks,
             locked: recorded.locked() || !kept.is_empty(),

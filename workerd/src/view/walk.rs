@@ -62,6 +62,8 @@ pub(super) struct Looks {
     waits: bool,
     /// Somebody may execute it.
     pub runs: bool,
+    /// It has a set-user-ID or set-group-ID bit.
+    pub sets_id: bool,
 }
 
 impl Looks {
@@ -70,6 +72,7 @@ impl Looks {
             ino: stat.stx_ino,
             waits: is_placeholder(stat),
             runs: stat.stx_mode & 0o111 != 0,
+            sets_id: stat.stx_mode & 0o6000 != 0,
         }
     }
 }

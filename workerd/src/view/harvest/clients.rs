@@ -12,6 +12,9 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use termite_types::{Alter, Base, BlobHash, ChangeKind, Check, Content, Edit, Node, Seen as Told, SetTime};
 
+/// Set-user-ID and set-group-ID.
+const SET_ID: u32 = 0o6000;
+
 impl Gather<'_> {
     /// Which file of the client's a file of the upper layer was, and how it was written.
     pub(super) fn origin(&self, at: &Path, ino: u64, acts: &NameActs) -> Option<(ClientFile, Written)> {
@@ -53,7 +56,8 @@ impl Gather<'_> {
             attr.mode
         };
         let mut alter = Alter {
-            mode: (before.attr.mode != mode).then_some(mode),
+            // Writing takes set-id bits, unless the job gives them back.
+            mode: (before.attr.mode != mode || is_other_content && mode & SET_ID != 0).then_some(mode),
             owner: self.owner_differs(&before.attr, &attr).then_some((attr.uid, attr.gid)),
             ..Alter::default()
         };
@@ -107,7 +111,6 @@ impl Gather<'_> {
     /// the client's root, whom writing keeps them, the slot's kernel takes them all the same: it
     /// asks for a capability of the machine's own root (`CAP_FSETID`, capabilities(7)).
     fn lost_set_id(&self, at: &Path, before: u32, after: u32) -> bool {
-        const SET_ID: u32 = 0o6000;
         let is_set = self.view.acts.lock().of_name(at).is_some_and(|acts| acts.is_attributed);
         self.owner.uid == 0 && !is_set && after & SET_ID == 0 && before & !SET_ID == after
     }

@@ -50,8 +50,9 @@ fn mark(file: &OwnedFd, name: &str) -> Option<Vec<u8>> {
     })
 }
 
-/// Extended attributes in the users' name space but for overlayfs' own.
-pub fn xattrs(file: &OwnedFd) -> Result<Vec<Xattr>, Errno> {
+/// Extended attributes in the users' name space but for overlayfs' own; `None`: it has an access
+/// list (acl(5)).
+pub fn xattrs(file: &OwnedFd) -> Result<Option<Vec<Xattr>>, Errno> {
     let mut names = [0; 4096];
     let len = match rustix::fs::flistxattr(file, &mut names[..]) {
         Ok(len) => len,
@@ -59,6 +60,9 @@ pub fn xattrs(file: &OwnedFd) -> Result<Vec<Xattr>, Errno> {
         Err(errno) => return Err(errno),
     };
     let names = names[..len].split(|byte| *byte == 0);
+    if names.clone().any(|name| name.starts_with(b"system.posix_acl_")) {
+        return Ok(None);
+    }
     let own = names.filter(|name| name.starts_with(b"user.") && !name.starts_with(b"user.overlay."));
     let value_of = |name: &[u8]| {
         let mut value = vec![0; 64 << 10];
@@ -69,7 +73,7 @@ pub fn xattrs(file: &OwnedFd) -> Result<Vec<Xattr>, Errno> {
             value,
         })
     };
-    own.map(value_of).collect()
+    own.map(value_of).collect::<Result<_, _>>().map(Some)
 }
 
 /// Whether overlayfs noted that.

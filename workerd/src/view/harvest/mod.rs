@@ -26,7 +26,9 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use termite_types::{Alter, Attr, BlobHash, Change, ChangeKind, Check, Content, IfPresent, Node, Owner, SetTime};
+use termite_types::{
+    Abandon, Alter, Attr, BlobHash, Change, ChangeKind, Check, Content, IfPresent, Node, Owner, SetTime,
+};
 
 /// Bytes up to which a file's content travels with its change.
 pub const INLINE_MAX: u64 = 64 << 10;
@@ -53,6 +55,19 @@ pub enum HarvestError {
     /// The job changed a directory whose names it could not be told.
     #[error("changing {}, which may not be looked into", .0.display())]
     Shut(PathBuf),
+    /// The job gave it an access list, whose users and groups are not those of the client.
+    #[error("giving {} an access list", .0.display())]
+    AccessList(PathBuf),
+}
+
+impl HarvestError {
+    /// Why the job is given up.
+    pub fn into_abandon(self) -> Abandon {
+        match self {
+            Self::Upper { .. } | Self::Client { .. } => Abandon::Full(self.to_string()),
+            Self::Shut(_) | Self::AccessList(_) => Abandon::Unsupported(self.to_string()),
+        }
+    }
 }
 
 /// Lists what the job of `view` left different, from its upper directory. All of its
@@ -364,6 +379,9 @@ impl Gather<'_> {
     /// The extended attributes that the job set: a view has none of the client's.
     fn own_xattrs(&mut self, at: &Path, file: &OwnedFd) -> Result<(), HarvestError> {
         let xattrs = xattrs(file).map_err(unread(at))?;
+        let Some(xattrs) = xattrs else {
+            return Err(HarvestError::AccessList(at.to_path_buf()));
+        };
         if !xattrs.is_empty() {
             self.push(at, ChangeKind::SetXattrs(xattrs));
         }
