@@ -36,10 +36,13 @@ int main(void)
 		R(chown("others-shell", 0, 0));
 	}
 	// Writing takes the bits away, for whoever is not privileged; so does giving the file away.
+	// A job of root's that writes to such a file is not for a slot.
 	R(chmod("own-shell", 06755));
-	int fd = open("own-shell", O_WRONLY | O_APPEND);
-	R(write(fd, "x", 1)), close(fd);
-	printf("bits after writing: %d\n", geteuid() == 0 || (show_path("own-shell"), 1));
+	if (geteuid() != 0) {
+		int fd = open("own-shell", O_WRONLY | O_APPEND);
+		R(write(fd, "x", 1)), close(fd);
+		show_path("own-shell");
+	}
 	R(chown("own-shell", geteuid(), getegid())); show_path("own-shell");
 	R(unlink("own-shell")); R(unlink("others-shell"));
 	// Directories and files made below a set-group-id directory.

@@ -64,16 +64,17 @@ pub fn check_links(trace: &[TraceItem], cwd: &Path) -> Result<(), CommitError> {
             }
         }
     }
-    let counts: [(&[&'static str], fn(&Use) -> bool); 2] = [
-        (&COUNTING, |used| *used == Use::Stat),
-        (&SPARING, |used| matches!(used, Use::Stat | Use::Read(_))),
-    ];
-    for (programs, like) in counts {
-        if let Some(program) = executed(trace, programs)
-            && let Some((path, file)) = linked_files(trace, cwd, like).next()
-        {
-            return Err(counted(&path, file.nlink(), program));
-        }
+    let counting = executed(trace, &COUNTING);
+    let sparing = executed(trace, &SPARING);
+    let like = |used: &Use| match used {
+        Use::Stat => counting.is_some() || sparing.is_some(),
+        Use::Read(_) => sparing.is_some(),
+        _ => false,
+    };
+    if let Some(program) = sparing.or(counting)
+        && let Some((path, file)) = linked_files(trace, cwd, like).next()
+    {
+        return Err(counted(&path, file.nlink(), program));
     }
     Ok(())
 }
