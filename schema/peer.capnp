@@ -218,6 +218,7 @@ struct Abandon {
       found @9 :Text;
     }
     start @10 :Text;          # the system refuses to start it
+    machine @11 :Text;        # what it needs, only the client's own machine has
   }
 }
 

@@ -454,6 +454,9 @@ fn collect(
         (_, Some(errno), _) => return Err(Abandon::Start(in_words("its working directory", errno))),
         (_, _, SlotStatus::Exited(status)) => JobEnd::Exited(status),
         (_, _, SlotStatus::Signaled(signal)) => JobEnd::Signaled(signal),
+        (_, _, SlotStatus::LeftRunning) => {
+            return Err(Abandon::Machine("a process that goes on when it has ended".into()));
+        }
         (_, _, SlotStatus::InitDied) => return Err(refused("its processes were killed")),
     };
     let Harvest {

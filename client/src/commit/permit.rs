@@ -101,18 +101,7 @@ impl Permit {
                 "it belongs to somebody else, and may have been moved",
             ));
         }
-        let mut names = vec![0; 64 << 10];
-        let length = rustix::fs::llistxattr(path, &mut names[..]).unwrap_or(0);
-        let mut names = names[..length].split(|byte| *byte == 0);
-        // Those are the kernel's own, for new files as well (xattr(7)).
-        let is_given = |name: &[u8]| name.starts_with(b"security.") && name != b"security.capability";
-        match names.find(|name| !name.is_empty() && !is_given(name)) {
-            Some(name) => {
-                let why = format!("it has the attribute {}, and may have been moved", name.escape_ascii());
-                Err(CommitError::refused(path, why))
-            }
-            None => Ok(()),
-        }
+        check_unmarked(path)
     }
 
     /// A file or directory is changed in place.
@@ -151,6 +140,26 @@ impl Permit {
 
     fn owns(&self, stamp: &Stamp) -> bool {
         self.user == 0 || self.user == stamp.uid
+    }
+}
+
+/// Refuses what has extended attributes, where the job may have moved it to another name or put
+/// something else in its place, and a view tells neither.
+pub fn check_unmarked(path: &Path) -> Result<(), CommitError> {
+    let mut names = vec![0; 64 << 10];
+    let length = rustix::fs::llistxattr(path, &mut names[..]).unwrap_or(0);
+    let mut names = names[..length].split(|byte| *byte == 0);
+    // Those are the kernel's own, for new files as well (xattr(7)).
+    let is_given = |name: &[u8]| name.starts_with(b"security.") && name != b"security.capability";
+    match names.find(|name| !name.is_empty() && !is_given(name)) {
+        Some(name) => {
+            let why = format!(
+                "it has the attribute {}, and may have been moved or replaced",
+                name.escape_ascii()
+            );
+            Err(CommitError::refused(path, why))
+        }
+        None => Ok(()),
     }
 }
 

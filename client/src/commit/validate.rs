@@ -2,7 +2,7 @@
 //! looks; runs while no other commit does.
 
 use super::links::{check_links, check_renamed_over, check_written};
-use super::permit::{Permit, check_kind};
+use super::permit::{Permit, check_kind, check_unmarked};
 use super::plain::PlainDirs;
 use super::plan::{Plan, is_directory};
 use super::premise::check_premises;
@@ -16,7 +16,7 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use termite_types::{Alter, BlobHash, ChangeKind, Edit, FileTime, IfPresent, TraceItem};
+use termite_types::{Alter, BlobHash, ChangeKind, Edit, FileTime, IfPresent, Seen, TraceItem};
 
 /// What was found that the changes themselves need.
 pub struct Validated {
@@ -59,6 +59,17 @@ pub fn validate(
     check_written(&request.trace, plan, &mut validate.present)?;
     if request.premises.unseen {
         check_renamed_over(plan, &mut validate.present)?;
+        let removed = plan.removes.iter().filter(|(_, is_dir)| !**is_dir);
+        let uncertain = request
+            .premises
+            .checks
+            .iter()
+            .filter(|check| check.seen == Seen::OnlyName);
+        let replaced = uncertain.map(|check| check.path.as_path());
+        removed
+            .map(|(path, _)| *path)
+            .chain(replaced)
+            .try_for_each(check_unmarked)?;
     }
     for (path, is_dir) in &plan.removes {
         validate.check_removal(path, *is_dir)?;

@@ -40,7 +40,8 @@
 //!
 //! **An interrupted job** that fails leaves nothing: make has removed its targets by then.
 //! If it ended well and its commit conflicts, it does not run again; the caller ends by
-//! the signal. The same holds for a job that waits for a claim or to run again.
+//! the signal. The same holds for a job that waits for a claim or to run again, and for one that
+//! its worker gives up.
 //!
 //! Answers of attempts other than the current one are ignored, so a late answer does no
 //! harm. Knows no clock, disk, socket, and neither results nor contents: they stay with
@@ -246,11 +247,15 @@ impl<W: Copy + Eq> Job<W> {
     }
 
     fn given_up(&mut self, why: Abandon) {
+        if let Some(signal) = self.interrupted {
+            // Nobody wants it any more.
+            return self.answer(Answer::Signaled(signal));
+        }
         match why {
             Abandon::Conflict(conflict) => self.conflicted(conflict),
             Abandon::Driver(program) => self.go_home(format!("it starts {}", program.display()), true, false),
             why @ (Abandon::Denied(_) | Abandon::Unsupported(_)) => self.go_home(why.to_string(), false, true),
-            why @ Abandon::Start(_) => self.go_home(why.to_string(), false, false),
+            why @ (Abandon::Start(_) | Abandon::Machine(_)) => self.go_home(why.to_string(), false, false),
             why => self.failed(&why.to_string()),
         }
     }

@@ -202,6 +202,9 @@ pub enum Abandon {
     /// It needs what a view cannot give.
     #[error("{0} is not possible in a view")]
     Unsupported(String),
+    /// It needs something that only the client's own machine has or does.
+    #[error("it needs {0}")]
+    Machine(String),
     /// The system refuses to start it, as it does on the client too, where the command stands and
     /// gets the error itself.
     #[error("it cannot be started: {0}")]

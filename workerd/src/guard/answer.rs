@@ -2,10 +2,10 @@
 
 use super::Events;
 use super::input::InputWatch;
+use super::machine::needed_by;
 use super::program::{command_line, is_plain_mkdir};
 use super::request::Request;
 use super::times::explicit_mtime;
-use super::xattrs::foreign_xattr;
 use crate::slot::calls::{Arch, Effect};
 use crate::view::{Act, Intent, PathUse, Patience, Reply, Standing, Trouble, View};
 use std::ffi::{OsStr, OsString};
@@ -103,8 +103,9 @@ impl Court {
             let program = request.paths.first();
             program.map_or(Ok(()), |named| refuse_drivers(&self.drivers, &named.path))?;
         }
-        if let Some(name) = foreign_xattr(request) {
-            return Err(Abandon::Unsupported(format!("setting the extended attribute {name}")));
+        let is_root = self.view.is_of_root();
+        if let Some(what) = needed_by(request, is_root, self.view.proc()) {
+            return Err(Abandon::Machine(what));
         }
         let mut standings = [Standing::Outside; 2];
         for (at, named) in request.paths.iter().enumerate() {

@@ -7,13 +7,13 @@
 
 mod answer;
 mod input;
+mod machine;
 mod program;
 mod request;
 mod sys;
 #[cfg(test)]
 mod tests;
 mod times;
-mod xattrs;
 
 pub(crate) use sys::read_memory as memory_of;
 

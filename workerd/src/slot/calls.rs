@@ -142,7 +142,10 @@ pub enum Effect {
     /// Puts a filter over the task; with `SECCOMP_FILTER_FLAG_NEW_LISTENER` among the flags
     /// at this position it asks for a listener, of which a task has one at most.
     OwnFilter(u8),
-    /// Never reaches the guard: the filter answers this errno.
+    /// Sets the task's capabilities.
+    Capabilities,
+    /// It fails with this errno. With EPERM, and where there is a guard, that is told first: the
+    /// client's machine may allow the call.
     Refused(i32),
 }
 
@@ -441,6 +444,7 @@ const CALLS: &[PathCall] = &[
     call("old_select",        NONE, 82,  &[],         Effect::Select { count: 0, read: 1, block: true }),
     call("pselect6",          270, 308,  &[],         Effect::Select { count: 0, read: 1, block: false }),
     call("pselect6_time64",   NONE, 413, &[],         Effect::Select { count: 0, read: 1, block: false }),
+    call("capset",            126, 185,  &[],         Effect::Capabilities),
     // What would move files out of the guard's sight, or reaches beyond a view.
     refused("mount",             165, 21,   EPERM),
     refused("umount",            NONE, 22,  EPERM),

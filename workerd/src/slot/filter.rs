@@ -122,6 +122,8 @@ fn fate(call: &PathCall, arch: Arch, options: FilterOptions) -> Fate {
         return Fate::StopGiven(arg);
     }
     match call.effect {
+        // No cookie lets it pass.
+        Effect::Refused(libc::EPERM) if options.stops => Fate::Stop,
         Effect::Refused(number) => Fate::Errno(number),
         _ if !options.stops => Fate::Allow,
         _ if !call.locks.is_empty() => {

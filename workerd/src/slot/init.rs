@@ -16,8 +16,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-/// How long what a job left running may go on after the job's own end.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long what a job left running may go on after the job's own end, as what a shell does not
+/// wait for (`tee >(sort)`) does for a moment.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What the job shows to workerd when it is ready.
 pub(super) struct Exhibits {
@@ -159,6 +160,8 @@ fn become_owner(brief: &Brief, control: BorrowedFd<'_>) -> Result<(), Refusal> {
 fn reap_until_empty(job: Pid, control: BorrowedFd<'_>) -> SlotStatus {
     let mut status = SlotStatus::InitDied;
     let mut deadline = None;
+    // What does not heed a signal is not what was to go on.
+    let mut was_signalled = false;
     loop {
         loop {
             match sys::reap_any() {
@@ -173,15 +176,14 @@ fn reap_until_empty(job: Pid, control: BorrowedFd<'_>) -> SlotStatus {
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
-            return status;
+            return if was_signalled { status } else { SlotStatus::LeftRunning };
         }
         match sys::await_child_or_letter(control, left) {
             Ok(true) => match post::receive(control, false) {
-                Ok(Some(letter)) => letter
-                    .bytes
-                    .first()
-                    .into_iter()
-                    .for_each(|&signal| sys::signal_group(job, signal)),
+                Ok(Some(letter)) => letter.bytes.first().into_iter().for_each(|&signal| {
+                    was_signalled = true;
+                    sys::signal_group(job, signal);
+                }),
                 Err(rustix::io::Errno::AGAIN) => {}
                 Ok(None) | Err(_) => return status,
             },

@@ -129,6 +129,8 @@ pub enum SlotStatus {
     Exited(u8),
     /// By this signal.
     Signaled(u8),
+    /// Others went on after it, and were killed.
+    LeftRunning,
     /// Nobody knows: the slot's init was killed, by [`Slot::kill`] or for want of memory.
     InitDied,
 }

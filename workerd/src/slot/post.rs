@@ -125,6 +125,7 @@ impl Report {
                     SlotStatus::Exited(code) => [0, code],
                     SlotStatus::Signaled(signal) => [1, signal],
                     SlotStatus::InitDied => [2, 0],
+                    SlotStatus::LeftRunning => [3, 0],
                 });
                 bytes.extend(cpu_us.to_le_bytes());
             }
@@ -147,6 +148,7 @@ impl Report {
                     0 => SlotStatus::Exited(*value),
                     1 => SlotStatus::Signaled(*value),
                     2 => SlotStatus::InitDied,
+                    3 => SlotStatus::LeftRunning,
                     _ => return None,
                 },
                 cpu_us: u64::from_le_bytes(cpu.try_into().ok()?),
@@ -180,6 +182,10 @@ mod tests {
             Report::Ended {
                 status: SlotStatus::InitDied,
                 cpu_us: 7,
+            },
+            Report::Ended {
+                status: SlotStatus::LeftRunning,
+                cpu_us: 8,
             },
         ];
         for report in reports {

@@ -19,7 +19,7 @@ use std::ops::Bound;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use termite_core::spelling::lexical;
-use termite_types::{Abandon, Attr, Base, Node};
+use termite_types::{Abandon, Attr, Base, Conflict, Node};
 
 /// What a call does to the name or the file that a path leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -341,12 +341,15 @@ impl View {
         };
         if let Act::Open { .. } = act
             && looks.is_some_and(|looks| looks.sets_id)
-            && self.mirror.keeps_owners()
+            && self.is_of_root()
         {
             // The slot's kernel takes the bit, as it asks for a capability of the machine's own
             // root (`CAP_FSETID`, capabilities(7)).
-            let why = format!("writing into {} as root, which leaves its set-ID bits,", path.display());
-            return Err(Abandon::Unsupported(why).into());
+            let what = format!(
+                "a write of root's into {}, which leaves its set-ID bits",
+                path.display()
+            );
+            return Err(Abandon::Machine(what).into());
         }
         let upper = match (walked, looks) {
             (_, Some(looks)) if act.copies_up() => self.copy_up(path, looks)?,
@@ -514,8 +517,13 @@ impl View {
                 Some(file) if file.path == path => Before::File(file),
                 _ => Before::Own,
             },
-            Walked::Symlink(_) => known()?.map_or(Before::Own, |known| Before::Symlink(known.attr)),
-            Walked::Dir(_) => known()?.map_or(Before::Own, |known| Before::Dir(known.attr)),
+            Walked::Symlink(_) | Walked::Dir(_) => match known()?.map(|known| Before::of(path, known.attr)) {
+                Some(before @ Before::Symlink(_)) if matches!(walked, Walked::Symlink(_)) => before,
+                Some(before @ Before::Dir(_)) if matches!(walked, Walked::Dir(_)) => before,
+                // The kernel still shows the job what was there, and the call would act on that.
+                Some(_) => return Err(moved_on(path).into()),
+                None => Before::Own,
+            },
             Walked::Nowhere | Walked::Blocked | Walked::Outside => Before::Own,
         })
     }
@@ -527,4 +535,13 @@ impl View {
         }
         Ok(())
     }
+}
+
+/// The job goes by a tree that has moved on.
+fn moved_on(path: &Path) -> Abandon {
+    Abandon::Conflict(Conflict {
+        path: path.to_path_buf(),
+        seen: "what was there when it looked".to_owned(),
+        found: "something of another kind".to_owned(),
+    })
 }

@@ -296,6 +296,11 @@ impl View {
         self.mirror.keeps_owners()
     }
 
+    /// Whether the job is root's, on the client and here.
+    pub fn is_of_root(&self) -> bool {
+        self.mirror.keeps_owners()
+    }
+
     /// The memory that the job's shim sees.
     pub fn shared(&self) -> &Arc<SharedMap> {
         &self.shared

@@ -120,6 +120,7 @@ fn read_abandon(from: abandon::Reader<'_>) -> Result<Abandon> {
         abandon::Slot(why) => Abandon::Slot(text(why)?),
         abandon::Unsupported(what) => Abandon::Unsupported(text(what)?),
         abandon::Start(why) => Abandon::Start(text(why)?),
+        abandon::Machine(what) => Abandon::Machine(text(what)?),
         abandon::Cancelled(()) => Abandon::Cancelled,
         abandon::Conflict(conflict) => Abandon::Conflict(Conflict {
             path: checked::plain_path("path of a conflict", conflict.get_path()?)?,
@@ -138,6 +139,7 @@ fn write_abandon(why: &Abandon, mut to: abandon::Builder<'_>) {
         Abandon::Slot(why) => to.set_slot(&why[..]),
         Abandon::Unsupported(what) => to.set_unsupported(&what[..]),
         Abandon::Start(why) => to.set_start(&why[..]),
+        Abandon::Machine(what) => to.set_machine(&what[..]),
         Abandon::Cancelled => to.set_cancelled(()),
         Abandon::Conflict(Conflict { path, seen, found }) => {
             let mut to = to.init_conflict();

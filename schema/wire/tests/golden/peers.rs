@@ -418,6 +418,7 @@ fn results() {
         ("slot", Abandon::Slot("no namespaces".into())),
         ("unsupported", Abandon::Unsupported("FIFO".into())),
         ("start", Abandon::Start("errno 8".into())),
+        ("machine", Abandon::Machine("mount(2)".into())),
         ("cancelled", Abandon::Cancelled),
         (
             "conflict",

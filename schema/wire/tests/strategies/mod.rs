@@ -316,6 +316,7 @@ fn end() -> impl Strategy<Value = JobEnd> {
         any::<String>().prop_map(Abandon::Slot),
         any::<String>().prop_map(Abandon::Unsupported),
         any::<String>().prop_map(Abandon::Start),
+        any::<String>().prop_map(Abandon::Machine),
         Just(Abandon::Cancelled),
         (path(), any::<String>(), any::<String>()).prop_map(|(path, seen, found)| Abandon::Conflict(Conflict {
             path,

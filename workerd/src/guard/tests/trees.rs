@@ -160,7 +160,7 @@ fn links_fifos_and_times_are_told_as_they_are() {
         let ran = same(
             bench,
             TREE,
-            "echo x > n1; ln n1 n2; ln n2 a/n3; mkfifo fifo a/fifo; ln -s fifo to-fifo; mkfifo d/f && rm d/f",
+            "echo x > n1; ln n1 n2; ln n2 a/n3; mkfifo fifo a/fifo; rm fifo a/fifo; ln -s fifo to-fifo; mkfifo d/f && rm d/f",
         );
         // The name that came and went gave d another time.
         assert_eq!(
@@ -215,7 +215,7 @@ fn nothing_leads_out_of_the_view_and_nothing_hangs() {
         let own = bench.entered.store.root.join("secret");
         std::fs::write(&own, "secret").unwrap();
         let script = format!(
-            "ln -s {0} s; cat s; ln -s /../../../..{0} t; cat t; mkfifo bin; mkfifo x; chmod 755 x; (./x) & ln -s x y; stat -c %F y x; kill $!; true",
+            "ln -s {0} s; cat s; ln -s /../../../..{0} t; cat t; mkfifo bin; mkfifo x; chmod 755 x; (./x) & ln -s x y; stat -c %F y x; kill $!; wait; rm bin x",
             own.display()
         );
         let work = tempfile::tempdir().unwrap();

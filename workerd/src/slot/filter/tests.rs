@@ -61,7 +61,10 @@ fn expected(arch: Arch, call: &Call, options: FilterOptions) -> u32 {
         return libc::SECCOMP_RET_ALLOW;
     };
     if let Effect::Refused(number) = row.effect {
-        return errno(number);
+        return match number {
+            libc::EPERM if options.stops => libc::SECCOMP_RET_USER_NOTIF,
+            number => errno(number),
+        };
     }
     if !options.stops {
         return libc::SECCOMP_RET_ALLOW;

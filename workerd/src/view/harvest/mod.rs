@@ -56,8 +56,11 @@ pub enum HarvestError {
     #[error("changing {}, which may not be looked into", .0.display())]
     Shut(PathBuf),
     /// The job gave it an access list, whose users and groups are not those of the client.
-    #[error("giving {} an access list", .0.display())]
+    #[error("an access list on {}", .0.display())]
     AccessList(PathBuf),
+    /// The job left something that only works where it was made.
+    #[error("a FIFO, socket or device at {}", .0.display())]
+    Special(PathBuf),
 }
 
 impl HarvestError {
@@ -65,7 +68,8 @@ impl HarvestError {
     pub fn into_abandon(self) -> Abandon {
         match self {
             Self::Upper { .. } | Self::Client { .. } => Abandon::Full(self.to_string()),
-            Self::Shut(_) | Self::AccessList(_) => Abandon::Unsupported(self.to_string()),
+            Self::Shut(_) => Abandon::Unsupported(self.to_string()),
+            Self::AccessList(_) | Self::Special(_) => Abandon::Machine(self.to_string()),
         }
     }
 }
@@ -204,8 +208,9 @@ impl Gather<'_> {
             }
         } else if is_symlink(stat) {
             return self.upper_symlink(at, stat, &acts);
+        } else if !is_whiteout(stat) {
+            return Err(HarvestError::Special(at.to_path_buf()));
         }
-        // A whiteout; or a FIFO, socket or device, which stay here.
         self.gone(at, &acts, Successor::Nothing)
     }
 
@@ -544,6 +549,12 @@ enum Successor {
     Nothing,
     Leaf,
     Dir,
+}
+
+/// A removal, as overlayfs writes it down where it may make devices.
+fn is_whiteout(stat: &Statx) -> bool {
+    let number = (stat.stx_rdev_major, stat.stx_rdev_minor);
+    u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFCHR && number == (0, 0)
 }
 
 fn unread(path: &Path) -> impl Fn(Errno) -> HarvestError {
