@@ -5,6 +5,7 @@ use crate::history::{self, BuildRecord, History, JobRecord};
 use crate::link::Place;
 use crate::report::{Bytes, JobCounts, Last, RunningJob};
 use crate::traffic::Traffic;
+use crate::tree::WorkerKey;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -37,6 +38,8 @@ pub struct Build {
     bytes_before: Bytes,
     jobs: Cell<u32>,
     reported: Cell<bool>,
+    /// The workers that it named.
+    workers: RefCell<Rc<[WorkerKey]>>,
     record: RefCell<BuildRecord>,
 }
 
@@ -67,9 +70,10 @@ impl Builds {
             .clone()
     }
 
-    /// `termite-env` starts a build, and will report it.
-    pub fn begin(&self, id: BuildId, cwd: &Path) {
+    /// `termite-env` starts a build on these workers (none: the usual ones), and will report it.
+    pub fn begin(&self, id: BuildId, cwd: &Path, workers: Vec<WorkerKey>) {
         let build = self.of(id, cwd);
+        *build.workers.borrow_mut() = workers.into();
         build.reported.set(true);
         self.write(&build);
     }
@@ -196,6 +200,7 @@ impl Build {
             bytes_before: traffic.bytes(),
             jobs: Cell::new(0),
             reported: Cell::new(false),
+            workers: RefCell::new(Rc::default()),
             record: RefCell::new(BuildRecord {
                 build: id.to_string(),
                 cwd: cwd.to_path_buf(),
@@ -212,6 +217,11 @@ impl Build {
             build: self.id,
             number: self.jobs.get(),
         }
+    }
+
+    /// The workers that it named; none: the usual ones.
+    pub fn workers(&self) -> Rc<[WorkerKey]> {
+        self.workers.borrow().clone()
     }
 
     /// Whether `termite-env` will show a summary at its end.

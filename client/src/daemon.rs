@@ -219,11 +219,11 @@ impl Daemon {
     /// The configured workers, or the embedded one.
     pub(crate) fn enlist_workers(self: &Rc<Self>) -> anyhow::Result<Option<Embedded>> {
         if !self.config.workers.is_empty() {
-            self.fleet.enlist(&self.config.workers, Duration::ZERO);
+            self.fleet.enlist_usual(&self.config.workers, Duration::ZERO);
             return Ok(None);
         }
         let worker = self.start_embedded()?;
-        self.fleet.enlist(&[worker.address()], EMBEDDED_GRACE);
+        self.fleet.enlist_usual(&[worker.address()], EMBEDDED_GRACE);
         Ok(Some(worker))
     }
 
@@ -352,8 +352,8 @@ impl Requests for Daemon {
                 build, cwd, workers, ..
             } => {
                 let workers = crate::config::parse_workers(&workers).map_err(|e| e.to_string())?;
-                self.fleet.enlist(&workers, Duration::ZERO);
-                self.builds.begin(build, &cwd);
+                let workers = self.fleet.enlist(&workers, Duration::ZERO);
+                self.builds.begin(build, &cwd, workers);
                 Ok("{}".to_string())
             }
             Control::Finish { build, exit } => serde_json::to_string(&self.builds.finish(build, exit)),

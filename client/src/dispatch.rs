@@ -289,10 +289,12 @@ impl Dispatch<'_> {
         self.end_attempt();
         let (daemon, spec, command) = (self.daemon.clone(), self.spec.clone(), self.command);
         let is_awaited = self.claim.holds_any();
+        let among = self.build.workers();
         self.under_way = Some(Box::pin(async move {
             let seeker = Seeker {
                 command: &command,
                 cwd: &spec.cwd,
+                among: &among,
                 avoid: &avoid,
                 is_awaited,
             };

@@ -19,6 +19,8 @@ use tokio::sync::{Notify, oneshot};
 /// The workers.
 pub struct Fleet {
     links: RefCell<Vec<Rc<Link>>>,
+    /// Those of builds that name none.
+    usual: RefCell<Vec<WorkerKey>>,
     introduction: Rc<Introduction>,
     tree: Arc<Tree>,
     traffic: Rc<Traffic>,
@@ -47,6 +49,7 @@ impl Fleet {
     ) -> Rc<Self> {
         let fleet = Rc::new(Self {
             links: RefCell::default(),
+            usual: RefCell::default(),
             introduction: Rc::new(introduction),
             tree,
             traffic,
@@ -69,13 +72,18 @@ impl Fleet {
         fleet
     }
 
+    /// The workers of builds that name none.
+    pub fn enlist_usual(&self, addresses: &[Address], grace: Duration) {
+        *self.usual.borrow_mut() = self.enlist(addresses, grace);
+    }
+
     /// Adds the workers that are not known yet and begins to dial them. Within `grace` a
-    /// worker that never answered yet is waited for.
-    pub fn enlist(&self, addresses: &[Address], grace: Duration) {
-        for address in addresses {
+    /// worker that never answered yet is waited for. Returns the keys of all of them.
+    pub fn enlist(&self, addresses: &[Address], grace: Duration) -> Vec<WorkerKey> {
+        let enlist = |address: &Address| {
             let mut links = self.links.borrow_mut();
-            if links.iter().any(|link| link.address == *address) {
-                continue;
+            if let Some(known) = links.iter().find(|link| link.address == *address) {
+                return known.key;
             }
             let key = WorkerKey(links.len() as u32);
             let traffic = Traffic::part_of(&self.traffic);
@@ -86,7 +94,9 @@ impl Fleet {
                     .keep(self.introduction.clone(), files, self.changed.clone()),
             );
             links.push(link);
-        }
+            key
+        };
+        addresses.iter().map(enlist).collect()
     }
 
     /// The workers, in the order of their keys.
@@ -128,7 +138,10 @@ impl Fleet {
                 let Some(seeker) = waiting.seekers.get(&ticket) else {
                     continue;
                 };
-                let able = || links.iter().filter(|link| !seeker.avoid.contains(&link.key));
+                let usual = self.usual.borrow();
+                let among = if seeker.among.is_empty() { &usual } else { &seeker.among };
+                let is_able = |link: &&Rc<Link>| among.contains(&link.key) && !seeker.avoid.contains(&link.key);
+                let able = || links.iter().filter(is_able);
                 match self.best(seeker, able()) {
                     Some(place) => Ok(place),
                     None if able().all(is_hopeless) => Err(Unreachable(why(able()))),
@@ -169,6 +182,8 @@ pub struct Seeker<'a> {
     pub command: &'a Command,
     /// Where.
     pub cwd: &'a Path,
+    /// The workers that its build named; empty: the usual ones.
+    pub among: &'a [WorkerKey],
     /// Workers that failed it already.
     pub avoid: &'a [WorkerKey],
     /// It holds claims, so other jobs may wait for its end.
@@ -180,6 +195,7 @@ impl Seeker<'_> {
         Waiter {
             command: *self.command,
             cwd: self.cwd.to_path_buf(),
+            among: self.among.to_vec(),
             avoid: self.avoid.to_vec(),
             answer,
         }
@@ -190,6 +206,7 @@ impl Seeker<'_> {
 struct Waiter {
     command: Command,
     cwd: PathBuf,
+    among: Vec<WorkerKey>,
     avoid: Vec<WorkerKey>,
     answer: oneshot::Sender<Result<Place, Unreachable>>,
 }
