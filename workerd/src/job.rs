@@ -341,6 +341,7 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
     };
     let stdio = spec.stdio.clone();
     let (cwd, program, drivers) = (spec.cwd.clone(), spec.program.clone(), spec.drivers.clone());
+    let pids = spec.pids;
     let shared_path = dir.path.join("shared");
     let (shared, cookie) = shared_memory(&shared_path).map_err(|error| match error.kind() {
         std::io::ErrorKind::StorageFull => Abandon::Full(error.to_string()),
@@ -391,6 +392,7 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
                 drivers,
                 preload,
                 terminal_input: stdio.terminal[0],
+                pids,
             };
             guard::make_ready(&spec, slot.pid(), &cwd, &program)?;
             Service::Guard(guard::serve(listener, spec, events).map_err(refused)?)

@@ -2,7 +2,7 @@
 
 use super::Events;
 use super::input::InputWatch;
-use super::machine::needed_by;
+use super::machine::{needed_by, process_of_client};
 use super::program::{command_line, is_plain_mkdir};
 use super::request::Request;
 use super::times::explicit_mtime;
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use termite_abi::PRELOAD_FILE;
-use termite_types::Abandon;
+use termite_types::{Abandon, PidRange};
 
 /// What to do with a stopped call.
 pub(super) enum Verdict {
@@ -34,6 +34,7 @@ pub(super) struct Court {
     pub view: Arc<View>,
     pub preload: Option<PathBuf>,
     pub drivers: Vec<OsString>,
+    pub pids: Option<PidRange>,
     pub input: InputWatch,
     pub events: Arc<dyn Events>,
     pub over: AtomicBool,
@@ -104,7 +105,10 @@ impl Court {
             program.map_or(Ok(()), |named| refuse_drivers(&self.drivers, &named.path))?;
         }
         let is_root = self.view.is_of_root();
-        if let Some(what) = needed_by(request, is_root, self.view.proc()) {
+        let strange = self
+            .pids
+            .and_then(|own| process_of_client(request, own, self.view.root()));
+        if let Some(what) = strange.or_else(|| needed_by(request, is_root, self.view.proc())) {
             return Err(Abandon::Machine(what));
         }
         let mut standings = [Standing::Outside; 2];

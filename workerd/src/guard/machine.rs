@@ -6,7 +6,9 @@ use super::sys::{read_memory, read_string};
 use crate::slot::calls::Effect;
 use crate::view::read_below;
 use rustix::fd::AsFd;
+use rustix::fs::AtFlags;
 use std::path::Path;
+use termite_types::PidRange;
 
 /// Bytes of an access list that says no more than a mode does: a header of 4 and 3 entries of
 /// 8 (linux/posix_acl_xattr.h). `cp -p` sets it on every file.
@@ -29,6 +31,28 @@ pub(super) fn needed_by(request: &Request, is_root: bool, proc: impl AsFd) -> Op
         name if matches!(request.call.effect, Effect::Refused(_)) => Some(format!("{name}(2)")),
         _ => None,
     }
+}
+
+/// The process that a call asks for, by its number or below `/proc`, if it is none of the job's and
+/// was none, by the numbers that those have. It may live on the client. `root`: the job's.
+pub(super) fn process_of_client(request: &Request, own: PidRange, root: impl AsFd) -> Option<String> {
+    let by_path = |path: &[u8]| {
+        let name = path.strip_prefix(b"/proc/")?.split(|byte| *byte == b'/').next()?;
+        std::str::from_utf8(name).ok()?.parse::<u32>().ok()
+    };
+    let number = match request.call.effect {
+        // A group is named by its first process; 0 and -1 are about the caller's, and all.
+        Effect::Process => match (request.args[0] as i32).unsigned_abs() {
+            0 | 1 => None,
+            number => Some(number),
+        },
+        _ => request.paths.iter().find_map(|named| by_path(&named.path)),
+    }?;
+    // The first one is the slot's own, and the client's.
+    let is_own = || (own.first..own.end()).contains(&number);
+    // A job of very many processes has others too.
+    let is_there = || rustix::fs::statat(root, format!("proc/{number}"), AtFlags::empty()).is_ok();
+    (number > 1 && !is_own() && !is_there()).then(|| format!("process {number}"))
 }
 
 /// Extended attributes of the machine, and access lists, whose users and groups a slot may not

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use termite_types::Abandon;
+use termite_types::{Abandon, PidRange};
 
 /// Calls of one job that wait for the client at the same time.
 const POOL: usize = 8;
@@ -58,6 +58,8 @@ pub struct GuardSpec {
     pub drivers: Vec<OsString>,
     /// The job's standard input is its terminal.
     pub terminal_input: bool,
+    /// The numbers of its processes; `None`: any.
+    pub pids: Option<PidRange>,
 }
 
 /// Makes ready what a job's first process does before it is one: enter its directory and
@@ -99,11 +101,13 @@ pub fn serve(listener: OwnedFd, spec: GuardSpec, events: Arc<dyn Events>) -> io:
         preload,
         drivers,
         terminal_input,
+        pids,
     } = spec;
     let court = Arc::new(Court {
         view,
         preload,
         drivers,
+        pids,
         input: InputWatch::new(terminal_input),
         events,
         over: AtomicBool::new(false),

@@ -144,6 +144,8 @@ pub enum Effect {
     OwnFilter(u8),
     /// Sets the task's capabilities.
     Capabilities,
+    /// Is about the process whose number is argument 0; below -1, the group.
+    Process,
     /// It fails with this errno. With EPERM, and where there is a guard, that is told first: the
     /// client's machine may allow the call.
     Refused(i32),
@@ -444,6 +446,8 @@ const CALLS: &[PathCall] = &[
     call("old_select",        NONE, 82,  &[],         Effect::Select { count: 0, read: 1, block: true }),
     call("pselect6",          270, 308,  &[],         Effect::Select { count: 0, read: 1, block: false }),
     call("pselect6_time64",   NONE, 413, &[],         Effect::Select { count: 0, read: 1, block: false }),
+    call("kill",              62,  37,   &[],         Effect::Process),
+    call("pidfd_open",        434, 434,  &[],         Effect::Process),
     call("capset",            126, 185,  &[],         Effect::Capabilities),
     // What would move files out of the guard's sight, or reaches beyond a view.
     refused("mount",             165, 21,   EPERM),

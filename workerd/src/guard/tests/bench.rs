@@ -207,6 +207,7 @@ impl Bench {
             preload,
             drivers,
             terminal_input: false,
+            pids: None,
         };
         if let Err(why) = make_ready(&guard_spec, slot.pid(), &cwd, &program) {
             events.abandon(why);
