@@ -46,6 +46,20 @@ interface FileServer extends (BlobSource) {
   # ones: the others are to be asked for again. It is never empty unless the question is.
   readDirs @2 (snapshot :Snapshot, paths :List(Path)) -> (results :List(ListResult));
   openAll @3 (snapshot :Snapshot, paths :List(Path)) -> (results :List(OpenResult));
+  # Whether the client's own machine has what a job looks for and its slot has not.
+  machineHas @4 (resource :Resource) -> (has :Bool);
+}
+
+struct Resource {
+  union {
+    process @0 :UInt32;
+    target @1 :Int32;         # of kill(2): a process, or below -1 a group
+    service :group {
+      ip @2 :Data;            # 4 or 16 bytes
+      port @3 :UInt16;
+    }
+    abstractSocket @4 :Data;  # its name, without the leading null byte
+  }
 }
 
 struct ListResult {

@@ -18,6 +18,7 @@ pub mod history;
 mod holders;
 mod journal;
 pub mod link;
+mod machine;
 mod overlap;
 mod pids;
 pub mod report;

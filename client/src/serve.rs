@@ -2,12 +2,13 @@
 //! asks; knows nothing of jobs.
 
 use crate::holders::Holders;
+use crate::machine;
 use crate::traffic::Traffic;
 use crate::tree::{self, ServeError, Tree, WorkerKey};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use termite_types::{BlobHash, Holder, Listing, Node, Snapshot};
+use termite_types::{BlobHash, Holder, Listing, Node, Resource, Snapshot};
 use termite_wire::offer::FileService;
 use termite_wire::peer::{Listed, Opened};
 
@@ -112,6 +113,10 @@ impl FileService for Files {
             })
             .await;
         all.into_iter().map(|opened| self.shared(opened)).collect()
+    }
+
+    async fn machine_has(&self, resource: Resource) -> bool {
+        self.with_tree(move |_, _| machine::has(&resource)).await
     }
 
     async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {

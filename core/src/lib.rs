@@ -9,5 +9,6 @@ pub mod overlap;
 pub mod pids;
 pub mod placement;
 pub mod rules;
+pub mod sockets;
 pub mod spelling;
 pub mod writers;

@@ -11,6 +11,7 @@ mod file;
 mod id;
 mod job;
 pub mod journal;
+mod machine;
 mod place;
 
 pub use change::{Alter, Base, Change, ChangeKind, Check, Content, Edit, IfPresent, Premises, Seen, SetTime, Xattr};
@@ -20,6 +21,7 @@ pub use job::{
     Abandon, Conflict, JobEnd, JobResult, JobSpec, Jobserver, Limit, Owner, Phases, PidRange, Stdin, Stdio,
     TerminalSize, TraceItem, Usage, Use,
 };
+pub use machine::Resource;
 pub use place::{journal_path, lock_path, socket_path};
 
 /// Version of both protocols, one number, apart from the release version. It grows

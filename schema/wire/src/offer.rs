@@ -9,7 +9,7 @@ use capnp::Error;
 use std::future::Future;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
-use termite_types::{BlobHash, Expected, JobId, JobResult, JobSpec, Snapshot, TerminalSize, Update};
+use termite_types::{BlobHash, Expected, JobId, JobResult, JobSpec, Resource, Snapshot, TerminalSize, Update};
 
 /// The files of a client.
 pub trait FileService: 'static {
@@ -23,6 +23,8 @@ pub trait FileService: 'static {
     fn open_all(&self, snapshot: Snapshot, paths: Vec<PathBuf>) -> impl Future<Output = Vec<Opened>>;
     /// A piece of a blob that `open` named.
     fn read(&self, hash: BlobHash, offset: u64, length: u32) -> impl Future<Output = Result<Vec<u8>, String>>;
+    /// Whether the client's own machine has something.
+    fn machine_has(&self, resource: Resource) -> impl Future<Output = bool>;
 }
 
 /// A worker.
@@ -130,6 +132,16 @@ impl<F: FileService> file_server::Server for Files<F> {
         let paths = peer::read_paths(params.get_paths()?)?;
         let listed = self.0.read_dirs(snapshot, paths).await;
         peer::write_list_results(&listed, results.get().init_results(checked::count(&listed)));
+        Ok(())
+    }
+
+    async fn machine_has(
+        self: Rc<Self>,
+        params: file_server::MachineHasParams,
+        mut results: file_server::MachineHasResults,
+    ) -> Result<(), Error> {
+        let resource = peer::read_resource(params.get()?.get_resource()?)?;
+        results.get().set_has(self.0.machine_has(resource).await);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use crate::peer_capnp::{blob_source, file_server, job_sink, session, worker};
 use crate::rpc::RemoteError;
 use crate::{WireError, checked};
 use capnp::capability::FromClientHook;
-use termite_types::{BlobHash, Expected, JobId, JobResult, JobSpec, Snapshot, TerminalSize, Update};
+use termite_types::{BlobHash, Expected, JobId, JobResult, JobSpec, Resource, Snapshot, TerminalSize, Update};
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -58,6 +58,14 @@ impl RemoteFiles {
         let reply = request.send().promise.await?;
         let results = peer::read_open_results(reply.get()?.get_results()?)?;
         Ok(answers_of(paths, results)?)
+    }
+
+    /// Whether the client's own machine has something.
+    pub async fn machine_has(&self, resource: &Resource) -> Result<bool> {
+        let mut request = self.0.machine_has_request();
+        peer::write_resource(resource, request.get().init_resource());
+        let reply = request.send().promise.await?;
+        Ok(reply.get()?.get_has())
     }
 
     /// A piece of a blob that `open` named; shorter than asked for only at its end.

@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::mpsc as answers;
-use termite_types::{BlobHash, Holder, Listing, Snapshot};
+use termite_types::{BlobHash, Holder, Listing, Resource, Snapshot};
 use termite_wire::peer::{Listed, Opened};
 use termite_wire::remote::RemoteFiles;
 use tokio::sync::{mpsc, watch};
@@ -26,6 +26,7 @@ enum Question {
     Open(PathBuf, Answer<OpenedFile>),
     ReadDirs(Vec<PathBuf>, Answer<Vec<Listed>>),
     OpenAll(Vec<PathBuf>, Answer<Vec<Opened>>),
+    MachineHas(Resource, Answer<bool>),
     /// `None`: from the client.
     Read(
         Option<Holder>,
@@ -113,6 +114,10 @@ impl Files for ClientFiles {
         }
     }
 
+    fn machine_has(&self, resource: &Resource) -> Result<bool, FilesError> {
+        self.ask(|answer| Question::MachineHas(resource.clone(), answer))
+    }
+
     fn read(&self, hash: &BlobHash, from: u64, until: u64) -> Pieces<'_> {
         self.pieces(None, hash, from, until)
     }
@@ -181,6 +186,9 @@ async fn answer(sources: Sources, snapshot: Snapshot, question: Question) {
         }
         Question::OpenAll(paths, answer) => {
             let _ = answer.send(remote.open_all(snapshot, &paths).await.map_err(lost));
+        }
+        Question::MachineHas(resource, answer) => {
+            let _ = answer.send(remote.machine_has(&resource).await.map_err(lost));
         }
         Question::Read(holder, hash, bytes, answer) => {
             let sources = &sources;

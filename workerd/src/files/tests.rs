@@ -11,7 +11,7 @@ use std::slice;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use termite_types::{
-    Attr, BlobHash, Entry, Expected, FileTime, Holder, JobId, JobResult, JobSpec, Listing, Node, Snapshot,
+    Attr, BlobHash, Entry, Expected, FileTime, Holder, JobId, JobResult, JobSpec, Listing, Node, Resource, Snapshot,
     TerminalSize, Update,
 };
 use termite_wire::meet::{Greeting, Host, greet};
@@ -76,6 +76,10 @@ impl Client {
 }
 
 impl FileService for Client {
+    async fn machine_has(&self, resource: Resource) -> bool {
+        resource == Resource::Process(1)
+    }
+
     async fn read_dir(&self, _snapshot: Snapshot, _path: PathBuf) -> Listed {
         let entry = |name: &str| Entry {
             name: name.into(),

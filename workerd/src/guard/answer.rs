@@ -2,7 +2,7 @@
 
 use super::Events;
 use super::input::InputWatch;
-use super::machine::{needed_by, process_of_client};
+use super::machine::{looked_for, needed_by};
 use super::program::{command_line, is_plain_mkdir};
 use super::request::Request;
 use super::times::explicit_mtime;
@@ -105,11 +105,19 @@ impl Court {
             program.map_or(Ok(()), |named| refuse_drivers(&self.drivers, &named.path))?;
         }
         let is_root = self.view.is_of_root();
-        let strange = self
-            .pids
-            .and_then(|own| process_of_client(request, own, self.view.root()));
-        if let Some(what) = strange.or_else(|| needed_by(request, is_root, self.view.proc())) {
+        if let Some(what) = needed_by(request, is_root, self.view.proc()) {
             return Err(Abandon::Machine(what));
+        }
+        if let Some(resource) = looked_for(request, self.pids, self.view.root(), self.view.proc()) {
+            if patience == Patience::None {
+                return Ok(Verdict::NeedsFetch);
+            }
+            if self.view.machine_has(&resource)? {
+                return match request.is_test_of_process() {
+                    true => Ok(Verdict::Finish(0)),
+                    false => Err(Abandon::Machine(resource.to_string())),
+                };
+            }
         }
         let mut standings = [Standing::Outside; 2];
         for (at, named) in request.paths.iter().enumerate() {

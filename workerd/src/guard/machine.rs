@@ -7,8 +7,10 @@ use crate::slot::calls::Effect;
 use crate::view::read_below;
 use rustix::fd::AsFd;
 use rustix::fs::AtFlags;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 use std::path::Path;
-use termite_types::PidRange;
+use termite_core::sockets;
+use termite_types::{PidRange, Resource};
 
 /// Bytes of an access list that says no more than a mode does: a header of 4 and 3 entries of
 /// 8 (linux/posix_acl_xattr.h). `cp -p` sets it on every file.
@@ -33,26 +35,80 @@ pub(super) fn needed_by(request: &Request, is_root: bool, proc: impl AsFd) -> Op
     }
 }
 
-/// The process that a call asks for, by its number or below `/proc`, if it is none of the job's and
-/// was none, by the numbers that those have. It may live on the client. `root`: the job's.
-pub(super) fn process_of_client(request: &Request, own: PidRange, root: impl AsFd) -> Option<String> {
-    let by_path = |path: &[u8]| {
-        let name = path.strip_prefix(b"/proc/")?.split(|byte| *byte == b'/').next()?;
-        std::str::from_utf8(name).ok()?.parse::<u32>().ok()
+/// What a call looks for that its slot has not, and that the client's machine may have. `own`: the
+/// numbers of the job's processes, where they are known; `root`: the job's.
+pub(super) fn looked_for(
+    request: &Request,
+    own: Option<PidRange>,
+    root: impl AsFd,
+    proc: impl AsFd,
+) -> Option<Resource> {
+    if let Some(peer) = &request.peer {
+        return is_for_client(request, peer, proc).then(|| peer.clone());
+    }
+    let own = own?;
+    let is_strange = |number: u32| {
+        let is_own = || (own.first..own.end()).contains(&number);
+        // A job of very many processes has others too.
+        let is_there = || rustix::fs::statat(&root, format!("proc/{number}"), AtFlags::empty()).is_ok();
+        // The first one is the slot's own, and the client's.
+        number > 1 && !is_own() && !is_there()
     };
-    let number = match request.call.effect {
-        // A group is named by its first process; 0 and -1 are about the caller's, and all.
-        Effect::Process => match (request.args[0] as i32).unsigned_abs() {
-            0 | 1 => None,
-            number => Some(number),
-        },
-        _ => request.paths.iter().find_map(|named| by_path(&named.path)),
-    }?;
-    // The first one is the slot's own, and the client's.
-    let is_own = || (own.first..own.end()).contains(&number);
-    // A job of very many processes has others too.
-    let is_there = || rustix::fs::statat(root, format!("proc/{number}"), AtFlags::empty()).is_ok();
-    (number > 1 && !is_own() && !is_there()).then(|| format!("process {number}"))
+    if request.call.effect == Effect::Process {
+        let number = request.args[0] as i32;
+        return is_strange(number.unsigned_abs()).then_some(Resource::Target(number));
+    }
+    let below_proc = |path: &[u8]| {
+        let name = path.strip_prefix(b"/proc/")?.split(|byte| *byte == b'/').next()?;
+        std::str::from_utf8(name).ok()?.parse().ok()
+    };
+    let number = request.paths.iter().find_map(|named| below_proc(&named.path))?;
+    is_strange(number).then_some(Resource::Process(number))
+}
+
+/// Whether something else than the slot's network has to be asked for a socket at the other end.
+/// Where a datagram socket is connected to, nothing is sent (udp(7)); but a name server is asked.
+fn is_for_client(request: &Request, peer: &Resource, proc: impl AsFd) -> bool {
+    const NAME_SERVER: u16 = 53;
+    let table = |name: &str| {
+        let path = format!("{}/net/{name}", request.task);
+        String::from_utf8_lossy(&read_below(&proc, Path::new(&path)).unwrap_or_default()).into_owned()
+    };
+    match peer {
+        Resource::Service(address) => {
+            let is_stream = socket_type(request, &proc) == Some(libc::SOCK_STREAM);
+            let is_here = |table: &str| sockets::listening(table).any(|bound| bound.port() == address.port());
+            (is_stream || address.port() == NAME_SERVER) && !is_here(&table("tcp")) && !is_here(&table("tcp6"))
+        }
+        Resource::AbstractSocket(name) => {
+            let at = format!(" @{}", String::from_utf8_lossy(name));
+            !table("unix").lines().any(|line| line.ends_with(&at))
+        }
+        Resource::Process(_) | Resource::Target(_) => false,
+    }
+}
+
+/// The type of the socket at a call's first argument.
+fn socket_type(request: &Request, proc: impl AsFd) -> Option<i32> {
+    let process = Pid::from_raw(process_of(request.task, proc)?)?;
+    let process = rustix::process::pidfd_open(process, PidfdFlags::empty()).ok()?;
+    let flags = PidfdGetfdFlags::empty();
+    let socket = rustix::process::pidfd_getfd(&process, request.args[0] as i32, flags).ok()?;
+    let kind = rustix::net::sockopt::socket_type(&socket).ok()?;
+    Some(kind.as_raw() as i32)
+}
+
+/// The process that a thread is of.
+fn process_of(task: u32, proc: impl AsFd) -> Option<i32> {
+    status_line(task, proc, "Tgid:")?.parse().ok()
+}
+
+/// What a line of a task's status says (proc_pid_status(5)).
+fn status_line(task: u32, proc: impl AsFd, name: &str) -> Option<String> {
+    let status = read_below(proc, Path::new(&format!("{task}/status"))).ok()?;
+    let status = String::from_utf8_lossy(&status);
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.trim().to_owned())
 }
 
 /// Extended attributes of the machine, and access lists, whose users and groups a slot may not
@@ -82,10 +138,8 @@ fn capabilities(request: &Request, proc: impl AsFd) -> Option<String> {
     let given = read_memory(request.task, request.args[1], 24).ok()?;
     let set = |at: usize| Some(u64::from(word(&given, at)?) | u64::from(word(&given, at + 12)?) << 32);
     let asked = set(0)? | set(4)?;
-    let status = read_below(proc, Path::new(&format!("{}/status", request.task))).ok()?;
-    let status = String::from_utf8_lossy(&status);
-    let permitted = status.lines().find_map(|line| line.strip_prefix("CapPrm:"))?;
-    let permitted = u64::from_str_radix(permitted.trim(), 16).ok()?;
+    let permitted = status_line(request.task, proc, "CapPrm:")?;
+    let permitted = u64::from_str_radix(&permitted, 16).ok()?;
     (asked & !permitted != 0).then(|| "capabilities of the machine's root".to_owned())
 }
 

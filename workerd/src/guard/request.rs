@@ -6,6 +6,7 @@ use crate::slot::calls::{self, Arch, Effect, Last, OpenFlags, PathArg, PathCall,
 use crate::slot::filter::AUDIT_X86_64;
 use crate::view::{Act, Intent, Origin, PathUse, Writes};
 use rustix::fs::RenameFlags;
+use termite_types::Resource;
 
 /// A stopped call.
 pub(super) struct Request {
@@ -20,6 +21,8 @@ pub(super) struct Request {
     pub call: &'static PathCall,
     /// The paths that matter to a view.
     pub paths: Vec<Named>,
+    /// What a `connect` to something else than a path is to.
+    pub peer: Option<Resource>,
 }
 
 /// One path of a call.
@@ -73,8 +76,13 @@ impl Request {
             args: data.args,
             call,
             paths: Vec::new(),
+            peer: None,
         };
+        if call.name == "connect" {
+            request.peer = request.peer_at(request.args[1], request.args[2]);
+        }
         request.paths = match call.effect {
+            Effect::Socket { .. } if request.peer.is_some() => Vec::new(),
             Effect::Socket { addr, len, bind } => {
                 request.socket(request.args[addr as usize], request.args[len as usize], bind)?
             }
@@ -226,6 +234,11 @@ impl Request {
         }
     }
 
+    /// Whether it only asks if a process may be sent a signal (kill(2)).
+    pub fn is_test_of_process(&self) -> bool {
+        self.call.name == "kill" && self.args[1] as i32 == 0
+    }
+
     /// Flags of a rename.
     pub fn rename_flags(&self) -> RenameFlags {
         match self.call.effect {
@@ -286,6 +299,28 @@ impl Request {
             }
         }
         Some(paths)
+    }
+
+    /// A `sockaddr_in`, `sockaddr_in6` or `sockaddr_un` with an abstract name (`ip(7)`, `ipv6(7)`,
+    /// `unix(7)`).
+    fn peer_at(&self, address: u64, len: u64) -> Option<Resource> {
+        let bytes = read_memory(self.task, address, (len as usize).min(size_of::<libc::sockaddr_un>())).ok()?;
+        let (family, rest) = bytes.split_first_chunk::<2>()?;
+        let port = || Some(u16::from_be_bytes(rest.get(..2)?.try_into().ok()?));
+        match i32::from(u16::from_le_bytes(*family)) {
+            libc::AF_INET => {
+                let ip = <[u8; 4]>::try_from(rest.get(2..6)?).ok()?;
+                Some(Resource::Service((ip, port()?).into()))
+            }
+            libc::AF_INET6 => {
+                let ip = <[u8; 16]>::try_from(rest.get(6..22)?).ok()?;
+                Some(Resource::Service((ip, port()?).into()))
+            }
+            libc::AF_UNIX if rest.first() == Some(&0) && rest.len() > 1 => {
+                Some(Resource::AbstractSocket(rest[1..].to_vec()))
+            }
+            _ => None,
+        }
     }
 
     /// A `sockaddr_un` with a path (`unix(7)`).

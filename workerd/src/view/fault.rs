@@ -19,7 +19,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use termite_abi::Access;
-use termite_types::{Abandon, BlobHash, Change, Conflict, FileTime};
+use termite_types::{Abandon, BlobHash, Change, Conflict, FileTime, Resource};
 
 /// What a view is made of.
 pub struct ViewSpec {
@@ -294,6 +294,12 @@ impl View {
     /// the `trusted` attributes of the real root user (overlayfs, `redirect_dir`).
     pub fn moves_directories(&self) -> bool {
         self.mirror.keeps_owners()
+    }
+
+    /// Whether the client's own machine has something. Blocks.
+    pub fn machine_has(&self, resource: &Resource) -> Result<bool, Abandon> {
+        let has = self.mirror.files().machine_has(resource);
+        has.map_err(|error| Abandon::Files(format!("{resource}: {error}")))
     }
 
     /// Whether the job is root's, on the client and here.

@@ -2,7 +2,7 @@
 //! how the question travels.
 
 use std::path::{Path, PathBuf};
-use termite_types::{Attr, BlobHash, Holder, Listing};
+use termite_types::{Attr, BlobHash, Holder, Listing, Resource};
 
 /// The client's tree as its file server shows it. Calls block; they come from many
 /// threads at once.
@@ -32,6 +32,11 @@ pub trait Files: Send + Sync {
     fn read_from(&self, holder: &Holder, _hash: &BlobHash, _from: u64, _until: u64) -> Pieces<'_> {
         let unknown = FilesError::Lost(format!("{} is not known", holder.address));
         Box::new(std::iter::once(Err(unknown)))
+    }
+
+    /// Whether the client's own machine has something.
+    fn machine_has(&self, _resource: &Resource) -> Result<bool, FilesError> {
+        Ok(false)
     }
 
     /// Another worker gave something else than it was asked for.

@@ -5,6 +5,7 @@
 mod change;
 mod file;
 mod job;
+mod machine;
 mod premises;
 mod result;
 
@@ -17,6 +18,7 @@ pub use file::{
 };
 pub(crate) use job::{LIMITS, terminal_size};
 pub use job::{read_job, write_job};
+pub use machine::{read_resource, write_resource};
 pub use premises::{read_premises, write_premises};
 pub use result::{read_job_result, write_job_result};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use termite_types::{
     Attr, BlobHash, BuildId, Change, ChangeKind, Content, Expected, FileTime, JobEnd, JobId, JobResult, JobSpec,
-    Listing, Node, Premises, Snapshot, TerminalSize, Update, Usage,
+    Listing, Node, Premises, Resource, Snapshot, TerminalSize, Update, Usage,
 };
 use termite_wire::offer::{FileService, SessionService, SinkService, WorkerService};
 use termite_wire::peer::{ClientInfo, Listed, Opened};
@@ -72,6 +72,10 @@ impl FileService for Files {
     /// As nobody should: more answers than questions.
     async fn open_all(&self, _snapshot: Snapshot, paths: Vec<PathBuf>) -> Vec<Opened> {
         vec![Opened::Denied; paths.len() + 1]
+    }
+
+    async fn machine_has(&self, resource: Resource) -> bool {
+        resource == Resource::Process(1)
     }
 
     async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {

@@ -243,6 +243,11 @@ impl Mirror {
         &self.root_path
     }
 
+    /// The client.
+    pub(super) fn files(&self) -> &dyn Files {
+        &*self.files
+    }
+
     /// How many directories were listed and files fetched.
     pub fn fetches(&self) -> u64 {
         self.fetches.load(Ordering::Relaxed)
