@@ -59,6 +59,7 @@ struct Resource {
       port @3 :UInt16;
     }
     abstractSocket @4 :Data;  # its name, without the leading null byte
+    socket @5 :Path;
   }
 }
 

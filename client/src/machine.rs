@@ -5,6 +5,7 @@ use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{Pid, test_kill_process, test_kill_process_group};
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::FileTypeExt;
 use termite_types::Resource;
 
 /// Whether it is there.
@@ -15,6 +16,7 @@ pub fn has(resource: &Resource) -> bool {
         Resource::Service(address) if is_of_this_machine(address.ip()) => listens(address),
         Resource::Service(address) => has_route(address),
         Resource::AbstractSocket(name) => is_bound(name),
+        Resource::Socket(path) => fs::metadata(path).is_ok_and(|file| file.file_type().is_socket()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Something that a machine may have.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,6 +17,8 @@ pub enum Resource {
     Service(SocketAddr),
     /// A socket with this abstract name (unix(7)), without the leading null byte.
     AbstractSocket(Vec<u8>),
+    /// A socket at this absolute path.
+    Socket(PathBuf),
 }
 
 impl fmt::Display for Resource {
@@ -25,6 +28,7 @@ impl fmt::Display for Resource {
             Self::Target(number) if *number < 0 => write!(f, "process group {}", number.unsigned_abs()),
             Self::Target(number) => write!(f, "process {number}"),
             Self::Service(address) => write!(f, "a service at {address}"),
+            Self::Socket(path) => write!(f, "the socket {}", path.display()),
             Self::AbstractSocket(name) => write!(f, "the socket @{}", name.escape_ascii()),
         }
     }

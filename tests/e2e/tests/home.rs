@@ -5,7 +5,10 @@
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
 use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use termite_e2e::{Client, Mode, Place, Scene, User, Way};
 
@@ -70,6 +73,72 @@ fn check_needs(client: &Client, dir: &Path) -> Result<()> {
         ensure!(reasons.iter().any(|reason| has(&reason)), "{name}: {last:?}");
     }
     Ok(())
+}
+
+/// What finds an answer in its slot stays there, also where the answer is that there is none.
+const STAYING: [&str; 4] = [
+    "python3 -c \"import socket; s = socket.create_server(('127.0.0.1', 0)); socket.create_connection(s.getsockname())\"",
+    "python3 -c \"import socket; socket.getaddrinfo('localhost', 80)\"",
+    "python3 -c \"import socket; assert socket.socket().connect_ex(('127.0.0.1', 1)) == 111\"",
+    "python3 -c \"import os; p = os.fork() or os._exit(0); os.waitpid(p, 0); \
+        os.kill(p, 0)\" 2> /dev/null; [ $$? = 1 ]",
+];
+
+/// A server in a thread of the test's: its answers on a socket of either kind.
+#[test]
+fn services_and_processes_of_the_machine_are_reached_from_home() -> Result<()> {
+    let scene = Scene::new(User::Me)?;
+    for mode in Mode::all(&scene, Place::TwoWorkers)? {
+        // There no call is seen.
+        if mode.fault == "fuse" {
+            continue;
+        }
+        let running = mode.start(&scene, 4)?;
+        let dir = scene.dir(&format!("p/{mode}"))?;
+        let tcp = TcpListener::bind("127.0.0.1:0")?;
+        let unix = UnixListener::bind(dir.join("s"))?;
+        let port = tcp.local_addr()?.port();
+        let ask = |family: &str, at: &str| {
+            format!(
+                "python3 -c \"import socket; s = socket.socket(socket.{family}); s.connect({at}); print(s.recv(9))\""
+            )
+        };
+        let alive = format!("python3 -c 'import os; os.kill({}, 0)'", std::process::id());
+        let leaving = [
+            ask("AF_INET", &format!("('127.0.0.1', {port})")),
+            ask("AF_UNIX", "'s'"),
+            format!("[ -d /proc/{} ]", std::process::id()),
+        ];
+        let staying = STAYING.into_iter().map(str::to_owned).chain([alive]);
+        let commands: Vec<_> = leaving.iter().cloned().chain(staying).collect();
+        let rules: String = commands
+            .iter()
+            .enumerate()
+            .map(|(at, command)| format!("t{at}: ; @{command}\n"))
+            .collect();
+        let names: Vec<_> = (0..commands.len()).map(|at| format!("t{at}")).collect();
+        fs::write(dir.join("Makefile"), format!("all: {}\n{rules}", names.join(" ")))?;
+        let outcome = std::thread::scope(|scope| {
+            scope.spawn(|| tcp.accept().and_then(|(mut peer, _)| peer.write_all(b"tcp")));
+            scope.spawn(|| unix.accept().and_then(|(mut peer, _)| peer.write_all(b"unix")));
+            running.client.drive(Way::Env, &dir, "make").arg("-j2").run()?.success()
+        })?;
+        ensure!(
+            outcome.out().contains("b'tcp'") && outcome.out().contains("b'unix'"),
+            "{}",
+            outcome.describe()
+        );
+        let last = running.client.last(&dir)?;
+        let expected = (leaving.len() as u64, (commands.len() - leaving.len()) as u64);
+        ensure!((last.jobs.local, last.jobs.remote) == expected, "{mode}: {last:?}");
+        ensure!(
+            last.local_reasons
+                .contains_key(&format!("it needs a service at 127.0.0.1:{port}")),
+            "{last:?}"
+        );
+        running.stop()?;
+    }
+    scene.finish()
 }
 
 #[test]

@@ -15,7 +15,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use termite_abi::PRELOAD_FILE;
-use termite_types::{Abandon, PidRange};
+use termite_types::{Abandon, PidRange, Resource};
+
+/// Services of the machine that no job is sent home for: programs ask them if they are there, and
+/// do without them (nscd(8), nss-systemd(8), syslog(3), dbus-daemon(1)).
+const ABSENT: [&str; 7] = [
+    "/dev/log",
+    "/run/dbus",
+    "/run/nscd",
+    "/run/systemd",
+    "/var/run/dbus",
+    "/var/run/nscd",
+    "/var/run/systemd",
+];
 
 /// What to do with a stopped call.
 pub(super) enum Verdict {
@@ -108,16 +120,10 @@ impl Court {
         if let Some(what) = needed_by(request, is_root, self.view.proc()) {
             return Err(Abandon::Machine(what));
         }
-        if let Some(resource) = looked_for(request, self.pids, self.view.root(), self.view.proc()) {
-            if patience == Patience::None {
-                return Ok(Verdict::NeedsFetch);
-            }
-            if self.view.machine_has(&resource)? {
-                return match request.is_test_of_process() {
-                    true => Ok(Verdict::Finish(0)),
-                    false => Err(Abandon::Machine(resource.to_string())),
-                };
-            }
+        if let Some(resource) = looked_for(request, self.pids, self.view.root(), self.view.proc())
+            && let Some(verdict) = self.ask_for(request, &resource, patience)?
+        {
+            return Ok(verdict);
         }
         let mut standings = [Standing::Outside; 2];
         for (at, named) in request.paths.iter().enumerate() {
@@ -131,6 +137,12 @@ impl Court {
                 Reply::NeedsFetch => return Ok(Verdict::NeedsFetch),
                 Reply::Errno(errno) => return Ok(Verdict::Finish(errno)),
             }
+        }
+        if standings[0] == Standing::Missing
+            && let Some(socket) = self.socket_of_client(request)
+            && let Some(verdict) = self.ask_for(request, &socket, patience)?
+        {
+            return Ok(verdict);
         }
         if let Some(mtime) = explicit_mtime(request) {
             self.view.set_explicit(mtime);
@@ -147,6 +159,30 @@ impl Court {
             self.view.disturb(request.task, request.number);
         }
         Ok(Verdict::Continue)
+    }
+
+    /// The verdict on a call that looks for something that its slot has not, if the client's
+    /// machine has it.
+    fn ask_for(&self, request: &Request, resource: &Resource, patience: Patience) -> Result<Option<Verdict>, Abandon> {
+        if patience == Patience::None {
+            return Ok(Some(Verdict::NeedsFetch));
+        }
+        match self.view.machine_has(resource)? {
+            true if request.is_test_of_process() => Ok(Some(Verdict::Finish(0))),
+            true => Err(Abandon::Machine(resource.to_string())),
+            false => Ok(None),
+        }
+    }
+
+    /// The socket of the client's that a `connect` may be meant for, which finds none in the view.
+    fn socket_of_client(&self, request: &Request) -> Option<Resource> {
+        let [named] = &request.paths[..] else { return None };
+        if request.call.name != "connect" {
+            return None;
+        }
+        let path = self.view.spelled(request.task, &named.used())?;
+        let is_absent = ABSENT.iter().any(|absent| path.starts_with(absent));
+        (!is_absent).then_some(Resource::Socket(path))
     }
 
     /// What a call does, with what only its program tells.

@@ -27,8 +27,6 @@ pub(super) fn needed_by(request: &Request, is_root: bool, proc: impl AsFd) -> Op
             let given = read_memory(request.task, args[4], 16).ok()?;
             foreign_xattr(request, args[3], word(&given, 8)? as usize)
         }
-        "mknod" if is_root => device(args[1]),
-        "mknodat" if is_root => device(args[2]),
         "capset" if is_root => capabilities(request, proc),
         name if matches!(request.call.effect, Effect::Refused(_)) => Some(format!("{name}(2)")),
         _ => None,
@@ -84,7 +82,7 @@ fn is_for_client(request: &Request, peer: &Resource, proc: impl AsFd) -> bool {
             let at = format!(" @{}", String::from_utf8_lossy(name));
             !table("unix").lines().any(|line| line.ends_with(&at))
         }
-        Resource::Process(_) | Resource::Target(_) => false,
+        Resource::Process(_) | Resource::Target(_) | Resource::Socket(_) => false,
     }
 }
 
@@ -121,14 +119,6 @@ fn foreign_xattr(request: &Request, name: u64, size: usize) -> Option<String> {
         name => name.starts_with("security.") || name.starts_with("trusted."),
     };
     is_foreign.then(|| format!("the extended attribute {name}"))
-}
-
-/// The kernel makes no device for a slot (`mknod(2)`), but for 0:0, a mark of overlayfs.
-fn device(mode: u64) -> Option<String> {
-    let kind = mode as u32 & libc::S_IFMT;
-    [libc::S_IFCHR, libc::S_IFBLK]
-        .contains(&kind)
-        .then(|| "a device that it makes".to_owned())
 }
 
 /// `capset(2)` with more than the task has: the client's root has them all.

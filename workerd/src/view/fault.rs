@@ -15,10 +15,12 @@ use super::walk::{Looks, Stop, Walk, Walked};
 use parking_lot::Mutex;
 use rustix::fd::OwnedFd;
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use termite_abi::Access;
+use termite_core::spelling::lexical;
 use termite_types::{Abandon, BlobHash, Change, Conflict, FileTime, Resource};
 
 /// What a view is made of.
@@ -294,6 +296,14 @@ impl View {
     /// the `trusted` attributes of the real root user (overlayfs, `redirect_dir`).
     pub fn moves_directories(&self) -> bool {
         self.mirror.keeps_owners()
+    }
+
+    /// The absolute path that a task spells, without `.` and `..`; `None`: it begins at nothing of
+    /// a view's.
+    pub fn spelled(&self, task: u32, used: &PathUse<'_>) -> Option<PathBuf> {
+        let walk = Walk::new(self, Some(task), Patience::None);
+        let spelled = absolute(&walk, used)?;
+        Some(lexical(Path::new(OsStr::from_bytes(&spelled))))
     }
 
     /// Whether the client's own machine has something. Blocks.

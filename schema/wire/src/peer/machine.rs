@@ -22,6 +22,7 @@ pub fn read_resource(from: resource::Reader<'_>) -> Result<Resource, WireError> 
             };
             Resource::Service(SocketAddr::new(ip, service.get_port()))
         }
+        resource::Socket(path) => Resource::Socket(checked::plain_path("path of a socket", path?)?),
         resource::AbstractSocket(name) => {
             let name = name?;
             let is_short = name.len() <= ABSTRACT_MAX;
@@ -44,6 +45,7 @@ pub fn write_resource(resource: &Resource, mut to: resource::Builder<'_>) {
             }
             to.set_port(address.port());
         }
+        Resource::Socket(path) => to.set_socket(checked::bytes(path)),
         Resource::AbstractSocket(name) => to.set_abstract_socket(name),
     }
 }

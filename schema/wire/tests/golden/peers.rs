@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use termite_types::{
     Abandon, Alter, Base, BlobHash, BuildId, Change, ChangeKind, Check, Conflict, Content, Edit, Entry, Expected,
     FileTime, Holder, IfPresent, JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Owner, Phases, PidRange,
-    Premises, Seen, SetTime, Snapshot, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage, Use, Xattr,
+    Premises, Resource, Seen, SetTime, Snapshot, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage, Use, Xattr,
 };
 use termite_wire::peer::{self, ClientInfo, Listed, Opened};
 use termite_wire::peer_capnp as wire;
@@ -25,6 +25,7 @@ pub fn check_all() {
     introductions();
     numbers();
     files();
+    resources();
     jobs();
     changes();
     results();
@@ -165,6 +166,24 @@ fn files() {
             &opened,
             peer::read_open_result,
             peer::write_open_result,
+        );
+    }
+}
+
+fn resources() {
+    let resources = [
+        ("process", Resource::Process(7)),
+        ("target", Resource::Target(-7)),
+        ("service", Resource::Service(([127, 0, 0, 1], 80).into())),
+        ("abstract", Resource::AbstractSocket(b"a\xff".to_vec())),
+        ("socket", Resource::Socket("/run/s".into())),
+    ];
+    for (case, resource) in resources {
+        check::<wire::resource::Owned, _>(
+            &format!("peer.Resource.{case}"),
+            &resource,
+            peer::read_resource,
+            peer::write_resource,
         );
     }
 }

@@ -38,6 +38,8 @@ struct Bench<'a> {
 /// What a program has left and said.
 #[derive(PartialEq, Eq)]
 struct Ended {
+    /// The last line on standard error, which tells where jobs ran.
+    summary: String,
     status: i32,
     output: Vec<String>,
     tree: EndState,
@@ -99,6 +101,7 @@ impl Ended {
             status: outcome.code(),
             output,
             tree: EndState::read(dir, |path| LOGS.contains(&path))?,
+            summary: outcome.err().lines().last().unwrap_or_default().to_owned(),
         })
     }
 
@@ -111,7 +114,7 @@ impl Ended {
         lines.extend(said.map(|line| format!("printed {line}")));
         let unsaid = expected.output.iter().filter(|line| !self.output.contains(line));
         lines.extend(unsaid.map(|line| format!("did not print {line}")));
-        ensure!(lines.is_empty(), "{}", lines.join("\n"));
+        ensure!(lines.is_empty(), "{}\n{}", lines.join("\n"), self.summary);
         Ok(())
     }
 }
