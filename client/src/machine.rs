@@ -65,3 +65,44 @@ fn is_bound(name: &[u8]) -> bool {
     let at = [b" @", name].concat();
     table.split(|byte| *byte == b'\n').any(|line| line.ends_with(&at))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn what_this_machine_has_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let (socket, file) = (dir.path().join("s"), dir.path().join("f"));
+        let _listens = UnixListener::bind(&socket).unwrap();
+        fs::write(&file, "").unwrap();
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = tcp.local_addr().unwrap();
+        let me = std::process::id();
+        for there in [
+            Resource::Process(me),
+            Resource::Target(me as i32),
+            Resource::Service(address),
+            Resource::Service((IpAddr::from([0, 0, 0, 0]), address.port()).into()),
+            Resource::Socket(socket),
+        ] {
+            assert!(has(&there), "{there}");
+        }
+        drop(tcp);
+        let nobody = i32::MAX;
+        for absent in [
+            Resource::Process(nobody as u32),
+            Resource::Target(nobody),
+            Resource::Target(-nobody),
+            Resource::Target(i32::MIN),
+            Resource::Target(0),
+            Resource::Target(-1),
+            Resource::Service(address),
+            Resource::Socket(file),
+            Resource::AbstractSocket(b"termite: nobody has this name".to_vec()),
+        ] {
+            assert!(!has(&absent), "{absent}");
+        }
+    }
+}
