@@ -53,8 +53,7 @@ pub fn check_premises(checks: &[Check], plan: &Plan<'_>, present: &mut Present) 
                 }
             }
             // Whether it is there, other premises say.
-            (Seen::OtherFile(_), _) => {}
-            (Seen::Mode(_) | Seen::Owner(..), _) => {}
+            (Seen::OtherFile(_) | Seen::Mode(_) | Seen::Owner(..), _) => {}
             (Seen::Content(base), found) => check_content(path, base, found.as_ref(), plan, present)?,
         }
     }

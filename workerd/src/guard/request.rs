@@ -78,13 +78,16 @@ impl Request {
             paths: Vec::new(),
             peer: None,
         };
-        if call.name == "connect" {
-            request.peer = request.peer_at(request.args[1], request.args[2]);
-        }
         request.paths = match call.effect {
-            Effect::Socket { .. } if request.peer.is_some() => Vec::new(),
             Effect::Socket { addr, len, bind } => {
-                request.socket(request.args[addr as usize], request.args[len as usize], bind)?
+                let (addr, len) = (request.args[addr as usize], request.args[len as usize]);
+                if call.name == "connect" {
+                    request.peer = request.peer_at(addr, len);
+                }
+                match request.peer {
+                    Some(_) => Vec::new(),
+                    None => request.socket(addr, len, bind)?,
+                }
             }
             Effect::Message { many } => {
                 let count = if many { request.args[2] } else { 1 };
