@@ -316,6 +316,7 @@ struct Premises {
   locked @1 :Bool;           # what the trace says must be as it was when the job began
   passingNames @2 :List(Path);  # made exclusively and removed again
   unseen @3 :Bool;           # its calls were not seen: it may have taken a lock
+  locks @4 :List(Path);      # files that it took a lock on
 }
 
 struct Base { size @0 :UInt64; hash @1 :Data; }

@@ -8,6 +8,7 @@
 mod apply;
 mod clock;
 mod links;
+mod locks;
 mod log;
 mod name;
 mod permit;
@@ -35,6 +36,7 @@ pub use recover::{Leftovers, clear};
 
 use crate::overlap::Overlap;
 use crate::tree::{CommittedPath, DenyRules};
+use locks::Locks;
 use parking_lot::Mutex;
 use plain::PlainDirs;
 use plan::Plan;
@@ -199,6 +201,7 @@ fn change(
     log: &dyn CommitLog,
 ) -> Result<Committed, CommitError> {
     let staged = stage::stage(plan, contents)?;
+    let _locks = Locks::take(request, plan)?;
     let mut plain = TURN.lock();
     overlap.check(request.began, &request.trace, &request.premises)?;
     let validated = validate::validate(request, plan, &staged, &mut plain)?;

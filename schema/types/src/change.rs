@@ -221,4 +221,7 @@ pub struct Premises {
     /// Names that it made by a call that fails where something is, or whose file it made and
     /// locked, and that it removed again. The same name of another job makes both of them lock holders.
     pub passing_names: Vec<PathBuf>,
+    /// Files that it took a lock on and that it had not made, or that it left: other processes
+    /// hold no lock on them while it is committed.
+    pub locks: Vec<PathBuf>,
 }

@@ -128,7 +128,7 @@ impl Court {
         let mut standings = [Standing::Outside; 2];
         for (at, named) in request.paths.iter().enumerate() {
             let used = PathUse {
-                act: self.act(request.task, named.act),
+                act: self.act(request.task, named.act, standings[0]),
                 ..named.used()
             };
             match self.view.fault(request.task, &used, patience)? {
@@ -185,9 +185,16 @@ impl Court {
         (!is_absent).then_some(Resource::Socket(path))
     }
 
-    /// What a call does, with what only its program tells.
-    fn act(&self, task: u32, act: Act) -> Act {
+    /// What a call does at a path, with what only its program tells and what stands at the path
+    /// before it.
+    fn act(&self, task: u32, act: Act, source: Standing) -> Act {
         match act {
+            // Without a source it fails.
+            Act::MoveHere { .. } if source == Standing::Missing => Act::Look,
+            Act::MoveHere { exclusive, .. } => Act::MoveHere {
+                exclusive,
+                dir: matches!(source, Standing::Dir { .. }),
+            },
             Act::MakeDir { .. } => Act::MakeDir {
                 plain: is_plain_mkdir(&command_line(self.view.proc(), task)),
             },

@@ -225,6 +225,8 @@ impl Request {
             Effect::Rename(_) if index == 0 => Act::MoveAway,
             Effect::Rename(_) => Act::MoveHere {
                 exclusive: self.rename_flags().contains(RenameFlags::NOREPLACE),
+                // Whoever decides on the call finds out.
+                dir: false,
             },
             Effect::Link if index == 0 => Act::Link,
             Effect::Link => Act::Make,

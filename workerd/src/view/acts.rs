@@ -48,6 +48,8 @@ pub enum Act {
     MoveHere {
         /// It fails where something is (`RENAME_NOREPLACE`).
         exclusive: bool,
+        /// What is moved is a directory, which takes only the place of one.
+        dir: bool,
     },
     /// The name changes places with another.
     Exchange,
@@ -163,6 +165,8 @@ pub(super) struct NameActs {
     pub replaced: bool,
     /// Attributes of what is there were set.
     pub is_attributed: bool,
+    /// A file was made here once more after something was taken away.
+    pub made_again: bool,
     /// How a file that the job made here was written.
     pub written: Written,
 }
@@ -179,6 +183,7 @@ impl NameActs {
             moved: false,
             replaced: false,
             is_attributed: false,
+            made_again: false,
             written: Written::Not,
         }
     }
@@ -200,6 +205,7 @@ impl NameActs {
             Act::Open { exclusive, writes } => {
                 self.named |= matches!(self.before, Before::Nothing);
                 self.exclusive |= exclusive;
+                self.made_again |= self.removed;
                 self.written = self.written.after(writes);
             }
             Act::MakeDir { plain } => {
@@ -216,7 +222,7 @@ impl NameActs {
                 self.removed = true;
                 self.moved |= act != Act::Remove && matches!(self.before, Before::Dir(_));
             }
-            Act::MoveHere { exclusive } => {
+            Act::MoveHere { exclusive, .. } => {
                 self.named = true;
                 self.replaced = true;
                 self.exclusive |= exclusive;
@@ -249,7 +255,10 @@ pub(super) struct Acts {
     files: HashMap<u64, CopiedUp>,
     /// Symlinks of the upper layer that were the client's, and where it has them.
     symlinks: HashMap<u64, PathBuf>,
+    /// A lock was taken on a file that the job had not made.
     locked: bool,
+    /// Such files, as far as their paths are known.
+    locks: BTreeSet<PathBuf>,
     /// Files that the job had made when it took a lock on them.
     own_locks: BTreeSet<PathBuf>,
     /// The client's symlinks through which a call that changed something went, with the target
@@ -309,6 +318,11 @@ impl Acts {
         self.renamed_over.iter()
     }
 
+    /// The files that the job had not made when it took a lock on them.
+    pub fn locks(&self) -> impl Iterator<Item = &Path> {
+        self.locks.iter().map(PathBuf::as_path)
+    }
+
     /// The files that the job had made when it took a lock on them.
     pub fn own_locks(&self) -> impl Iterator<Item = &Path> {
         self.own_locks.iter().map(PathBuf::as_path)
@@ -325,9 +339,12 @@ impl View {
         let mut acts = self.acts.lock();
         let is_own =
             |path: &PathBuf| matches!(acts.of_name(path), Some(name) if matches!(name.before, Before::Nothing));
-        match path.filter(is_own) {
-            Some(path) => drop(acts.own_locks.insert(path)),
-            None => acts.locked = true,
+        match path {
+            Some(path) if is_own(&path) => drop(acts.own_locks.insert(path)),
+            path => {
+                acts.locked = true;
+                acts.locks.extend(path);
+            }
         }
     }
 
@@ -339,6 +356,13 @@ impl View {
             Walked::Missing(path) | Walked::Symlink(path) | Walked::Dir(path) => (path, None),
             Walked::Nowhere | Walked::Blocked | Walked::Outside => return Ok(()),
         };
+        if let Act::MoveHere { dir, .. } = act
+            && !matches!(walked, Walked::Missing(_))
+            && dir != matches!(walked, Walked::Dir(_))
+        {
+            // It fails (EISDIR, ENOTDIR).
+            return Ok(());
+        }
         if let Act::Open { .. } = act
             && looks.is_some_and(|looks| looks.sets_id)
             && self.is_of_root()
@@ -530,10 +554,13 @@ impl View {
 
     /// What workerd itself does on the job's behalf: moves something from one name to another.
     pub(super) fn note_move(&self, walk: &Walk<'_>, from: &Path, to: &Path) -> Result<(), Trouble> {
-        for (path, act) in [(from, Act::MoveAway), (to, Act::MoveHere { exclusive: false })] {
-            self.note_act(&walk.at(path), act)?;
-        }
-        Ok(())
+        let source = walk.at(from);
+        self.note_act(&source, Act::MoveAway)?;
+        let here = Act::MoveHere {
+            exclusive: false,
+            dir: matches!(source, Walked::Dir(_)),
+        };
+        self.note_act(&walk.at(to), here)
     }
 }
 

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use termite_abi::Access;
 use termite_core::spelling::lexical;
-use termite_types::{Abandon, BlobHash, Change, Conflict, FileTime, Resource};
+use termite_types::{Abandon, BlobHash, Change, FileTime, Resource};
 
 /// What a view is made of.
 pub struct ViewSpec {
@@ -426,14 +426,7 @@ impl View {
 /// tree that has moved on.
 fn vanished_for(used: &PathUse<'_>, path: &Path, stop: Stop) -> Stop {
     match stop {
-        Stop::Trouble(Trouble::Errno(libc::ENOENT)) if used.makes => {
-            let conflict = Conflict {
-                path: path.to_path_buf(),
-                seen: "a file".to_owned(),
-                found: "nothing".to_owned(),
-            };
-            Trouble::from(Abandon::Conflict(conflict)).into()
-        }
+        Stop::Trouble(trouble) if used.makes => trouble.of_vanished(path).into(),
         stop => stop,
     }
 }

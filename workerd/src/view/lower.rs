@@ -185,7 +185,11 @@ impl Lower {
     pub fn stat(&self, ino: u64) -> Result<Found, Trouble> {
         let node = self.node(ino)?;
         if let Some((path, false)) = self.mirror.dir_at(ino) {
-            self.mirror.bring_time(&path)?;
+            match self.mirror.bring_time(&path) {
+                // The client has no such directory any more; the job saw it, and keeps what it saw.
+                Ok(_) | Err(Trouble::Errno(libc::ENOENT | libc::ENOTDIR)) => {}
+                Err(trouble) => return Err(trouble),
+            }
         }
         self.found(&node.handle, &node.path)
     }
@@ -202,7 +206,10 @@ impl Lower {
     /// A file for reading, its content brought first. Blocks.
     pub fn open(&self, ino: u64) -> Result<OwnedFd, Trouble> {
         let node = self.node(ino)?;
-        self.mirror.fill(ino)?;
+        // It may be a call that makes the file where there is none, which FUSE does not tell.
+        self.mirror
+            .fill(ino)
+            .map_err(|trouble| trouble.of_vanished(&node.path))?;
         self.note_opened(ino, &node.path);
         self.record(Access::Read, &node.path);
         let link = format!("self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&*node.handle));

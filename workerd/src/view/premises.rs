@@ -63,11 +63,13 @@ impl View {
         let (kept, gone): (Vec<_>, Vec<_>) = recorded.own_locks().partition(|path| made.contains(path));
         let exclusive = passing().filter(|(_, acts)| acts.exclusive);
         let passing = exclusive.map(|(path, _)| path).chain(gone);
+        let locks = recorded.locks().chain(kept.iter().copied());
         Ok(Premises {
             checks,
             locked: recorded.locked() || !kept.is_empty(),
             unseen: self.lower().is_some(),
             passing_names: passing.map(Path::to_path_buf).collect(),
+            locks: locks.map(Path::to_path_buf).collect(),
         })
     }
 
@@ -211,7 +213,8 @@ fn seen_of(change: &Change, acts: &NameActs, is_read: bool, is_missed: bool) -> 
         } => seen.extend(is_read.then_some(Seen::Absent)),
         ChangeKind::File { .. } | ChangeKind::Symlink { .. } | ChangeKind::Link { .. } | ChangeKind::Name { .. } => {
             match &acts.before {
-                Before::Nothing if acts.exclusive => seen.push(Seen::Nothing),
+                // What others have put there by now would have been taken away with the first one.
+                Before::Nothing if acts.exclusive || acts.made_again => seen.push(Seen::Nothing),
                 Before::Nothing if is_missed => seen.push(Seen::Absent),
                 Before::File(_) | Before::Symlink(_) if acts.removed => seen.push(Seen::Leaf),
                 _ => {}

@@ -4,7 +4,7 @@
 use super::files::FilesError;
 use rustix::io::Errno;
 use std::path::Path;
-use termite_types::Abandon;
+use termite_types::{Abandon, Conflict};
 
 /// What stands in the way.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -24,6 +24,18 @@ impl Trouble {
             FilesError::Errno(errno) => Self::Errno(errno),
             FilesError::Denied => Self::Abandon(Abandon::Denied(path.to_path_buf())),
             FilesError::Lost(why) => Self::Abandon(Abandon::Files(format!("{}: {why}", path.display()))),
+        }
+    }
+
+    /// The same of a file that the job was told of: it goes by a tree that has moved on.
+    pub(super) fn of_vanished(self, path: &Path) -> Self {
+        match self {
+            Self::Errno(libc::ENOENT) => Self::Abandon(Abandon::Conflict(Conflict {
+                path: path.to_path_buf(),
+                seen: "a file".to_owned(),
+                found: "nothing".to_owned(),
+            })),
+            trouble => trouble,
         }
     }
 

@@ -101,10 +101,8 @@ impl Apply<'_> {
             // Who may not read it knows nothing of what is there.
             let old = open_for_reading(&dir, name).ok();
             write_differing(&content, old.as_ref(), &opened.file)?;
-            if present.size != size {
-                opened.file.set_len(size)?;
-            }
-            Ok(())
+            // It gives the file a new time even where nothing differs, as O_TRUNC does (open(2)).
+            opened.file.set_len(size)
         })();
         self.close(&dir, name, &opened, present)
             .map_err(CommitError::at(doing, path))?;

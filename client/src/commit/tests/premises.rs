@@ -5,7 +5,7 @@ use crate::commit::CommitError;
 use crate::commit::planted::{Fault, plant};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
-use termite_types::{Base, Seen};
+use termite_types::{Base, Premises, Seen};
 
 fn content(bytes: &[u8]) -> Seen {
     Seen::Content(base(bytes))
@@ -211,4 +211,25 @@ fn an_owner_that_was_replaced_must_be_there() {
     let removed = vec![bench.remove("f")];
     let conflict = bench.conflict(removed, vec![("f", Seen::Owner(uid, gid + 1))]);
     assert_eq!(conflict.found, format!("the owner {uid}:{gid}"));
+}
+
+#[test]
+fn a_file_that_the_job_locked_is_locked_by_nobody_else() {
+    let bench = Bench::new();
+    bench.write("lock", b"");
+    let commit = || {
+        let premises = Premises {
+            locks: vec![bench.path("lock"), bench.path("none")],
+            ..Premises::default()
+        };
+        bench.commit_by(vec![bench.file("f", b"")], premises)
+    };
+    let other = fs::File::open(bench.path("lock")).unwrap();
+    other.lock_shared().unwrap();
+    let conflict = commit().unwrap_err();
+    assert!(matches!(conflict, CommitError::Conflict(_)), "{conflict}");
+    assert!(!bench.path("f").exists());
+    other.unlock().unwrap();
+    commit().unwrap();
+    other.try_lock().expect("the lock is given back");
 }

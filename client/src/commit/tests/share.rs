@@ -134,6 +134,20 @@ fn a_symlink_that_an_open_would_have_followed_is_a_conflict() {
 }
 
 #[test]
+fn an_overwrite_with_what_is_there_gives_a_new_time() {
+    let bench = Bench::new();
+    for content in [&b""[..], b"1"] {
+        bench.write("f", content);
+        let old = std::time::UNIX_EPOCH;
+        std::fs::File::open(bench.path("f")).unwrap().set_modified(old).unwrap();
+        bench
+            .commit(vec![bench.file_if("f", content, IfPresent::Overwrite)])
+            .unwrap();
+        assert_ne!(bench.stat("f").mtime(), 0);
+    }
+}
+
+#[test]
 fn a_tail_that_is_wrong_is_not_appended() {
     let mut bench = Bench::new();
     bench.write("log", b"base");

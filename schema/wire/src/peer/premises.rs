@@ -11,11 +11,14 @@ type Result<T> = std::result::Result<T, WireError>;
 pub fn read_premises(from: premises::Reader<'_>) -> Result<Premises> {
     let names = from.get_passing_names()?.iter();
     let name = |name: capnp::Result<&[u8]>| checked::plain_path("a passing name", name?);
+    let locks = from.get_locks()?.iter();
+    let lock = |file: capnp::Result<&[u8]>| checked::plain_path("a locked file", file?);
     Ok(Premises {
         checks: from.get_checks()?.iter().map(read_check).collect::<Result<_>>()?,
         locked: from.get_locked(),
         unseen: from.get_unseen(),
         passing_names: names.map(name).collect::<Result<_>>()?,
+        locks: locks.map(lock).collect::<Result<_>>()?,
     })
 }
 
@@ -62,8 +65,14 @@ pub fn write_premises(premises: &Premises, mut to: premises::Builder<'_>) {
     }
     to.set_locked(premises.locked);
     to.set_unseen(premises.unseen);
-    let mut names = to.init_passing_names(checked::count(&premises.passing_names));
+    let mut names = to
+        .reborrow()
+        .init_passing_names(checked::count(&premises.passing_names));
     for (at, name) in (0..).zip(&premises.passing_names) {
         names.set(at, checked::bytes(name));
+    }
+    let mut locks = to.init_locks(checked::count(&premises.locks));
+    for (at, file) in (0..).zip(&premises.locks) {
+        locks.set(at, checked::bytes(file));
     }
 }

@@ -414,6 +414,7 @@ fn results() {
             locked: true,
             unseen: true,
             passing_names: vec!["/p/lock".into()],
+            locks: vec!["/p/db".into()],
         },
         trace: vec![
             TraceItem {

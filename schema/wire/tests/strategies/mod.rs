@@ -299,11 +299,13 @@ fn premises() -> impl Strategy<Value = Premises> {
     ];
     let check = (path(), seen).prop_map(|(path, seen)| Check { path, seen });
     let flags = (any::<bool>(), any::<bool>());
-    (vec(check, 0..4), flags, vec(path(), 0..3)).prop_map(|(checks, (locked, unseen), passing_names)| Premises {
+    let names = (vec(path(), 0..3), vec(path(), 0..3));
+    (vec(check, 0..4), flags, names).prop_map(|(checks, (locked, unseen), (passing_names, locks))| Premises {
         checks,
         locked,
         unseen,
         passing_names,
+        locks,
     })
 }
 

@@ -88,6 +88,12 @@ impl Gather<'_> {
                 content: seen.inline.map_or(Content::OnWorker, Content::Inline),
                 appended: written == Written::Appended && seen.begins,
             });
+        } else if written == Written::Anew || is_other_time && self.view.lower().is_some() {
+            // It was overwritten with what it held, which is no change unless others changed it.
+            self.checks.push(Check {
+                path: before.path.clone(),
+                seen: Told::Content(Base { size, hash }),
+            });
         }
         if !alter.is_empty() {
             self.push(&before.path, ChangeKind::Alter(alter));

@@ -404,7 +404,9 @@ impl Gather<'_> {
         let explicit_mtime = self.view.is_explicit(attr.mtime);
         let content = inline.map_or(Content::OnWorker, Content::Inline);
         let if_present = match acts.written {
-            _ if acts.exclusive || acts.replaced || !matches!(acts.before, Before::Nothing) => IfPresent::Replace,
+            _ if acts.exclusive || acts.replaced || acts.made_again || !matches!(acts.before, Before::Nothing) => {
+                IfPresent::Replace
+            }
             Written::Appended => IfPresent::Append,
             Written::Anew if !acts.is_attributed => IfPresent::Overwrite,
             Written::Not | Written::Anew | Written::Within => IfPresent::Replace,

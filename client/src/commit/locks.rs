@@ -1,0 +1,98 @@
+//! Locks that a job took on files of the client's, held here while it is committed: a process of
+//! this machine that holds one of them has read what the commit would change, or is about to
+//! write it. Knows no changes but where a job's calls were not seen.
+
+use super::CommitRequest;
+use super::plan::Plan;
+use crate::tree::open_canonical;
+use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fs::{FileType, FlockOperation, OFlags, fstat};
+use rustix::io::Errno;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use termite_types::{Conflict, Use};
+
+/// How long a commit waits for a lock before its job runs again.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Open files with a lock of each kind; given back when dropped.
+pub struct Locks {
+    _files: Vec<OwnedFd>,
+}
+
+impl Locks {
+    /// Takes them in the order of their paths, so that no two commits wait for each other. What
+    /// cannot be locked here, nobody else locks either.
+    pub fn take(request: &CommitRequest, plan: &Plan<'_>) -> Result<Self, Conflict> {
+        let until = Instant::now() + PATIENCE;
+        let mut files = Vec::new();
+        for path in locked_files(request, plan) {
+            let Some(file) = open(path) else { continue };
+            while !try_lock(&file) {
+                if Instant::now() >= until {
+                    return Err(Conflict {
+                        path: path.to_path_buf(),
+                        seen: "a lock that it could take".to_owned(),
+                        found: "a lock of another process".to_owned(),
+                    });
+                }
+                std::thread::sleep(PAUSE);
+            }
+            files.push(file);
+        }
+        Ok(Self { _files: files })
+    }
+}
+
+/// The files that the job took a lock on. Where its calls were not seen, those that it may have
+/// locked: what it changed in place, and files without bytes, of which little else is to be had.
+fn locked_files<'a>(request: &'a CommitRequest, plan: &Plan<'a>) -> BTreeSet<&'a Path> {
+    if request.changes.is_empty() {
+        return BTreeSet::new();
+    }
+    let mut files: BTreeSet<_> = request.premises.locks.iter().map(|path| path.as_path()).collect();
+    if request.premises.unseen {
+        files.extend(plan.alters().map(|(_, path, _)| path));
+        let read = request.trace.iter().filter(|item| matches!(item.used, Use::Read(_)));
+        let is_empty = |path: &&Path| path.metadata().is_ok_and(|file| file.is_file() && file.len() == 0);
+        files.extend(read.map(|item| item.path.as_path()).filter(is_empty));
+    }
+    files
+}
+
+/// A regular file; for writing if that may be, as locks of fcntl(2) want it.
+fn open(path: &Path) -> Option<OwnedFd> {
+    let how = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = open_canonical(path, how | OFlags::RDWR)
+        .or_else(|_| open_canonical(path, how | OFlags::RDONLY))
+        .ok()?;
+    let kind = FileType::from_raw_mode(fstat(&file).ok()?.st_mode);
+    (kind == FileType::RegularFile).then_some(file)
+}
+
+/// Takes a lock of each kind. False: another process holds one.
+fn try_lock(file: &OwnedFd) -> bool {
+    let is_taken = |errno| matches!(errno, Errno::AGAIN | Errno::ACCESS);
+    let whole = rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive);
+    !whole.is_err_and(is_taken) && !lock_record(file).is_err_and(is_taken)
+}
+
+/// Locks all bytes, by a lock that belongs to the open file (fcntl_locking(2)): one of the
+/// process would be lost as soon as any other descriptor of the file is closed.
+fn lock_record(file: &OwnedFd) -> Result<(), Errno> {
+    let whole = libc::flock {
+        l_type: libc::F_WRLCK as _,
+        l_whence: libc::SEEK_SET as _,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    // SAFETY: fcntl(2) reads the structure, which outlives the call.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const whole) } {
+        0 => Ok(()),
+        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
+    }
+}
