@@ -196,7 +196,7 @@ impl Daemon {
             contention: Contention::new(forecasts.load_contended()),
             forecasts,
             builds: Builds::new(config.history_dir(), traffic),
-            overlap: Arc::default(),
+            overlap: Arc::new(Overlap::of(tree.clone())),
             journal,
             pids: JobPids::new(),
             drivers: rules::DRIVERS.iter().map(OsString::from).collect(),

@@ -61,8 +61,6 @@ struct Dispatch<'a> {
     place: Option<Rc<Place>>,
     began: Option<Began>,
     pids: Option<PidLease<'a>>,
-    /// While it is committed, and until that is on record.
-    pending: Option<Pending>,
     sink: Option<Rc<Sink>>,
     /// It ended on its worker, and so.
     result: Option<JobResult>,
@@ -81,7 +79,7 @@ enum Happened {
     Committed {
         attempt: Attempt,
         request: Arc<CommitRequest>,
-        outcome: Result<Committed, NotCommitted>,
+        outcome: Result<(Committed, Pending), NotCommitted>,
         took: Duration,
     },
     HomeEnded,
@@ -135,7 +133,6 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
         place: None,
         began: None,
         pids: None,
-        pending: None,
         sink: None,
         result: None,
         shown: Rc::default(),
@@ -318,8 +315,6 @@ impl Dispatch<'_> {
         self.pids = Some(pids);
         self.claim.begin();
         self.input.begin();
-        daemon.tree.drain();
-        daemon.overlap.changed_outside(daemon.tree.take_outside());
         // From here on, and not before: the worker is told of all up to now.
         self.began = Some(daemon.overlap.begin());
         let (snapshot, updates) = daemon.tree.updates_for(place.link().key, session.seen.get());
@@ -345,10 +340,6 @@ impl Dispatch<'_> {
         let (Some(place), Some(result), Some(began)) = (self.place.clone(), &mut self.result, &self.began) else {
             return;
         };
-        if result.premises.locked || result.premises.unseen {
-            self.daemon.tree.drain();
-            self.daemon.overlap.changed_outside(self.daemon.tree.take_outside());
-        }
         let is_here = place.session.greeting.machine == self.daemon.machine;
         let request = Arc::new(CommitRequest {
             changes: std::mem::take(&mut result.changes),
@@ -361,7 +352,6 @@ impl Dispatch<'_> {
         let answer = ending::journaled(result, self.sink.as_deref());
         let log = JobLog::new(self.daemon.journal.clone(), self.request, self.caller.process(), answer);
         self.claim.committing(self.spec.id, &request.changes);
-        self.pending = Some(self.daemon.overlap.begin_commit(&request.changes));
         let (daemon, hurry) = (self.daemon.clone(), self.hurry.clone());
         self.under_way = Some(Box::pin(async move {
             let begun = Instant::now();
@@ -397,15 +387,13 @@ impl Dispatch<'_> {
                 took,
             } => {
                 let failure = match outcome {
-                    Ok(committed) => {
+                    Ok((committed, _pending)) => {
                         self.committed(request, &committed);
-                        self.pending = None;
                         self.account.committed(took);
                         return Event::Committed(attempt);
                     }
                     Err(failure) => failure,
                 };
-                self.pending = None;
                 self.claim.not_committed(self.spec.id);
                 match failure {
                     NotCommitted::Conflict(conflict) => {

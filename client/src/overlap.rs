@@ -1,6 +1,7 @@
 //! What was committed while each job ran, for the daemon's thread and for committers.
 //! What that means is decided by `termite_core::overlap`; here is who holds it, and when.
 
+use crate::tree::Tree;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -11,6 +12,8 @@ use termite_types::{Change, Conflict, Premises, TraceItem};
 /// The commits of late.
 #[derive(Default)]
 pub struct Overlap {
+    /// Which tells what others change.
+    tree: Option<Arc<Tree>>,
     commits: Mutex<overlap::Overlap>,
     /// How many commits are under way that change a path, from before they do so until the
     /// tree has it on record: what events tell of it by then is no change by others.
@@ -44,24 +47,40 @@ pub struct Began {
 }
 
 impl Overlap {
+    /// Of a client's tree, which nothing was committed to.
+    pub fn of(tree: Arc<Tree>) -> Self {
+        Self {
+            tree: Some(tree),
+            ..Self::default()
+        }
+    }
+
     /// An attempt begins, before its worker is told how the tree stands.
     pub fn begin(self: &Arc<Self>) -> Began {
+        self.catch_up();
         Began {
             overlap: self.clone(),
             at: self.commits.lock().begin(),
         }
     }
 
-    /// Something else than a commit changed these paths.
-    pub fn changed_outside(&self, paths: Vec<PathBuf>) {
-        if paths.is_empty() {
-            return;
-        }
+    /// Takes in all that something else than a commit has changed up to now.
+    fn catch_up(&self) {
+        let Some(tree) = &self.tree else { return };
         let pending = self.pending.lock();
+        // Held from here on, so that whoever comes next finds it.
         let mut commits = self.commits.lock();
+        tree.drain();
+        let paths = tree.take_outside();
         for path in paths.iter().filter(|path| !pending.contains_key(*path)) {
             commits.changed_outside(path);
         }
+    }
+
+    /// Something else than a commit changed these paths.
+    pub fn changed_outside(&self, paths: Vec<PathBuf>) {
+        let mut commits = self.commits.lock();
+        paths.iter().for_each(|path| commits.changed_outside(path));
     }
 
     /// A commit is going to make these changes.
@@ -80,6 +99,9 @@ impl Overlap {
 
     /// What an attempt can have seen in no one order with the commits since it began.
     pub fn check(&self, began: Moment, trace: &[TraceItem], premises: &Premises) -> Result<(), Conflict> {
+        if premises.locked || premises.unseen {
+            self.catch_up();
+        }
         let commits = self.commits.lock();
         commits.conflict(began, trace, premises).map_or(Ok(()), Err)
     }

@@ -34,7 +34,7 @@ pub(crate) use log::Unlogged;
 pub(crate) use name::{is_temporary, mark};
 pub use recover::{Leftovers, clear};
 
-use crate::overlap::Overlap;
+use crate::overlap::{Overlap, Pending};
 use crate::tree::{CommittedPath, DenyRules};
 use locks::Locks;
 use parking_lot::Mutex;
@@ -42,6 +42,7 @@ use plain::PlainDirs;
 use plan::Plan;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use termite_core::overlap::Moment;
 use termite_types::{BlobHash, Change, Conflict, Premises, TraceItem};
 
@@ -168,14 +169,15 @@ static TURN: Mutex<PlainDirs> = Mutex::new(PlainDirs::new());
 const NOTE: &str = "write into the journal about";
 
 /// Makes the changes of a job the client's. An error of the kinds that say so leaves all
-/// as it was; temporary files are gone in any case.
+/// as it was; temporary files are gone in any case. What is returned besides is to be kept
+/// until the tree has the changes on record.
 pub fn commit(
     request: &CommitRequest,
     contents: &dyn Contents,
     deny: &DenyRules,
-    overlap: &Overlap,
+    overlap: &Arc<Overlap>,
     log: &dyn CommitLog,
-) -> Result<Committed, CommitError> {
+) -> Result<(Committed, Pending), CommitError> {
     #[cfg(any(test, feature = "planted-faults"))]
     let request = &planted::distort(request);
     let plan = Plan::of(request, deny)?;
@@ -183,13 +185,13 @@ pub fn commit(
     if let Some(first) = dirs.first() {
         log.staging(&dirs).map_err(CommitError::at(NOTE, first))?;
     }
-    let mut committed = change(request, &plan, contents, overlap, log).inspect_err(|error| {
+    let (mut committed, pending) = change(request, &plan, contents, overlap, log).inspect_err(|error| {
         if error.is_untouched() {
             log.undone();
         }
     })?;
     apply::verify_hashes(&plan, &mut committed);
-    Ok(committed)
+    Ok((committed, pending))
 }
 
 /// All of a commit between the first temporary file and the last, which are gone at its end.
@@ -197,9 +199,9 @@ fn change(
     request: &CommitRequest,
     plan: &Plan<'_>,
     contents: &dyn Contents,
-    overlap: &Overlap,
+    overlap: &Arc<Overlap>,
     log: &dyn CommitLog,
-) -> Result<Committed, CommitError> {
+) -> Result<(Committed, Pending), CommitError> {
     let staged = stage::stage(plan, contents)?;
     let _locks = Locks::take(request, plan)?;
     let mut plain = TURN.lock();
@@ -209,10 +211,11 @@ fn change(
         let (path, others) = (first.path.as_path(), request.changes.len() - 1);
         log.begun(path, others).map_err(CommitError::at(NOTE, path))?;
     }
+    let pending = overlap.begin_commit(&request.changes);
     let committed = apply::apply(request, plan, staged, &validated, &mut plain, log)?;
     if !request.changes.is_empty() {
         log.done();
     }
     overlap.committed(&request.changes, &request.premises);
-    Ok(committed)
+    Ok((committed, pending))
 }

@@ -6,15 +6,17 @@ use super::plan::Plan;
 use super::present::{Present, content_in_words, hash_of, in_words, open_file};
 use crate::tree::{Kind, Stamp};
 use std::path::Path;
-use termite_types::{Attr, Base, BlobHash, ChangeKind, Check, IfPresent, Seen};
+use termite_types::{Attr, Base, BlobHash, ChangeKind, Check, IfPresent, Premises, Seen};
 
 /// Finds the first thing that a job was told and that does not hold any more.
-pub fn check_premises(checks: &[Check], plan: &Plan<'_>, present: &mut Present) -> Result<(), CommitError> {
-    for Check { path, seen } in checks {
+pub fn check_premises(premises: &Premises, plan: &Plan<'_>, present: &mut Present) -> Result<(), CommitError> {
+    // Who holds a lock may count, so that what it would put there may be another one's count.
+    let may_be_put = !premises.locked;
+    for Check { path, seen } in &premises.checks {
         let here = present.at(path)?;
         match (seen, &here) {
             (Seen::Nothing | Seen::Absent, None) => {}
-            (Seen::Absent, Some(stamp)) if is_put_already(path, stamp, plan, present)? => {}
+            (Seen::Absent, Some(stamp)) if may_be_put && is_put_already(path, stamp, plan, present)? => {}
             (Seen::Nothing | Seen::Absent, found) => {
                 return Err(CommitError::conflict(path, "nothing", in_words(found.as_ref())));
             }
@@ -54,7 +56,13 @@ pub fn check_premises(checks: &[Check], plan: &Plan<'_>, present: &mut Present) 
             }
             // Whether it is there, other premises say.
             (Seen::OtherFile(_) | Seen::Mode(_) | Seen::Owner(..), _) => {}
-            (Seen::Content(base), found) => check_content(path, base, found.as_ref(), plan, present)?,
+            (Seen::Content(base), found) => {
+                let put = match may_be_put {
+                    true => contents_put(path, plan, present)?,
+                    false => Vec::new(),
+                };
+                check_content(path, base, &put, found.as_ref())?;
+            }
         }
     }
     Ok(())
@@ -91,13 +99,7 @@ fn attr_put<'a>(path: &Path, plan: &Plan<'a>) -> Option<&'a Attr> {
     }
 }
 
-fn check_content(
-    path: &Path,
-    base: &Base,
-    found: Option<&Stamp>,
-    plan: &Plan<'_>,
-    present: &mut Present,
-) -> Result<(), CommitError> {
+fn check_content(path: &Path, base: &Base, put: &[(u64, BlobHash)], found: Option<&Stamp>) -> Result<(), CommitError> {
     let conflict = |found: String| {
         let seen = content_in_words(base.size, Some(base.hash));
         Err(CommitError::conflict(path, seen, found))
@@ -107,11 +109,8 @@ fn check_content(
     };
     let mut fitting = vec![base.hash];
     fitting.retain(|_| base.size == stamp.size);
-    for (size, hash) in contents_put(path, plan, present)? {
-        if size == stamp.size {
-            fitting.push(hash);
-        }
-    }
+    let put = put.iter().filter(|(size, _)| *size == stamp.size);
+    fitting.extend(put.map(|(_, hash)| *hash));
     if fitting.is_empty() {
         return conflict(content_in_words(stamp.size, None));
     }

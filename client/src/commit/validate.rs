@@ -54,7 +54,7 @@ pub fn validate(
         permit: Permit::new(),
         whole: HashSet::new(),
     };
-    check_premises(&request.premises.checks, plan, &mut validate.present)?;
+    check_premises(&request.premises, plan, &mut validate.present)?;
     check_links(&request.trace, &request.cwd)?;
     check_written(&request.trace, plan, &mut validate.present)?;
     if request.premises.unseen {

@@ -5,6 +5,7 @@ use crate::commit::{self, CommitError, CommitRequest, Committed};
 use crate::daemon::Daemon;
 use crate::journal::JobLog;
 use crate::link::Place;
+use crate::overlap::Pending;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ pub async fn commit(
     request: Arc<CommitRequest>,
     log: JobLog,
     hurry: &Notify,
-) -> Result<Committed, NotCommitted> {
+) -> Result<(Committed, Pending), NotCommitted> {
     let (ask, asked) = mpsc::unbounded_channel::<BlobRequest>();
     let mut asked = Some(asked);
     let (deny, overlap) = (daemon.deny.clone(), daemon.overlap.clone());

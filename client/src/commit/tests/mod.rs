@@ -269,7 +269,7 @@ impl Bench {
         };
         let done = commit(&request, &self.worker, &deny, &Default::default(), &self.log);
         assert_eq!(temporaries(&self.top), Vec::<PathBuf>::new());
-        done
+        done.map(|(committed, _)| committed)
     }
 
     /// Expects a conflict that leaves all as it was.

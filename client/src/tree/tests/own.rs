@@ -104,7 +104,7 @@ fn request(changes: Vec<Change>) -> CommitRequest {
 }
 
 fn commit_for_me(bench: &Bench, changes: Vec<Change>) -> Vec<Update> {
-    let committed = commit(
+    let (committed, _pending) = commit(
         &request(changes),
         &Nothing,
         &bench.tree.deny,
@@ -155,7 +155,7 @@ fn a_drain_between_commit_and_report_is_made_good() {
     let mut bench = Bench::new();
     bench.serve(&[]);
     let request = request(vec![file(&bench, "new", "z")]);
-    let committed = commit(&request, &Nothing, &bench.tree.deny, &Default::default(), &Unlogged).unwrap();
+    let (committed, _pending) = commit(&request, &Nothing, &bench.tree.deny, &Default::default(), &Unlogged).unwrap();
     bench.tree.drain();
     bench.tree.committed(ME, &committed.paths);
     assert!(bench.news().is_empty());
@@ -166,7 +166,7 @@ fn what_others_did_to_an_output_is_news() {
     let mut bench = Bench::new();
     bench.serve(&[]);
     let request = request(vec![file(&bench, "new", "z")]);
-    let committed = commit(&request, &Nothing, &bench.tree.deny, &Default::default(), &Unlogged).unwrap();
+    let (committed, _pending) = commit(&request, &Nothing, &bench.tree.deny, &Default::default(), &Unlogged).unwrap();
     bench.write("new", "other");
     let (_, updates) = bench.tree.committed(ME, &committed.paths);
     assert!(matches!(
@@ -302,7 +302,8 @@ fn a_directory_that_a_job_made_is_told_of_as_if_it_were_listed() {
     bench.serve(&[]);
     for again in [false, true] {
         let request = request(vec![dir(&bench, "made"), file(&bench, "made/own", "z")]);
-        let committed = commit(&request, &Nothing, &bench.tree.deny, &Default::default(), &Unlogged).unwrap();
+        let (committed, _pending) =
+            commit(&request, &Nothing, &bench.tree.deny, &Default::default(), &Unlogged).unwrap();
         bench.write("made/before the report", "x");
         let (_, updates) = bench.tree.committed(ME, &committed.paths);
         assert_eq!(names(&bench, &updates), ["made", "made/own"], "{again}");
