@@ -4,8 +4,9 @@
 
 use super::CommitRequest;
 use super::plan::Plan;
+use super::sys::lock_record;
 use crate::tree::open_canonical;
-use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, FlockOperation, OFlags, fstat};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -78,21 +79,4 @@ fn try_lock(file: &OwnedFd) -> bool {
     let is_taken = |errno| matches!(errno, Errno::AGAIN | Errno::ACCESS);
     let whole = rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive);
     !whole.is_err_and(is_taken) && !lock_record(file).is_err_and(is_taken)
-}
-
-/// Locks all bytes, by a lock that belongs to the open file (fcntl_locking(2)): one of the
-/// process would be lost as soon as any other descriptor of the file is closed.
-fn lock_record(file: &OwnedFd) -> Result<(), Errno> {
-    let whole = libc::flock {
-        l_type: libc::F_WRLCK as _,
-        l_whence: libc::SEEK_SET as _,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    // SAFETY: fcntl(2) reads the structure, which outlives the call.
-    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const whole) } {
-        0 => Ok(()),
-        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
-    }
 }

@@ -21,6 +21,7 @@ mod present;
 mod recover;
 mod reserve;
 mod stage;
+mod sys;
 mod temporary;
 mod validate;
 
