@@ -2,9 +2,9 @@
 //! this machine that holds one of them has read what the commit would change, or is about to
 //! write it. Knows no changes but where a job's calls were not seen.
 
-use super::CommitRequest;
 use super::plan::Plan;
 use super::sys::lock_record;
+use super::{CommitError, CommitRequest};
 use crate::tree::open_canonical;
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, FlockOperation, OFlags, fstat};
@@ -12,8 +12,10 @@ use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use termite_types::{Conflict, Use};
+use termite_types::Use;
 
+/// Files that are locked at a time. A job that locked more runs on the client.
+const MOST: usize = 256;
 /// How long a commit waits for a lock before its job runs again.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two tries.
@@ -27,18 +29,18 @@ pub struct Locks {
 impl Locks {
     /// Takes them in the order of their paths, so that no two commits wait for each other. What
     /// cannot be locked here, nobody else locks either.
-    pub fn take(request: &CommitRequest, plan: &Plan<'_>) -> Result<Self, Conflict> {
+    pub fn take(request: &CommitRequest, plan: &Plan<'_>) -> Result<Self, CommitError> {
+        if let Some(path) = request.premises.locks.get(MOST) {
+            return Err(CommitError::refused(path, format!("it is locked with {MOST} others")));
+        }
         let until = Instant::now() + PATIENCE;
         let mut files = Vec::new();
         for path in locked_files(request, plan) {
             let Some(file) = open(path) else { continue };
             while !try_lock(&file) {
                 if Instant::now() >= until {
-                    return Err(Conflict {
-                        path: path.to_path_buf(),
-                        seen: "a lock that it could take".to_owned(),
-                        found: "a lock of another process".to_owned(),
-                    });
+                    let (seen, found) = ("a lock that it could take", "a lock of another process");
+                    return Err(CommitError::conflict(path, seen, found));
                 }
                 std::thread::sleep(PAUSE);
             }
@@ -49,29 +51,39 @@ impl Locks {
 }
 
 /// The files that the job took a lock on. Where its calls were not seen, those that it may have
-/// locked: what it changed in place, and files without bytes, of which little else is to be had.
+/// locked: what it changed in place, and files without bytes below its working directory, of
+/// which little else is to be had.
 fn locked_files<'a>(request: &'a CommitRequest, plan: &Plan<'a>) -> BTreeSet<&'a Path> {
     if request.changes.is_empty() {
         return BTreeSet::new();
     }
     let mut files: BTreeSet<_> = request.premises.locks.iter().map(|path| path.as_path()).collect();
     if request.premises.unseen {
-        files.extend(plan.alters().map(|(_, path, _)| path));
+        let altered = plan.alters().map(|(_, path, _)| path);
         let read = request.trace.iter().filter(|item| matches!(item.used, Use::Read(_)));
-        let is_empty = |path: &&Path| path.metadata().is_ok_and(|file| file.is_file() && file.len() == 0);
-        files.extend(read.map(|item| item.path.as_path()).filter(is_empty));
+        let is_empty = |path: &&Path| {
+            path.symlink_metadata()
+                .is_ok_and(|file| file.is_file() && file.len() == 0)
+        };
+        let paths = read.map(|item| item.path.as_path());
+        let near = paths.filter(|path| path.starts_with(&request.cwd));
+        files.extend(altered.chain(near.filter(is_empty)).take(MOST));
     }
     files
 }
 
-/// A regular file; for writing if that may be, as locks of fcntl(2) want it.
+/// A regular file or a directory; for writing if that may be, as locks of fcntl(2) want it.
 fn open(path: &Path) -> Option<OwnedFd> {
+    let is_plain = |kind: FileType| matches!(kind, FileType::RegularFile | FileType::Directory);
+    // A device may do something as it is opened.
+    let stat = fstat(open_canonical(path, OFlags::PATH | OFlags::NOFOLLOW).ok()?).ok()?;
+    if !is_plain(FileType::from_raw_mode(stat.st_mode)) {
+        return None;
+    }
     let how = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = open_canonical(path, how | OFlags::RDWR)
+    open_canonical(path, how | OFlags::RDWR)
         .or_else(|_| open_canonical(path, how | OFlags::RDONLY))
-        .ok()?;
-    let kind = FileType::from_raw_mode(fstat(&file).ok()?.st_mode);
-    (kind == FileType::RegularFile).then_some(file)
+        .ok()
 }
 
 /// Takes a lock of each kind. False: another process holds one.

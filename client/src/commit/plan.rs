@@ -81,6 +81,9 @@ impl<'a> Plan<'a> {
         for check in &request.premises.checks {
             check_path(&check.path, deny)?;
         }
+        for file in &request.premises.locks {
+            check_path(file, deny)?;
+        }
         Ok(plan)
     }
 
