@@ -19,6 +19,7 @@ use crate::forecast::Command;
 use crate::history::ConflictRecord;
 use crate::journal::JobLog;
 use crate::link::Place;
+use crate::machine;
 use crate::overlap::{Began, Pending};
 use crate::pids::PidLease;
 use crate::sink::{Shown, Sink};
@@ -97,10 +98,13 @@ enum News {
 pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
     let build = daemon.builds.of(job.build, &job.cwd);
     let verdict = match judge(daemon, &job) {
-        Ok(verdict @ Verdict::Remote { .. }) => match elsewhere(daemon, &caller) {
-            Some(why) => Verdict::Local { why: why.to_owned() },
-            None => verdict,
-        },
+        Ok(verdict @ Verdict::Remote { .. }) => {
+            let needed = || machine::named_in(&job.env).map(|what| format!("it needs {what}"));
+            match elsewhere(daemon, &caller).map(str::to_owned).or_else(needed) {
+                Some(why) => Verdict::Local { why },
+                None => verdict,
+            }
+        }
         Ok(verdict) => verdict,
         Err(bad) => {
             caller.send(ToCaller::Error(bad)).await;

@@ -3,10 +3,27 @@
 
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{Pid, test_kill_process, test_kill_process_group};
+use std::ffi::OsString;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use termite_types::Resource;
+
+/// Variables whose value names an object of this machine's kernel, and what that is. The library
+/// that fakeroot(1) preloads asks a daemon by the System V message queue of this number, and what
+/// the client runs asks the same one.
+const NAMING: [(&str, &str); 1] = [("FAKEROOTKEY", "the daemon of fakeroot, which FAKEROOTKEY names")];
+
+/// What the environment of a command names that only this machine has.
+pub fn named_in(env: &[OsString]) -> Option<&'static str> {
+    let names = |variable: &OsString, name: &str| {
+        let value = variable.as_bytes().strip_prefix(name.as_bytes());
+        value.is_some_and(|value| value.starts_with(b"=") && value.len() > 1)
+    };
+    let mut named = NAMING.iter().filter(|(name, _)| env.iter().any(|var| names(var, name)));
+    named.next().map(|(_, what)| *what)
+}
 
 /// Whether it is there.
 pub fn has(resource: &Resource) -> bool {
@@ -70,6 +87,15 @@ fn is_bound(name: &[u8]) -> bool {
 mod tests {
     use super::*;
     use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn variables_name_what_this_machine_has() {
+        let env = |variable: &str| ["PATH=/bin", variable].map(OsString::from);
+        assert!(named_in(&env("FAKEROOTKEY=1234")).is_some());
+        for variable in ["FAKEROOTKEY=", "FAKEROOTKEYS=1", "XFAKEROOTKEY=1", "FAKEROOTKEY"] {
+            assert_eq!(named_in(&env(variable)), None, "{variable}");
+        }
+    }
 
     #[test]
     fn what_this_machine_has_is_found() {

@@ -13,7 +13,7 @@ use std::path::Path;
 use termite_e2e::{Client, Mode, Place, Scene, User, Way};
 
 /// Targets, their commands, and what a reason of the build must hold.
-const NEEDING: [(&str, &str, &[&str]); 4] = [
+const NEEDING: [(&str, &str, &[&str]); 5] = [
     ("fifo", "mkfifo $@", &["a FIFO, socket or device at"]),
     (
         "socket",
@@ -25,6 +25,7 @@ const NEEDING: [(&str, &str, &[&str]); 4] = [
         "sleep 100 > /dev/null 2>&1 & echo $$! > $@",
         &["a process that goes on when it has ended"],
     ),
+    ("keyed", "touch $@", &["the daemon of fakeroot"]),
     (
         "listed",
         "touch $@; setfacl -m u:0:r $@",
@@ -50,7 +51,8 @@ fn what_needs_the_machine_goes_home() -> Result<()> {
 fn check_needs(client: &Client, dir: &Path) -> Result<()> {
     let names: Vec<_> = NEEDING.iter().map(|(name, ..)| *name).collect();
     let mut makefile = format!(
-        "all: {} plain\nplain: ; @mkfifo gone; rm gone; touch $@\n",
+        "all: {} plain\nplain: ; @mkfifo gone; rm gone; touch $@\n\
+         keyed: export FAKEROOTKEY = 1\n",
         names.join(" ")
     );
     for (name, command, _) in NEEDING {
@@ -67,7 +69,7 @@ fn check_needs(client: &Client, dir: &Path) -> Result<()> {
     let listed = client.bare(dir, "/usr/bin/getfacl").arg("listed").run()?.success()?;
     ensure!(listed.out().contains("\nuser:root:r"), "{}", listed.describe());
     let last = client.last(dir)?;
-    ensure!((last.jobs.local, last.jobs.remote) == (4, 1), "{last:?}");
+    ensure!((last.jobs.local, last.jobs.remote) == (5, 1), "{last:?}");
     for (name, _, reasons) in NEEDING {
         let has = |reason: &&&str| last.local_reasons.keys().any(|known| known.contains(**reason));
         ensure!(reasons.iter().any(|reason| has(&reason)), "{name}: {last:?}");
