@@ -8,14 +8,17 @@ use super::reserve::reserve;
 use super::temporary::Temporary;
 use super::{CommitError, Contents};
 use crate::tree::Stamp;
-use rustix::fs::XattrFlags;
+use rustix::fs::{FallocateFlags, XattrFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use termite_types::{BlobHash, ChangeKind, Content, Node, Xattr};
 
 const PIECE: u32 = 1 << 20;
+/// Bytes of the shortest run of zeros that is left out of a file.
+const HOLE: usize = 64 << 10;
 
 /// A content, or the end of it that is to be appended.
 pub struct Staged {
@@ -90,13 +93,18 @@ fn stage_one(
         Errno::ACCESS | Errno::PERM | Errno::ROFS => CommitError::forbidden(path)(errno),
         errno => CommitError::at("create a file beside", path)(errno),
     })?;
+    let length = wanted.size - wanted.from;
     if *wanted.content == Content::OnWorker {
-        reserve(&file, 0, wanted.size - wanted.from).map_err(CommitError::at("write", path))?;
+        reserve(&file, 0, length).map_err(CommitError::at("write", path))?;
+    }
+    if length >= HOLE as u64 {
+        // Its end may be a hole, and what is reserved behind its end cannot be given back in part.
+        file.set_len(length).map_err(CommitError::at("write", path))?;
     }
     let mut hasher = blake3::Hasher::new();
     let mut put = |bytes: &[u8]| {
         hasher.update(bytes);
-        file.write_all(bytes).map_err(CommitError::at("write", path))
+        write_sparsely(&mut file, bytes).map_err(CommitError::at("write", path))
     };
     match wanted.content {
         Content::Inline(bytes) if bytes.len() as u64 == wanted.size => put(&bytes[wanted.from as usize..])?,
@@ -114,6 +122,25 @@ fn stage_one(
         None => found,
     };
     Ok(Staged { file: temporary, hash })
+}
+
+/// Writes at a file's position, but leaves holes for long runs of zeros, as whoever made the file
+/// may have done: of what travels, holes cannot be told. The file has its size by then.
+fn write_sparsely(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    let make_hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    for run in bytes.chunks(HOLE) {
+        let is_hole = run.len() == HOLE && run.iter().all(|byte| *byte == 0) && {
+            let at = file.stream_position()?;
+            // Space may be reserved there; a file system that has no holes gets zeros.
+            rustix::fs::fallocate(&*file, make_hole, at, run.len() as u64).is_ok()
+        };
+        if is_hole {
+            file.seek(SeekFrom::Current(run.len() as i64))?;
+        } else {
+            file.write_all(run)?;
+        }
+    }
+    Ok(())
 }
 
 /// Sets extended attributes early, so that a file system that does not have them says so before
@@ -168,7 +195,7 @@ fn no_directory(path: &Path, dir: &Path, errno: Errno) -> CommitError {
 }
 
 /// Copies what is left of `from` to where `to` stands. Returns the bytes.
-pub fn copy(from: &mut impl Read, to: &mut impl Write) -> std::io::Result<u64> {
+pub fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<u64> {
     let mut buffer = vec![0; PIECE as usize];
     let mut copied = 0;
     loop {

@@ -319,3 +319,16 @@ fn a_content_that_is_not_what_it_should_be_changes_nothing() {
         assert_eq!(bench.tree(), before);
     }
 }
+
+#[test]
+fn long_runs_of_zeros_are_holes() {
+    let mut bench = Bench::new();
+    for (name, middle) in [("some", &b"abc"[..]), ("none", b"")] {
+        let bytes = [&vec![0; 3 << 20], middle, &vec![0; (2 << 20) + 5]].concat();
+        let sparse = bench.remote(name, &bytes);
+        bench.commit(vec![sparse]).unwrap();
+        assert!(bench.read(name) == bytes, "{name}");
+        let blocks = bench.stat(name).blocks();
+        assert!(blocks * 512 < 1 << 20, "{name}: {blocks} blocks");
+    }
+}
