@@ -5,9 +5,9 @@
 use super::plan::Plan;
 use super::sys::lock_record;
 use super::{CommitError, CommitRequest};
-use crate::tree::open_canonical;
+use crate::tree::{Kind, Stamp, open_canonical};
 use rustix::fd::OwnedFd;
-use rustix::fs::{FileType, FlockOperation, OFlags, fstat};
+use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -61,10 +61,8 @@ fn locked_files<'a>(request: &'a CommitRequest, plan: &Plan<'a>) -> BTreeSet<&'a
     if request.premises.unseen {
         let altered = plan.alters().map(|(_, path, _)| path);
         let read = request.trace.iter().filter(|item| matches!(item.used, Use::Read(_)));
-        let is_empty = |path: &&Path| {
-            path.symlink_metadata()
-                .is_ok_and(|file| file.is_file() && file.len() == 0)
-        };
+        let is_empty =
+            |path: &&Path| Stamp::at_path(path).is_some_and(|stamp| stamp.kind == Kind::File && stamp.size == 0);
         let paths = read.map(|item| item.path.as_path());
         let near = paths.filter(|path| path.starts_with(&request.cwd));
         files.extend(altered.chain(near.filter(is_empty)).take(MOST));
@@ -74,12 +72,8 @@ fn locked_files<'a>(request: &'a CommitRequest, plan: &Plan<'a>) -> BTreeSet<&'a
 
 /// A regular file or a directory; for writing if that may be, as locks of fcntl(2) want it.
 fn open(path: &Path) -> Option<OwnedFd> {
-    let is_plain = |kind: FileType| matches!(kind, FileType::RegularFile | FileType::Directory);
     // A device may do something as it is opened.
-    let stat = fstat(open_canonical(path, OFlags::PATH | OFlags::NOFOLLOW).ok()?).ok()?;
-    if !is_plain(FileType::from_raw_mode(stat.st_mode)) {
-        return None;
-    }
+    Stamp::at_path(path).filter(|stamp| matches!(stamp.kind, Kind::File | Kind::Dir))?;
     let how = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     open_canonical(path, how | OFlags::RDWR)
         .or_else(|_| open_canonical(path, how | OFlags::RDONLY))
