@@ -175,3 +175,46 @@ fn joined_directories_are_told_from_wrong_outcomes() {
     both([&make, &lock], Verdict::Allowed);
     both([&link, &make], Verdict::Wrong);
 }
+
+#[test]
+fn a_file_that_was_opened_and_is_gone_is_not_made() {
+    let seeds = [Seed::File("f".to_owned(), "x".to_owned(), 0o644)];
+    let opens = |more: Call| [open("mark", "wct"), open("f", "+c"), more];
+    let program_of = |more| program(&seeds, &[&[Call::Unlink("f".to_owned())], &opens(more)]);
+    let read = program_of(Call::Pread(0, 20, 0));
+    let mut observed = serial(&read);
+    set(&mut observed, "mark", "file \"\" 0644");
+    observed.tree.remove("f");
+    // It found the file, which the other job then removed.
+    "1 x".clone_into(&mut observed.answers[1][2]);
+    assert_eq!(judge(&read, &observed), Verdict::OneMachine);
+    // It saw the mark of a job that came after the removal, and yet the file.
+    let mut later = read.clone();
+    later.jobs[0].push((0, open("mark", "wct")));
+    later.jobs[0].push((0, write("p")));
+    observed.answers[0].extend(["0".to_owned(), "1".to_owned()]);
+    assert_eq!(judge(&later, &observed), Verdict::Allowed);
+    // What it writes there is not lost.
+    let written = program_of(write("q"));
+    let mut observed = serial(&written);
+    observed.tree.remove("f");
+    assert_eq!(judge(&written, &observed), Verdict::OneMachine);
+    let mut later = written;
+    later.jobs[0].push((0, open("mark", "wct")));
+    later.jobs[0].push((0, write("p")));
+    observed.answers[0].extend(["0".to_owned(), "1".to_owned()]);
+    assert_eq!(judge(&later, &observed), Verdict::Wrong);
+}
+
+#[test]
+fn link_counts_of_a_view_are_allowed() {
+    let seeds = [
+        Seed::File("f".to_owned(), "x".to_owned(), 0o644),
+        Seed::Hard("f".to_owned(), "g".to_owned()),
+    ];
+    let program = program(&seeds, &[&[Call::Stat("f".to_owned())], &[Call::Stat("g".to_owned())]]);
+    let mut observed = serial(&program);
+    assert!(observed.answers[0][0].ends_with(" 2n"), "{observed:?}");
+    observed.answers[0][0] = observed.answers[0][0].replace(" 2n", " 1n");
+    assert_eq!(judge(&program, &observed), Verdict::Allowed);
+}

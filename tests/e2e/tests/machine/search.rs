@@ -4,11 +4,13 @@
 //!
 //! Termite promises less than one machine in three respects, which [`Verdict::Allowed`] names.
 //! A job that holds no lock is not run again because something that it only looked at has
-//! changed since, so that two jobs may each miss what the other one has made meanwhile. And
+//! changed since, so that two jobs may each miss what the other one has made meanwhile; a file
+//! that it opened with O_CREAT, found and did not write to, it only looked at. And
 //! directories that two jobs make and leave behind are joined, so that mkdir(2) succeeds in
-//! both. And a view shows each name of a client's file as a file of its own, so that its link
-//! count there is that of the names which the job gave it. Then each job's changes happen at its commit, all at once, and what it only looked
-//! at, or failed at, may be as it was after any earlier commit.
+//! both. Then each job's changes happen at its commit, all at once, and what it only looked
+//! at, or failed at, may be as it was after any earlier commit. And a view shows each name of a
+//! client's file as a file of its own, so that its link count there is that of the names which
+//! the job gave it.
 
 use crate::language::{Call, Program, Seed};
 use crate::model::{Ino, Inode, Kind, State, Tree};
@@ -81,7 +83,7 @@ fn fresh(job: usize, at: usize) -> Ino {
 pub fn judge(program: &Program, observed: &Observed) -> Verdict {
     if is_reachable(program, observed) {
         Verdict::OneMachine
-    } else if commits_explain(program, observed) {
+    } else if some_order_explains(program, observed, but_for_links) || commits_explain(program, observed) {
         Verdict::Allowed
     } else {
         Verdict::Wrong
@@ -90,6 +92,13 @@ pub fn judge(program: &Program, observed: &Observed) -> Verdict {
 
 /// Whether some order of all calls gives these answers and this tree.
 pub fn is_reachable(program: &Program, observed: &Observed) -> bool {
+    some_order_explains(program, observed, |one, other| one == other)
+}
+
+/// Whether two answers are one.
+type Same = fn(&str, &str) -> bool;
+
+fn some_order_explains(program: &Program, observed: &Observed, same: Same) -> bool {
     let positions = vec![0; program.jobs.len()];
     let mut seen = HashSet::new();
     let mut open = vec![(positions, start(program).0)];
@@ -100,7 +109,7 @@ pub fn is_reachable(program: &Program, observed: &Observed) -> bool {
             }
             continue;
         }
-        let next = follow(program, observed, &positions, &state);
+        let next = follow(program, observed, &positions, &state, same);
         open.extend(next.into_iter().filter(|next| seen.insert(next.clone())));
     }
     false
@@ -109,7 +118,7 @@ pub fn is_reachable(program: &Program, observed: &Observed) -> bool {
 type Position = (Vec<usize>, State);
 
 /// The states after one more call of each job, where its answer is the observed one.
-fn follow(program: &Program, observed: &Observed, positions: &[usize], state: &State) -> Vec<Position> {
+fn follow(program: &Program, observed: &Observed, positions: &[usize], state: &State, same: Same) -> Vec<Position> {
     let waiting = |job: &usize| positions[*job] < program.jobs[*job].len();
     let alone = (0..positions.len()).filter(waiting).find(|job| {
         let call = program.call(*job, positions[*job]);
@@ -124,7 +133,7 @@ fn follow(program: &Program, observed: &Observed, positions: &[usize], state: &S
         let (at, mut state) = (positions[job], state.clone());
         let mut positions = positions.to_vec();
         match state.step(job, fresh(job, at), program.call(job, at)) {
-            Step::Ended(answer) if answer == observed.answers[job][at] => {
+            Step::Ended(answer) if same(&answer, &observed.answers[job][at]) => {
                 positions[job] += 1;
                 if positions[job] == program.jobs[job].len() {
                     state.end(job);
@@ -198,7 +207,7 @@ fn commits_explain(program: &Program, observed: &Observed) -> bool {
             return true;
         }
         for job in jobs.filter(|job| !done.contains(job)) {
-            if let Some(state) = commit(program, observed, job, &states) {
+            for state in commit(program, observed, job, &states) {
                 let done: Vec<_> = done.iter().copied().chain([job]).collect();
                 let states: Vec<_> = states.iter().cloned().chain([state]).collect();
                 open.push((done, states));
@@ -206,6 +215,10 @@ fn commits_explain(program: &Program, observed: &Observed) -> bool {
         }
     }
     false
+}
+
+fn but_for_links(one: &str, other: &str) -> bool {
+    without_links(one) == without_links(other)
 }
 
 /// An answer but for a link count at its end.
@@ -220,47 +233,88 @@ fn without_links(answer: &str) -> &str {
     }
 }
 
-/// The state after the commit of a job on the last of `states`, if its answers allow it to
-/// come there.
-fn commit(program: &Program, observed: &Observed, job: usize, states: &[State]) -> Option<State> {
-    let answers = &observed.answers[job];
-    let views: Vec<_> = states
-        .iter()
-        .map(|state| run_alone(state.clone(), program, job).0)
-        .collect();
-    let mut state = states.last()?.clone();
+/// How a call goes in a job that is alone on a state.
+struct Alone {
+    answer: String,
+    /// It opened a file that was there, and kept what was in it.
+    found: bool,
+}
+
+fn view(mut state: State, program: &Program, job: usize) -> Vec<Alone> {
     let calls = 0..program.jobs[job].len();
-    let is_locked = calls
-        .clone()
-        .any(|at| program.call(job, at).is_lock() && answers[at] == "0");
-    let mut joined = Vec::new();
+    let answer = |at| {
+        let found = match program.call(job, at) {
+            Call::Open(_, path, how, _) => !how.contains('t') && state.find(path, true).is_ok(),
+            _ => false,
+        };
+        let answer = alone(&mut state, program, job, at);
+        let found = found && answer == "0";
+        Alone { answer, found }
+    };
+    calls.map(answer).collect()
+}
+
+/// A job on its way to its commit.
+#[derive(Clone)]
+struct Partial<'p> {
+    state: State,
+    /// Directories that it made and that are there already.
+    joined: Vec<&'p str>,
+}
+
+/// The states after the commit of a job on the last of `states`; none if its answers do not
+/// allow it to come there.
+fn commit(program: &Program, observed: &Observed, job: usize, states: &[State]) -> Vec<State> {
+    let answers = &observed.answers[job];
+    let views: Vec<_> = states.iter().map(|state| view(state.clone(), program, job)).collect();
+    let calls = 0..program.jobs[job].len();
+    let takes_lock = |at: usize| program.call(job, at).is_lock() && answers[at] == "0";
+    let is_locked = calls.clone().any(takes_lock);
+    let begun = states.last().map(|state| Partial {
+        state: state.clone(),
+        joined: Vec::new(),
+    });
+    let mut partial: Vec<_> = begun.into_iter().collect();
     for at in calls {
-        let before = state.clone();
-        if without_links(&alone(&mut state, program, job, at)) == without_links(&answers[at]) {
-            continue;
-        }
-        let call = program.call(job, at);
-        let is_seen_before = views
+        let (call, answer) = (program.call(job, at), &answers[at]);
+        let seen: Vec<_> = views
             .iter()
-            .any(|view| without_links(&view[at]) == without_links(&answers[at]));
-        if is_locked || !is_seen_before {
-            return None;
+            .map(|view| &view[at])
+            .filter(|alone| !is_locked && but_for_links(&alone.answer, answer))
+            .collect();
+        let is_look = call.is_look() || answer.starts_with('E');
+        let may_be_stale = seen.iter().any(|alone| is_look || alone.found);
+        let mut next = Vec::new();
+        for before in partial {
+            let mut after = before.clone();
+            let same = but_for_links(&alone(&mut after.state, program, job, at), answer);
+            let makes = after.state.tree().len() > before.state.tree().len();
+            if may_be_stale && (makes || !same) {
+                let mut before = before;
+                if let Call::Open(slot, ..) = call {
+                    // The slot holds nothing then that a change could be made by.
+                    let _ = before.state.close(job, usize::from(*slot));
+                }
+                next.push(before);
+            }
+            if same {
+                next.push(after);
+            } else if let Call::Mkdir(path, _) = call
+                && answer == "0"
+                && !seen.is_empty()
+            {
+                after.joined.push(path);
+                next.push(after);
+            }
         }
-        match call {
-            Call::Mkdir(path, _) if answers[at] == "0" => joined.push(path),
-            _ if call.is_look() || answers[at].starts_with('E') => state = before,
-            _ => return None,
-        }
-        if let Call::Open(slot, ..) = call {
-            // The slot holds nothing then that a change could be made by.
-            let _ = state.close(job, usize::from(*slot));
-        }
+        partial = next;
     }
     // A directory that is gone at the end of the job was an exclusive name.
-    let is_dir = |path: &&String| state.find(path, false).is_ok_and(|ino| state.inode(ino).is_dir());
-    if !joined.iter().all(is_dir) {
-        return None;
-    }
-    state.end(job);
-    Some(state)
+    let is_dir = |state: &State, path: &str| state.find(path, false).is_ok_and(|ino| state.inode(ino).is_dir());
+    partial.retain(|partial| partial.joined.iter().all(|path| is_dir(&partial.state, path)));
+    let ended = partial.into_iter().map(|Partial { mut state, .. }| {
+        state.end(job);
+        state
+    });
+    ended.collect()
 }
