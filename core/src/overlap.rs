@@ -170,11 +170,8 @@ impl Overlap {
                 }
             }
             let (before, after) = (before?, after?);
-            Some(Conflict {
-                path: before.clone(),
-                seen: format!("it as before a commit of which {} was seen", after.display()),
-                found: "it as that commit left it".to_owned(),
-            })
+            let seen = format!("it as before a commit of which {} was seen", after.display());
+            Some(Conflict::new(before, seen, "it as that commit left it"))
         })
     }
 
@@ -192,11 +189,7 @@ impl Overlap {
             let is_stale = used.is_some_and(|used| left.is_none_or(|left| has_seen(left, used) != Some(true)));
             let is_listed = path.parent().and_then(|dir| sights.get(dir));
             let is_listed = named && is_listed.is_some_and(|sights| sights.contains(&Sight::Listed));
-            (is_stale || is_listed).then(|| Conflict {
-                path: path.to_path_buf(),
-                seen: "it under a lock".to_owned(),
-                found: "a later change of it".to_owned(),
-            })
+            (is_stale || is_listed).then(|| Conflict::new(path, "it under a lock", "a later change of it"))
         })
     }
 

@@ -144,11 +144,7 @@ impl CommitError {
     }
 
     fn conflict(path: &Path, seen: impl Into<String>, found: impl Into<String>) -> Self {
-        Self::Conflict(Conflict {
-            path: path.to_owned(),
-            seen: seen.into(),
-            found: found.into(),
-        })
+        Self::Conflict(Conflict::new(path, seen, found))
     }
 }
 

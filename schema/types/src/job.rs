@@ -3,7 +3,7 @@
 
 use crate::{BlobHash, BuildId, Change, FileTime, JobId, Premises};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A command and all of its surroundings that a worker has to recreate.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -211,7 +211,7 @@ pub enum Abandon {
     Start(String),
     /// What it was told does not hold any more: it is to run again.
     #[error(transparent)]
-    Conflict(Conflict),
+    Conflict(#[from] Conflict),
     /// The client asked for it.
     #[error("cancelled")]
     Cancelled,
@@ -228,6 +228,17 @@ pub struct Conflict {
     pub seen: String,
     /// What is there, in words.
     pub found: String,
+}
+
+impl Conflict {
+    /// It was told that `seen` is at `path`, and there is `found`.
+    pub fn new(path: &Path, seen: impl Into<String>, found: impl Into<String>) -> Self {
+        Self {
+            path: path.to_owned(),
+            seen: seen.into(),
+            found: found.into(),
+        }
+    }
 }
 
 /// Everything that is known when a job has ended.

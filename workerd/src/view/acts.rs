@@ -19,7 +19,7 @@ use std::ops::Bound;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use termite_core::spelling::lexical;
-use termite_types::{Abandon, Attr, Base, Conflict, Node};
+use termite_types::{Abandon, Attr, Base, Node};
 
 /// What a call does to the name or the file that a path leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -545,7 +545,7 @@ impl View {
                 Some(before @ Before::Symlink(_)) if matches!(walked, Walked::Symlink(_)) => before,
                 Some(before @ Before::Dir(_)) if matches!(walked, Walked::Dir(_)) => before,
                 // The kernel still shows the job what was there, and the call would act on that.
-                Some(_) => return Err(moved_on(path).into()),
+                Some(_) => return Err(Trouble::moved_on(path)),
                 None => Before::Own,
             },
             Walked::Nowhere | Walked::Blocked | Walked::Outside => Before::Own,
@@ -562,13 +562,4 @@ impl View {
         };
         self.note_act(&walk.at(to), here)
     }
-}
-
-/// The job goes by a tree that has moved on.
-fn moved_on(path: &Path) -> Abandon {
-    Abandon::Conflict(Conflict {
-        path: path.to_path_buf(),
-        seen: "what was there when it looked".to_owned(),
-        found: "something of another kind".to_owned(),
-    })
 }

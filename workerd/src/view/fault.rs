@@ -362,11 +362,14 @@ impl View {
             Walked::Outside => return outside(),
             Walked::Missing(_) if used.makes => (Standing::Missing, Access::Write),
             Walked::Missing(_) | Walked::Nowhere | Walked::Blocked => (Standing::Missing, Access::Missing),
-            Walked::Dir(path) => (self.reach_dir(&walk, path, &spelled, used.intent)?, found_dir(used)),
+            Walked::Dir(path) => {
+                let reached = self.reach_dir(&walk, path, &spelled, used.intent);
+                (reached.map_err(|stop| moved_on_for(used, path, stop))?, found_dir(used))
+            }
             Walked::Symlink(_) => (Standing::Symlink, found(used)),
             Walked::File(path, looks) => {
                 self.reach_file(&walk, path, *looks, used.intent)
-                    .map_err(|stop| vanished_for(used, path, stop))?;
+                    .map_err(|stop| moved_on_for(used, path, stop))?;
                 (Standing::File, found(used))
             }
         };
@@ -422,11 +425,11 @@ impl View {
     }
 }
 
-/// A file that the client has no more, where the call would make it anew: the job goes by a
-/// tree that has moved on.
-fn vanished_for(used: &PathUse<'_>, path: &Path, stop: Stop) -> Stop {
+/// What stops a call at a path where the job sees something.
+fn moved_on_for(used: &PathUse<'_>, path: &Path, stop: Stop) -> Stop {
     match stop {
-        Stop::Trouble(trouble) if used.makes => trouble.of_vanished(path).into(),
+        Stop::Trouble(trouble) if used.makes => trouble.of_needed(path).into(),
+        Stop::Trouble(trouble) => trouble.of_seen(path).into(),
         stop => stop,
     }
 }

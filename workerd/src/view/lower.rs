@@ -207,9 +207,7 @@ impl Lower {
     pub fn open(&self, ino: u64) -> Result<OwnedFd, Trouble> {
         let node = self.node(ino)?;
         // It may be a call that makes the file where there is none, which FUSE does not tell.
-        self.mirror
-            .fill(ino)
-            .map_err(|trouble| trouble.of_vanished(&node.path))?;
+        self.mirror.fill(ino).map_err(|trouble| trouble.of_needed(&node.path))?;
         self.note_opened(ino, &node.path);
         self.record(Access::Read, &node.path);
         let link = format!("self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&*node.handle));
@@ -220,7 +218,7 @@ impl Lower {
     /// The names of a directory in the client's order, without `.` and `..`. Blocks.
     pub fn list(&self, ino: u64) -> Result<Vec<Named>, Trouble> {
         let node = self.node(ino)?;
-        self.complete(ino)?;
+        self.complete(ino).map_err(|trouble| trouble.of_seen(&node.path))?;
         let names = || {
             let dir = confine::directory(&node.handle, Path::new("."))?;
             let mut names = Vec::new();

@@ -6,7 +6,7 @@
 use super::confine;
 use super::fault::View;
 use super::harvest::content_of;
-use super::mirror::{Known, Workplace};
+use super::mirror::{Known, Shifts, Workplace};
 use super::walk::MAX_LINKS;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -14,7 +14,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use termite_abi::Access;
-use termite_types::{Abandon, BlobHash, Node, TraceItem, Use};
+use termite_types::{Abandon, BlobHash, Conflict, Node, TraceItem, Use};
 
 /// Bytes of paths beyond the shared log that one job may use. A trace that is cut off
 /// would be an untrue one, so a job that uses more is not for a worker.
@@ -63,11 +63,12 @@ impl View {
         let mut known = HashSet::new();
         let mut own = HashSet::new();
         let mut items = Vec::new();
+        let Shifts { paths, gone_dirs } = self.tenancy.shifts();
         let mut contents = Contents {
             view: self,
             turn: self.turn_at(self.shared.epoch()),
             is_steady: false,
-            shifted: self.tenancy.shifted(),
+            shifted: paths,
             dirs: HashMap::new(),
             open: HashMap::new(),
         };
@@ -79,6 +80,11 @@ impl View {
             }
             if access == Access::Write {
                 own.insert(path);
+            }
+            if !gone_dirs.is_empty()
+                && let Some(gone) = self.spelled_path(path).ancestors().find(|dir| gone_dirs.contains(*dir))
+            {
+                return Err(Conflict::new(gone, "a directory", "none").into());
             }
             items.push(TraceItem {
                 path: PathBuf::from(OsString::from_vec(path.to_vec())),

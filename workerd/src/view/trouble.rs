@@ -27,15 +27,26 @@ impl Trouble {
         }
     }
 
-    /// The same of a file that the job was told of: it goes by a tree that has moved on.
-    pub(super) fn of_vanished(self, path: &Path) -> Self {
+    /// The job goes by a tree that has moved on: the kernel still shows it what was there, and
+    /// its call would act on that.
+    pub(super) fn moved_on(path: &Path) -> Self {
+        Self::Abandon(Conflict::new(path, "what was there when it looked", "something else").into())
+    }
+
+    /// What the client said when it was to give what is in a file or directory that the job was
+    /// told of: it may be of another kind by now, which is no answer to the job's call.
+    pub(super) fn of_seen(self, path: &Path) -> Self {
         match self {
-            Self::Errno(libc::ENOENT) => Self::Abandon(Abandon::Conflict(Conflict {
-                path: path.to_path_buf(),
-                seen: "a file".to_owned(),
-                found: "nothing".to_owned(),
-            })),
+            Self::Errno(libc::ENOTDIR | libc::EISDIR | libc::ELOOP) => Self::moved_on(path),
             trouble => trouble,
+        }
+    }
+
+    /// The same where the call would make what is not there.
+    pub(super) fn of_needed(self, path: &Path) -> Self {
+        match self {
+            Self::Errno(libc::ENOENT) => Self::moved_on(path),
+            trouble => trouble.of_seen(path),
         }
     }
 

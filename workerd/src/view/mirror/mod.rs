@@ -28,7 +28,6 @@ use parking_lot::{Condvar, Mutex};
 use rustix::fd::OwnedFd;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -42,7 +41,7 @@ pub use evict::Evicted;
 pub(super) use leads::Lead;
 pub(super) use place::{Workplace, is_placeholder, names_in, seen};
 pub(super) use sparse::Presence;
-pub(super) use tables::Fill;
+pub(super) use tables::{Fill, Shifts};
 
 /// Top-level names that every view has of its own: mount points that the client's tree
 /// never fills.
@@ -94,9 +93,9 @@ pub(super) struct Tenancy {
 }
 
 impl Tenancy {
-    /// The paths that changed in the mirror since the job began.
-    pub fn shifted(&self) -> HashSet<PathBuf> {
-        self.mirror.tables.lock().shifted(self.tenant)
+    /// What has changed in the mirror since the job began.
+    pub fn shifts(&self) -> Shifts {
+        self.mirror.tables.lock().shifts(self.tenant)
     }
 }
 

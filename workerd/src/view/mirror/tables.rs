@@ -96,11 +96,20 @@ pub(super) struct Tables {
     former: HashMap<u64, File>,
     /// The same and those that are gone, oldest first.
     retired: VecDeque<Retired>,
-    /// When each running job began, with the paths that were changed here since.
-    tenants: BTreeMap<u64, HashSet<PathBuf>>,
+    /// When each running job began, with what has changed here since.
+    tenants: BTreeMap<u64, Shifts>,
     /// Counts jobs; what is retired bears the number of the newest.
     clock: u64,
     root: u64,
+}
+
+/// What has changed in the mirror under a running job.
+#[derive(Clone, Default)]
+pub struct Shifts {
+    /// Paths that were changed.
+    pub paths: HashSet<PathBuf>,
+    /// Directories that went. The job's kernel may still have them, without what was in them.
+    pub gone_dirs: HashSet<PathBuf>,
 }
 
 /// A file that lost its name while jobs ran.
@@ -275,6 +284,9 @@ impl Tables {
             self.leads.void();
             self.sparse.remove(path);
             self.dir_of.remove(&dir.ino);
+            for shifts in self.tenants.values_mut() {
+                shifts.gone_dirs.insert(path.to_path_buf());
+            }
         }
     }
 
@@ -444,19 +456,19 @@ impl Tables {
     /// A job begins.
     pub fn enter(&mut self) -> u64 {
         self.clock += 1;
-        self.tenants.insert(self.clock, HashSet::new());
+        self.tenants.insert(self.clock, Shifts::default());
         self.clock
     }
 
     /// A path is about to change under the jobs that run.
     pub fn note_shift(&mut self, path: &Path) {
-        for shifted in self.tenants.values_mut() {
-            shifted.insert(path.to_path_buf());
+        for shifts in self.tenants.values_mut() {
+            shifts.paths.insert(path.to_path_buf());
         }
     }
 
-    /// The paths that changed here since a job began.
-    pub fn shifted(&self, tenant: u64) -> HashSet<PathBuf> {
+    /// What has changed here since a job began.
+    pub fn shifts(&self, tenant: u64) -> Shifts {
         self.tenants.get(&tenant).cloned().unwrap_or_default()
     }
 
