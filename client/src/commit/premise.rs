@@ -27,7 +27,7 @@ pub fn check_premises(premises: &Premises, plan: &Plan<'_>, present: &mut Presen
             }
             (Seen::File, Some(stamp)) if stamp.kind == Kind::File => {}
             (Seen::File, found) => return Err(CommitError::conflict(path, "a file", in_words(found.as_ref()))),
-            (Seen::OnlyName, Some(stamp)) if stamp.kind == Kind::File && stamp.links > 1 => {
+            (Seen::OnlyName, Some(stamp)) if stamp.kind != Kind::Dir && stamp.links > 1 => {
                 let why = "the job changed it and may have taken this name away, and it has another name";
                 return Err(CommitError::refused(path, why.to_owned()));
             }

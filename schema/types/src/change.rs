@@ -187,8 +187,9 @@ pub enum Seen {
     /// opened a new file without truncation, or appended to one and read it. Where the
     /// content is by now what the job would put there, nothing is lost.
     Absent,
-    /// The job changed the file and then took its last name away, and with it what it changed:
-    /// a file that has another name cannot be left as the job would have left it, so that the
+    /// The job changed the file and then took its last name away, and with it what it changed, or,
+    /// where no call is seen, took the name of a symlink away, which it may have given another one:
+    /// what has another name cannot be left as the job would have left it, so that the
     /// client runs the job.
     OnlyName,
     /// There was a symlink with this target, and a call of the job that changed something went

@@ -122,7 +122,8 @@ impl Gather<'_> {
     }
 
     /// Finds the client's files that the job changed and of which it left no name: what it
-    /// changed went with the last one.
+    /// changed went with the last one. Where no call is seen, also the symlinks that it may have
+    /// given another name.
     pub(super) fn find_lost(&mut self) {
         let lost: Vec<_> = match self.view.lower() {
             Some(lower) => {
@@ -130,8 +131,11 @@ impl Gather<'_> {
                 let named: HashSet<_> = named.map(|change| &change.path).collect();
                 let left: HashSet<_> = self.copied.values().map(|file| &file.path).collect();
                 let copied = lower.copied_up().into_iter().map(|file| file.path);
+                let symlinks = lower.symlinks_found();
                 copied
-                    .filter(|path| named.contains(path) && !left.contains(path))
+                    .filter(|path| !left.contains(path))
+                    .chain(symlinks)
+                    .filter(|path| named.contains(path))
                     .collect()
             }
             None => {
