@@ -8,8 +8,10 @@ use super::request::Request;
 use super::times::explicit_mtime;
 use crate::slot::calls::{Arch, Effect};
 use crate::view::{Act, Intent, PathUse, Patience, Reply, Standing, Trouble, View};
+use rustix::fs::RenameFlags;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -125,19 +127,10 @@ impl Court {
         {
             return Ok(verdict);
         }
-        let mut standings = [Standing::Outside; 2];
-        for (at, named) in request.paths.iter().enumerate() {
-            let used = PathUse {
-                act: self.act(request.task, named.act, standings[0]),
-                ..named.used()
-            };
-            match self.view.fault(request.task, &used, patience)? {
-                // Only of `sendmmsg` there are more, which moves nothing.
-                Reply::Ready(found) => standings.get_mut(at).into_iter().for_each(|standing| *standing = found),
-                Reply::NeedsFetch => return Ok(Verdict::NeedsFetch),
-                Reply::Errno(errno) => return Ok(Verdict::Finish(errno)),
-            }
-        }
+        let standings = match self.reach_all(request, patience)? {
+            ControlFlow::Continue(standings) => standings,
+            ControlFlow::Break(verdict) => return Ok(verdict),
+        };
         if standings[0] == Standing::Missing
             && let Some(socket) = self.socket_of_client(request)
             && let Some(verdict) = self.ask_for(request, &socket, patience)?
@@ -159,6 +152,52 @@ impl Court {
             self.view.disturb(request.task, request.number);
         }
         Ok(Verdict::Continue)
+    }
+
+    /// Brings what the call needs at its paths and takes down what it does there: what stands
+    /// there, or a verdict that comes before.
+    fn reach_all(&self, request: &Request, patience: Patience) -> Result<ControlFlow<Verdict, [Standing; 2]>, Abandon> {
+        let Effect::Rename(_) = request.call.effect else {
+            return self.reach(request, patience, |act| self.act(request.task, act));
+        };
+        // What it does at one path, or whether it does anything, depends on the other one.
+        let looked = match self.reach(request, patience, |_| Act::Look)? {
+            ControlFlow::Continue(standings) => standings,
+            verdict => return Ok(verdict),
+        };
+        if rename_fails(request.rename_flags(), looked) {
+            return Ok(ControlFlow::Continue(looked));
+        }
+        let moves_dir = matches!(looked[0], Standing::Dir { .. });
+        self.reach(request, patience, |act| match act {
+            Act::MoveHere { exclusive, .. } => Act::MoveHere {
+                exclusive,
+                dir: moves_dir,
+            },
+            act => act,
+        })
+    }
+
+    fn reach(
+        &self,
+        request: &Request,
+        patience: Patience,
+        act: impl Fn(Act) -> Act,
+    ) -> Result<ControlFlow<Verdict, [Standing; 2]>, Abandon> {
+        let mut standings = [Standing::Outside; 2];
+        for (at, named) in request.paths.iter().enumerate() {
+            let used = PathUse {
+                act: act(named.act),
+                ..named.used()
+            };
+            match self.view.fault(request.task, &used, patience)? {
+                // Only of `sendmmsg` there are more, which moves nothing.
+                Reply::Ready(found) => standings.get_mut(at).into_iter().for_each(|standing| *standing = found),
+                Reply::NeedsFetch => return Ok(ControlFlow::Break(Verdict::NeedsFetch)),
+                Reply::Errno(errno) => return Ok(ControlFlow::Break(Verdict::Finish(errno))),
+            }
+        }
+        Ok(ControlFlow::Continue(standings))
     }
 
     /// The verdict on a call that looks for something that its slot has not, if the client's
@@ -185,16 +224,9 @@ impl Court {
         (!is_absent).then_some(Resource::Socket(path))
     }
 
-    /// What a call does at a path, with what only its program tells and what stands at the path
-    /// before it.
-    fn act(&self, task: u32, act: Act, source: Standing) -> Act {
+    /// What a call does at a path, with what only its program tells.
+    fn act(&self, task: u32, act: Act) -> Act {
         match act {
-            // Without a source it fails.
-            Act::MoveHere { .. } if source == Standing::Missing => Act::Look,
-            Act::MoveHere { exclusive, .. } => Act::MoveHere {
-                exclusive,
-                dir: matches!(source, Standing::Dir { .. }),
-            },
             Act::MakeDir { .. } => Act::MakeDir {
                 plain: is_plain_mkdir(&command_line(self.view.proc(), task)),
             },
@@ -209,7 +241,7 @@ impl Court {
         let ([from, to], Effect::Rename(_)) = (&request.paths[..], request.call.effect) else {
             return Ok(None);
         };
-        if request.rename_flags().contains(rustix::fs::RenameFlags::NOREPLACE) {
+        if request.rename_flags().contains(RenameFlags::NOREPLACE) {
             return Ok(None);
         }
         match self.view.renames_one_file(request.task, &from.used(), &to.used()) {
@@ -260,8 +292,19 @@ fn wants_listener(request: &Request) -> bool {
 /// change places.
 fn moves_lower_dir(request: &Request, [first, second]: [Standing; 2]) -> bool {
     let lower = Standing::Dir { below: true };
-    let both = request.rename_flags().contains(rustix::fs::RenameFlags::EXCHANGE);
+    let both = request.rename_flags().contains(RenameFlags::EXCHANGE);
     matches!(request.call.effect, Effect::Rename(_)) && (first == lower || both && second == lower)
+}
+
+/// Whether a rename does nothing, by what stands at its paths (rename(2)).
+fn rename_fails(flags: RenameFlags, [from, to]: [Standing; 2]) -> bool {
+    let is_dir = |standing| matches!(standing, Standing::Dir { .. });
+    match (from, to) {
+        (Standing::Missing, _) => true,
+        (_, Standing::Missing) => flags.contains(RenameFlags::EXCHANGE),
+        _ if flags.contains(RenameFlags::EXCHANGE) => false,
+        _ => flags.contains(RenameFlags::NOREPLACE) || is_dir(from) != is_dir(to),
+    }
 }
 
 /// Whether spellings of directories may lead elsewhere after the call.

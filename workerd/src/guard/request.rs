@@ -189,10 +189,7 @@ impl Request {
         match self.call.effect {
             Effect::Exec => Intent::Exec,
             Effect::Create => Intent::Name,
-            Effect::Remove(Removal::Dir) => Intent::Empty,
-            Effect::Remove(Removal::ByAt(at)) if self.args[at as usize] as i32 & libc::AT_REMOVEDIR != 0 => {
-                Intent::Empty
-            }
+            Effect::Remove(removal) if self.is_of_dir(removal) => Intent::Empty,
             Effect::Remove(_) => Intent::Name,
             Effect::Rename(_) if index == 1 && !self.rename_flags().contains(RenameFlags::EXCHANGE) => Intent::Empty,
             Effect::Link if index == 1 => Intent::Name,
@@ -220,7 +217,9 @@ impl Request {
             // Which program that is, whoever decides on the call finds out.
             Effect::Create if self.call.name.starts_with("mkdir") => Act::MakeDir { plain: false },
             Effect::Create => Act::Make,
-            Effect::Remove(_) => Act::Remove,
+            Effect::Remove(removal) => Act::Remove {
+                dir: self.is_of_dir(removal),
+            },
             Effect::Rename(_) if self.rename_flags().contains(RenameFlags::EXCHANGE) => Act::Exchange,
             Effect::Rename(_) if index == 0 => Act::MoveAway,
             Effect::Rename(_) => Act::MoveHere {
@@ -236,6 +235,14 @@ impl Request {
                 exclusive: false,
             },
             _ => Act::Look,
+        }
+    }
+
+    fn is_of_dir(&self, removal: Removal) -> bool {
+        match removal {
+            Removal::File => false,
+            Removal::Dir => true,
+            Removal::ByAt(at) => self.args[at as usize] as i32 & libc::AT_REMOVEDIR != 0,
         }
     }
 

@@ -41,7 +41,10 @@ pub enum Act {
     /// Makes something else by a call that fails where something is.
     Make,
     /// Takes the name away.
-    Remove,
+    Remove {
+        /// Of a directory, and of nothing else.
+        dir: bool,
+    },
     /// Takes the name away from what gets another.
     MoveAway,
     /// Gives the name to something else.
@@ -66,7 +69,24 @@ impl Act {
         match self {
             Self::Open { exclusive, .. } => !exclusive,
             Self::MoveAway | Self::Exchange | Self::Link | Self::Attributes => true,
-            Self::Look | Self::MakeDir { .. } | Self::Make | Self::Remove | Self::MoveHere { .. } => false,
+            Self::Look | Self::MakeDir { .. } | Self::Make | Self::Remove { .. } | Self::MoveHere { .. } => false,
+        }
+    }
+
+    /// Whether it does nothing, since the call fails at what stands at its path. `makes`: the
+    /// call makes what is not there.
+    pub(super) fn fails_at(self, walked: &Walked, makes: bool) -> bool {
+        let is_dir = matches!(walked, Walked::Dir(_));
+        match walked {
+            Walked::Missing(_) => !makes,
+            Walked::File(..) | Walked::Symlink(_) | Walked::Dir(_) => match self {
+                Self::Open { exclusive, .. } => exclusive || is_dir,
+                Self::MakeDir { .. } | Self::Make => true,
+                Self::MoveHere { exclusive, dir } => exclusive || dir != is_dir,
+                Self::Remove { dir } => dir != is_dir,
+                Self::Look | Self::MoveAway | Self::Exchange | Self::Link | Self::Attributes => false,
+            },
+            Walked::Nowhere | Walked::Blocked | Walked::Outside => true,
         }
     }
 }
@@ -217,10 +237,14 @@ impl NameActs {
                 self.named = true;
                 self.exclusive = true;
             }
-            Act::Remove | Act::MoveAway | Act::Exchange => {
+            Act::Remove { .. } => {
                 self.named = true;
                 self.removed = true;
-                self.moved |= act != Act::Remove && matches!(self.before, Before::Dir(_));
+            }
+            Act::MoveAway | Act::Exchange => {
+                self.named = true;
+                self.removed = true;
+                self.moved |= matches!(self.before, Before::Dir(_));
             }
             Act::MoveHere { exclusive, .. } => {
                 self.named = true;
@@ -356,13 +380,6 @@ impl View {
             Walked::Missing(path) | Walked::Symlink(path) | Walked::Dir(path) => (path, None),
             Walked::Nowhere | Walked::Blocked | Walked::Outside => return Ok(()),
         };
-        if let Act::MoveHere { dir, .. } = act
-            && !matches!(walked, Walked::Missing(_))
-            && dir != matches!(walked, Walked::Dir(_))
-        {
-            // It fails (EISDIR, ENOTDIR).
-            return Ok(());
-        }
         if let Act::Open { .. } = act
             && looks.is_some_and(|looks| looks.sets_id)
             && self.is_of_root()

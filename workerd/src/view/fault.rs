@@ -373,7 +373,7 @@ impl View {
                 (Standing::File, found(used))
             }
         };
-        if used.act != Act::Look {
+        if used.act != Act::Look && !used.act.fails_at(&walked, used.makes) {
             self.note_links(&walk, &spelled, &walked, used.follow)?;
             self.note_act(&walked, used.act)?;
         }
