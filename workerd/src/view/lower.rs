@@ -379,14 +379,16 @@ impl Lower {
         }
     }
 
-    /// The content of a file is known by now, if it was not when the file was found.
+    /// The content of a file is known by now, if it was not when the file was found. Its other
+    /// attributes stay as the job was told them: of a file that waits for its content they may
+    /// have become others since.
     fn note_opened(&self, ino: u64, path: &Path) {
         let Some(attr) = self.mirror.attr_of(ino, path) else {
             return;
         };
         let mut found = self.found.lock();
         match found.get_mut(path) {
-            Some(Before::File(file)) if content_of(&file.attr).is_none() => file.attr = attr,
+            Some(Before::File(file)) if content_of(&file.attr).is_none() => file.attr.node = attr.node,
             Some(_) => {}
             None => drop(found.insert(path.to_path_buf(), Before::of(path, attr))),
         }

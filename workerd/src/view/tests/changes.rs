@@ -169,7 +169,7 @@ fn look_for(mirror: &Mirror, path: &Path) -> bool {
     })
 }
 
-fn tell(pair: &Pair, paths: &mut Vec<PathBuf>) {
+pub(super) fn tell(pair: &Pair, paths: &mut Vec<PathBuf>) {
     // The parents first, and each as it is at last: what a drained queue gives.
     paths.sort();
     paths.dedup();

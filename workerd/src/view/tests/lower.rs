@@ -1,0 +1,36 @@
+//! What a job is told whose files are served by FUSE.
+
+use super::Pair;
+use super::changes::tell;
+use crate::view::acts::Before;
+use crate::view::{Lower, SharedMap};
+use rustix::fd::AsFd;
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[test]
+fn what_a_file_was_is_what_the_job_was_told() {
+    let pair = Pair::new();
+    let file = pair.here("f");
+    let put = |text: &str, mode| {
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+    };
+    put("old", 0o600);
+    let shared = SharedMap::new(tempfile::tempfile().unwrap().as_fd()).unwrap();
+    shared.init(u64::MAX);
+    let proc = File::open("/proc").unwrap().into();
+    let lower = Lower::new(pair.mirror.clone(), proc, Arc::new(shared)).unwrap();
+    let found = lower.lookup(lower.root(), OsStr::new("f")).unwrap().unwrap();
+    // Its content has not been brought, so that the file in the mirror becomes the new one.
+    put("newer", 0o644);
+    tell(&pair, &mut vec![PathBuf::from("f")]);
+    lower.list_attributes(found.stat.stx_ino).unwrap();
+    let Before::File(before) = lower.acts(Path::new("/f")).before else {
+        panic!("it was a file");
+    };
+    assert_eq!(before.attr.mode, 0o600);
+}
