@@ -7,12 +7,12 @@
 
 mod apply;
 mod clock;
+mod joinable;
 mod links;
 mod locks;
 mod log;
 mod name;
 mod permit;
-mod plain;
 mod plan;
 #[cfg(any(test, feature = "planted-faults"))]
 mod planted;
@@ -37,9 +37,9 @@ pub use recover::{Leftovers, clear};
 
 use crate::overlap::{Overlap, Pending};
 use crate::tree::{CommittedPath, DenyRules};
+use joinable::JoinableDirs;
 use locks::Locks;
 use parking_lot::Mutex;
-use plain::PlainDirs;
 use plan::Plan;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -160,7 +160,7 @@ fn in_words(changed: Option<&[PathBuf]>) -> String {
 
 /// Held while a commit compares and changes. Contents are fetched and written before, so
 /// that this is a matter of a few looks and renames.
-static TURN: Mutex<PlainDirs> = Mutex::new(PlainDirs::new());
+static TURN: Mutex<JoinableDirs> = Mutex::new(JoinableDirs::new());
 
 /// What is done on a path before it is changed.
 const NOTE: &str = "write into the journal about";
@@ -201,15 +201,15 @@ fn change(
 ) -> Result<(Committed, Pending), CommitError> {
     let staged = stage::stage(plan, contents)?;
     let _locks = Locks::take(request, plan)?;
-    let mut plain = TURN.lock();
+    let mut joinable = TURN.lock();
     overlap.check(request.began, &request.trace, &request.premises)?;
-    let validated = validate::validate(request, plan, &staged, &mut plain)?;
+    let validated = validate::validate(request, plan, &staged, &mut joinable)?;
     if let Some(first) = request.changes.first() {
         let (path, others) = (first.path.as_path(), request.changes.len() - 1);
         log.begun(path, others).map_err(CommitError::at(NOTE, path))?;
     }
     let pending = overlap.begin_commit(&request.changes);
-    let committed = apply::apply(request, plan, staged, &validated, &mut plain, log)?;
+    let committed = apply::apply(request, plan, staged, &validated, &mut joinable, log)?;
     if !request.changes.is_empty() {
         log.done();
     }

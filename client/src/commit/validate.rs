@@ -1,9 +1,9 @@
 //! Whether a list of changes can be done as the job did it, on what is there by now. Only
 //! looks; runs while no other commit does.
 
+use super::joinable::JoinableDirs;
 use super::links::{check_links, check_renamed_over, check_written};
 use super::permit::{Permit, check_kind, check_unmarked};
-use super::plain::PlainDirs;
 use super::plan::{Plan, is_directory};
 use super::premise::check_premises;
 use super::present::{Present, in_words, open_file};
@@ -32,7 +32,7 @@ struct Validate<'a> {
     plan: &'a Plan<'a>,
     trace: &'a [TraceItem],
     staged: &'a StagedByChange,
-    plain: &'a mut PlainDirs,
+    joinable: &'a mut JoinableDirs,
     present: Present,
     permit: Permit,
     whole: HashSet<usize>,
@@ -43,13 +43,13 @@ pub fn validate(
     request: &CommitRequest,
     plan: &Plan<'_>,
     staged: &StagedByChange,
-    plain: &mut PlainDirs,
+    joinable: &mut JoinableDirs,
 ) -> Result<Validated, CommitError> {
     let mut validate = Validate {
         plan,
         trace: &request.trace,
         staged,
-        plain,
+        joinable,
         present: Present::default(),
         permit: Permit::new(),
         whole: HashSet::new(),
@@ -155,7 +155,7 @@ impl Validate<'_> {
         let left_kind = left.map(|stamp| stamp.kind);
         match kind {
             ChangeKind::MakeDir { attr, plain, .. } => match &left {
-                Some(stamp) if stamp.kind != Kind::Dir || (*plain && self.plain.contains(path, stamp)) => {
+                Some(stamp) if stamp.kind != Kind::Dir || (*plain && !self.joinable.contains(path, stamp)) => {
                     return conflict("nothing");
                 }
                 Some(stamp) if (stamp.mode, stamp.uid, stamp.gid) != (attr.mode, attr.uid, attr.gid) => {

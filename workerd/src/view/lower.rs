@@ -23,7 +23,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use termite_abi::Access;
-use termite_types::FileTime;
+use termite_types::{Attr, FileTime, Node as Kind};
 
 /// The mirror as one job's lower layer.
 pub struct Lower {
@@ -294,6 +294,7 @@ impl Lower {
         let node = self.node(ino)?;
         let stat = confine::stat(&node.handle).map_err(|errno| Trouble::from_store(errno, &node.path))?;
         if is_file(&stat) {
+            self.check_as_told(ino, &node.path)?;
             // One without bytes was opened by nobody.
             self.note_opened(ino, &node.path);
             let mut copied = self.copied.lock();
@@ -346,7 +347,7 @@ impl Lower {
         let stat = confine::stat(handle).map_err(|errno| Trouble::from_store(errno, path))?;
         let ino = stat.stx_ino;
         let waits = if is_dir(&stat) {
-            let time = seen(&stat, termite_types::Node::Dir).mtime;
+            let time = seen(&stat, Kind::Dir).mtime;
             self.dir_times.lock().insert((path.to_path_buf(), time));
             matches!(self.mirror.dir_at(ino), Some((_, false)))
         } else {
@@ -362,10 +363,10 @@ impl Lower {
                 return Some(Before::of(path, attr));
             }
             let node = if is_dir(stat) {
-                termite_types::Node::Dir
+                Kind::Dir
             } else {
                 let target = rustix::fs::readlinkat(handle, c"", Vec::new()).ok()?;
-                termite_types::Node::Symlink {
+                Kind::Symlink {
                     target: PathBuf::from(OsString::from_vec(target.into_bytes())),
                 }
             };
@@ -376,6 +377,20 @@ impl Lower {
             && let Some(before) = before()
         {
             found.insert(path.to_path_buf(), before);
+        }
+    }
+
+    /// Whether a file that overlayfs copies up is still the one that the job was told of: of what
+    /// waited for its content, size and time were taken before that came.
+    fn check_as_told(&self, ino: u64, path: &Path) -> Result<(), Trouble> {
+        let size = |attr: &Attr| match attr.node {
+            Kind::File { size, .. } => size,
+            _ => 0,
+        };
+        let told = |attr: &Attr| (attr.mode, attr.mtime, size(attr));
+        match (self.found.lock().get(path), self.mirror.attr_of(ino, path)) {
+            (Some(Before::File(file)), Some(attr)) if told(&file.attr) != told(&attr) => Err(Trouble::moved_on(path)),
+            _ => Ok(()),
         }
     }
 

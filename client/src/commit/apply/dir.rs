@@ -5,8 +5,8 @@ use super::Apply;
 use super::attributes::set_mode;
 use super::report::Done;
 use crate::commit::CommitError;
+use crate::commit::joinable::JoinableDirs;
 use crate::commit::name::{open_parent, set_time, stamp_at};
-use crate::commit::plain::PlainDirs;
 use crate::tree::{Kind, Stamp};
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -33,7 +33,7 @@ impl<'a> Apply<'a> {
         &self,
         path: &'a Path,
         kind: &'a ChangeKind,
-        plain_dirs: &mut PlainDirs,
+        joinable: &mut JoinableDirs,
     ) -> Result<Option<Unfinished<'a>>, CommitError> {
         let ChangeKind::MakeDir {
             attr,
@@ -51,8 +51,8 @@ impl<'a> Apply<'a> {
             }
             Err(errno) => return Err(CommitError::at("make", path)(errno)),
         }
-        if *plain && let Some(stamp) = stamp_at(&parent, name, path)? {
-            plain_dirs.made(path, &stamp);
+        if !*plain && let Some(stamp) = stamp_at(&parent, name, path)? {
+            joinable.made(path, &stamp);
         }
         let wanted = Wanted::Made {
             attr,

@@ -14,8 +14,8 @@ mod report;
 pub(super) use alter::differing;
 pub use report::verify_hashes;
 
+use super::joinable::JoinableDirs;
 use super::name::open_parent;
-use super::plain::PlainDirs;
 use super::plan::{Plan, is_directory};
 use super::reserve::Reserved;
 use super::stage::StagedByChange;
@@ -51,7 +51,7 @@ pub fn apply(
     plan: &Plan<'_>,
     staged: StagedByChange,
     validated: &Validated,
-    plain: &mut PlainDirs,
+    joinable: &mut JoinableDirs,
     log: &dyn CommitLog,
 ) -> Result<Committed, CommitError> {
     let user = rustix::process::geteuid().as_raw();
@@ -65,7 +65,7 @@ pub fn apply(
         changed: Cell::new(false),
     };
     let mut done = Done::default();
-    match apply.all(staged, plain, &mut done) {
+    match apply.all(staged, joinable, &mut done) {
         Ok(()) => Ok(done.report(plan)),
         Err(CommitError::Failed {
             path, doing, source, ..
@@ -80,7 +80,12 @@ pub fn apply(
 }
 
 impl<'a> Apply<'a> {
-    fn all(&self, mut staged: StagedByChange, plain: &mut PlainDirs, done: &mut Done<'a>) -> Result<(), CommitError> {
+    fn all(
+        &self,
+        mut staged: StagedByChange,
+        joinable: &mut JoinableDirs,
+        done: &mut Done<'a>,
+    ) -> Result<(), CommitError> {
         self.reserve_in_place(&staged)?;
         let (later, in_place): (Vec<_>, Vec<_>) =
             (self.plan.xattrs.iter()).partition(|(path, _)| self.plan.put(path).is_some());
@@ -100,13 +105,13 @@ impl<'a> Apply<'a> {
             if !is_done {
                 self.remove(path, *is_dir)?;
             }
-            plain.forget(path);
+            joinable.forget(path);
             done.note(path, None, None, true);
         }
         let mut unfinished = Vec::new();
         for (path, index) in &self.plan.puts {
             if is_directory(&self.plan.changes[*index].kind) {
-                unfinished.extend(self.make_dir(path, &self.plan.changes[*index].kind, plain)?);
+                unfinished.extend(self.make_dir(path, &self.plan.changes[*index].kind, joinable)?);
                 done.note(path, Stamp::at_path(path), None, true);
             }
         }

@@ -37,11 +37,11 @@ fn two_jobs_that_expect_to_make_it_are_one_too_many() {
     bench.commit(vec![bench.dir("d", 0o755)]).unwrap();
     bench.commit(vec![bench.remove_dir("d")]).unwrap();
     bench.commit(again.clone()).unwrap();
-    // One of another origin is joined.
+    // One that a process of the client made may have been expected there, too.
     fs::remove_dir_all(bench.path("d")).unwrap();
-    fs::create_dir(bench.path("other")).unwrap();
     fs::create_dir(bench.path("d")).unwrap();
-    fs::remove_dir(bench.path("other")).unwrap();
+    bench.conflict(again.clone(), vec![]);
+    // One that another job made, which did not mind that it is there, is joined.
     bench
         .commit(vec![bench.remove_dir("d"), bench.dir("d", 0o755)])
         .unwrap();

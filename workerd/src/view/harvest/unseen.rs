@@ -10,7 +10,7 @@ use super::{Gather, HarvestError, io, unread};
 use crate::view::acts::ClientFile;
 use crate::view::confine::{self, is_dir, is_file};
 use crate::view::mirror::seen;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use termite_types::{BlobHash, FileTime, Node};
 
@@ -38,6 +38,7 @@ impl Gather<'_> {
         let Some(lower) = self.view.lower() else { return Ok(()) };
         let is_left = |file: &ClientFile| confine::handle(self.outputs.upper(), &file.path).is_ok();
         let mut copied: Vec<_> = lower.copied_up().into_iter().filter(is_left).collect();
+        let alike = alike(&copied);
         let mut files = Vec::new();
         if !copied.is_empty() {
             self.upper_files(Path::new("/"), &mut files)?;
@@ -54,8 +55,8 @@ impl Gather<'_> {
         self.claim(&files, &mut copied, is_here);
         // Such a file may be another one that took its place.
         let uncertain = self.copied.iter().filter(|(ino, _)| !certain.contains(ino));
-        self.checks
-            .extend(uncertain.map(|(_, file)| only_name(file.path.clone())));
+        let uncertain = uncertain.map(|(_, file)| file.path.clone());
+        self.checks.extend(uncertain.chain(alike).map(only_name));
         Ok(())
     }
 
@@ -90,6 +91,18 @@ impl Gather<'_> {
         }
         Ok(())
     }
+}
+
+/// The files of the client's that another one among them may be, by content and time.
+fn alike(files: &[ClientFile]) -> Vec<PathBuf> {
+    let looks = |file: &ClientFile| Some((content_of(&file.attr)?.hash, file.attr.mtime));
+    let mut count: HashMap<_, usize> = HashMap::new();
+    files
+        .iter()
+        .filter_map(looks)
+        .for_each(|looks| *count.entry(looks).or_default() += 1);
+    let is_alike = |file: &&ClientFile| looks(file).is_some_and(|looks| count[&looks] > 1);
+    files.iter().filter(is_alike).map(|file| file.path.clone()).collect()
 }
 
 /// A regular file of the upper layer.

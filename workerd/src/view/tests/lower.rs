@@ -3,6 +3,7 @@
 use super::Pair;
 use super::changes::tell;
 use crate::view::acts::Before;
+use crate::view::trouble::Trouble;
 use crate::view::{Lower, SharedMap};
 use rustix::fd::AsFd;
 use std::ffi::OsStr;
@@ -10,6 +11,7 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use termite_types::Abandon;
 
 #[test]
 fn what_a_file_was_is_what_the_job_was_told() {
@@ -28,9 +30,15 @@ fn what_a_file_was_is_what_the_job_was_told() {
     // Its content has not been brought, so that the file in the mirror becomes the new one.
     put("newer", 0o644);
     tell(&pair, &mut vec![PathBuf::from("f")]);
-    lower.list_attributes(found.stat.stx_ino).unwrap();
+    lower.open(found.stat.stx_ino).unwrap();
     let Before::File(before) = lower.acts(Path::new("/f")).before else {
         panic!("it was a file");
     };
     assert_eq!(before.attr.mode, 0o600);
+    // An overlay that copies it up does so by what it was told at first.
+    let copied = lower.list_attributes(found.stat.stx_ino);
+    assert!(
+        matches!(copied, Err(Trouble::Abandon(Abandon::Conflict(_)))),
+        "{copied:?}"
+    );
 }

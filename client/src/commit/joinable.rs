@@ -1,6 +1,8 @@
-//! Which directories commits of this daemon made for `mkdir` without `-p`: where two jobs
-//! both made the same one so, the second would have failed. Pure, bounded: what is
-//! forgotten is joined like any other directory.
+//! Which directories commits of this daemon made otherwise than for `mkdir` without `-p`:
+//! another job that makes the same one joins it. Where a job made one by such a `mkdir`, one
+//! that somebody else has made would have let it fail, if it is none of these: whether a
+//! process of the client made that with `-p`, nobody saw. Pure, bounded: what is forgotten
+//! is not joined.
 
 use crate::tree::Stamp;
 use std::collections::VecDeque;
@@ -10,9 +12,9 @@ use std::path::{Path, PathBuf};
 const MOST: usize = 1024;
 
 /// Paths with device and inode, oldest first.
-pub struct PlainDirs(VecDeque<(PathBuf, u64, u64)>);
+pub struct JoinableDirs(VecDeque<(PathBuf, u64, u64)>);
 
-impl PlainDirs {
+impl JoinableDirs {
     /// None yet.
     pub const fn new() -> Self {
         Self(VecDeque::new())
@@ -54,17 +56,17 @@ mod tests {
         let [one, two] = dirs
             .each_ref()
             .map(|dir| Stamp::at_path(&dir.path().canonicalize().unwrap()).unwrap());
-        let mut plain = PlainDirs::new();
+        let mut joinable = JoinableDirs::new();
         let path = Path::new("/d");
-        plain.made(path, &one);
-        assert!(plain.contains(path, &one));
-        assert!(!plain.contains(Path::new("/e"), &one));
-        assert!(!plain.contains(path, &two));
-        assert!(!plain.contains(path, &one), "forgotten");
+        joinable.made(path, &one);
+        assert!(joinable.contains(path, &one));
+        assert!(!joinable.contains(Path::new("/e"), &one));
+        assert!(!joinable.contains(path, &two));
+        assert!(!joinable.contains(path, &one), "forgotten");
         for number in 0..=MOST {
-            plain.made(&Path::new("/").join(number.to_string()), &one);
+            joinable.made(&Path::new("/").join(number.to_string()), &one);
         }
-        assert!(!plain.contains(Path::new("/0"), &one), "the oldest");
-        assert!(plain.contains(Path::new("/1"), &one));
+        assert!(!joinable.contains(Path::new("/0"), &one), "the oldest");
+        assert!(joinable.contains(Path::new("/1"), &one));
     }
 }
