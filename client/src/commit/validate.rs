@@ -13,8 +13,10 @@ use crate::tree::{Kind, Stamp, open_canonical};
 use rustix::fs::OFlags;
 use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use termite_types::{Alter, BlobHash, ChangeKind, Edit, FileTime, IfPresent, Seen, TraceItem};
 
@@ -293,8 +295,12 @@ impl Validate<'_> {
     /// In a view each name of a file of the client's is a file of its own. A job that changed
     /// it by one name and used another of them has not seen what it would have seen here.
     fn check_other_names(&self, path: &Path, stamp: &Stamp) -> Result<(), CommitError> {
+        let is_it = |file: &Metadata| file.is_file() && (file.dev(), file.ino()) == (stamp.dev, stamp.ino);
+        // A spelling may lead there through symlinks.
         let is_other_name = |item: &&TraceItem| {
-            item.path != path && Stamp::at_path(&item.path).is_some_and(|other| other.same_inode(stamp))
+            item.path != path
+                && item.path.metadata().is_ok_and(|file| is_it(&file))
+                && item.path.canonicalize().is_ok_and(|canonical| canonical != path)
         };
         match self.trace.iter().find(is_other_name) {
             Some(other) => {

@@ -218,6 +218,12 @@ impl NameActs {
         self.exclusive || self.replaced || self.written != Written::Not
     }
 
+    /// Whether the job took away what the client has at the name, and put something there since:
+    /// of two jobs that do so, each may take the name for a lock.
+    pub fn is_put_back(&self) -> bool {
+        self.removed && self.is_made() && !matches!(self.before, Before::Nothing | Before::Own)
+    }
+
     fn note(&mut self, act: Act) {
         match act {
             Act::Look | Act::Link => {}

@@ -377,10 +377,19 @@ impl View {
             self.note_links(&walk, &spelled, &walked, used.follow)?;
             self.note_act(&walked, used.act)?;
         }
+        let used_path = match &walked {
+            Walked::File(path, _) | Walked::Missing(path) | Walked::Symlink(path) | Walked::Dir(path)
+                if walk.magic.get() =>
+            {
+                // The spelling leads elsewhere for others.
+                path.as_os_str().as_bytes()
+            }
+            _ => &spelled[..],
+        };
         if used.intent == Intent::Update && standing == Standing::File {
-            self.record(Access::Read, &spelled);
+            self.record(Access::Read, used_path);
         }
-        self.record(access, &spelled);
+        self.record(access, used_path);
         if access == Access::Write {
             self.forget_answer(&spelled);
         }

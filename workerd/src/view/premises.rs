@@ -62,7 +62,9 @@ impl View {
         // alone. A Java machine takes one on the file of its performance data.
         let (kept, gone): (Vec<_>, Vec<_>) = recorded.own_locks().partition(|path| made.contains(path));
         let exclusive = passing().filter(|(_, acts)| acts.exclusive);
-        let passing = exclusive.map(|(path, _)| path).chain(gone);
+        // A token is taken away and put back.
+        let tokens = recorded.names().filter(|(_, acts)| acts.is_put_back());
+        let passing = exclusive.chain(tokens).map(|(path, _)| path).chain(gone);
         let locks = recorded.locks().chain(kept.iter().copied());
         Ok(Premises {
             checks,
