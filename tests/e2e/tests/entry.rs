@@ -156,3 +156,34 @@ fn a_caller_in_another_mount_namespace_runs_its_commands_itself() -> Result<()> 
     client.stop()?;
     scene.finish()
 }
+
+/// A stream that make does not have is closed for its jobs too; one for the summary that is full
+/// changes nothing.
+#[test]
+fn streams_that_are_closed_or_full() -> Result<()> {
+    let scene = Scene::new(User::Me)?;
+    let client = Client::new(&scene, "a", "")?;
+    let dir = scene.dir("p/closed")?;
+    let makefile = "out: ; @echo out && touch made\nerr: ; @echo err >&2 && touch made\nquiet: ; @touch made\n";
+    write_all(&dir, &[("Makefile".into(), makefile.into())])?;
+    let program = scene.installed("bin/termite-env").display().to_string();
+    let ends = |before: &str, goal: &str, streams: &str| -> Result<(i32, bool)> {
+        let script = format!("{before} make {goal} {streams}");
+        let outcome = client.bare(&dir, "sh").args(["-c", &script, &program]).run()?;
+        let made = dir.join("made");
+        let is_made = made.exists();
+        if is_made {
+            fs::remove_file(made)?;
+        }
+        Ok((outcome.code(), is_made))
+    };
+    let closed = [">&-", "2>&-", "<&- >&-", "<&- 2>&-"];
+    let each = ["out", "err", "quiet"].map(|goal| closed.map(|streams| (goal, streams)));
+    for (goal, streams) in each.into_iter().flatten().chain([("quiet", "2>/dev/full")]) {
+        let (plain, ours) = (ends("", goal, streams)?, ends("\"$0\"", goal, streams)?);
+        ensure!(plain == ours, "make {goal} {streams}: {plain:?}, with termite {ours:?}");
+    }
+    client.all_remote(&dir)?;
+    client.stop()?;
+    scene.finish()
+}

@@ -106,6 +106,12 @@ pub fn is_ignored(signal: c_int) -> bool {
     }
 }
 
+/// Has this process ignore a signal.
+pub fn ignore(signal: c_int) {
+    // SAFETY: the action is none of ours.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
 /// Ends this process by the signal, without a core file; returns where that cannot be.
 pub fn die_by(signal: c_int) {
     // SAFETY: a null action is the default one; no handler of ours exists.

@@ -4,19 +4,19 @@
 use crate::ask::{self, AskError};
 use crate::lookup;
 use crate::prompt::Marked;
-use crate::{USAGE, complain, is_in_slot, supervise};
+use crate::{USAGE, complain, is_in_slot, say, supervise};
 use clap::Parser;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use termite_abi::{ENV_BUILD, ENV_SOCKET, ENV_TOOLS};
 use termite_client::config::Config;
 use termite_client::link::Address;
 use termite_client::report::Last;
 use termite_run::connect::Place;
-use termite_run::environment;
+use termite_run::{environment, signals};
 use termite_types::BuildId;
 use termite_wire::frame::Control;
 
@@ -45,8 +45,10 @@ struct Ready {
     marked: Marked,
 }
 
-/// The `termite-env` command.
-pub fn main() -> ExitCode {
+/// The `termite-env` command; the result is its exit status.
+pub fn main() -> u8 {
+    // Whoever does not listen to the summary is no reason to end.
+    signals::ignore(rustix::process::Signal::PIPE.as_raw());
     let cli = Cli::parse();
     let mut flags = Vec::new();
     flags.extend(cli.workers.map(|list| ("workers", list)));
@@ -55,19 +57,19 @@ pub fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => {
             complain(error);
-            return ExitCode::from(USAGE);
+            return USAGE;
         }
     };
     let ready = match prepare(cli.command) {
         Ok(ready) => ready,
-        Err(status) => return ExitCode::from(status),
+        Err(status) => return status,
     };
     // A job's place is decided, and a build within a build is part of it.
     if is_in_slot() || std::env::var_os(ENV_BUILD).is_some() {
         let error = ready.command().exec();
-        return ExitCode::from(cannot_run(&ready.program, &error));
+        return cannot_run(&ready.program, &error);
     }
-    ExitCode::from(run(&config, &ready))
+    run(&config, &ready)
 }
 
 /// Looks the command up; without one it is the user's shell, with a mark in its prompt.
@@ -180,7 +182,7 @@ fn finish(place: &Place, build: BuildId, exit: u8) {
     let answer = place.connect().map_err(AskError::NoDaemon);
     let answer = answer.and_then(|stream| ask::request(stream, Control::Finish { build, exit }));
     match answer.map(|json| serde_json::from_str::<Last>(&json)) {
-        Ok(Ok(last)) => eprintln!("{}", last.summary()),
+        Ok(Ok(last)) => say(last.summary()),
         Ok(Err(error)) => complain(format!("no summary: the daemon's answer cannot be read: {error}")),
         Err(error) => complain(format!("no summary: {error}")),
     }
@@ -206,11 +208,8 @@ fn random() -> io::Result<u64> {
 
 fn cannot_run(name: &Path, error: &io::Error) -> u8 {
     let text = error.to_string();
-    eprintln!(
-        "termite-env: {}: {}",
-        name.display(),
-        text.split(" (os error").next().unwrap_or(&text)
-    );
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    say(format_args!("termite-env: {}: {text}", name.display()));
     if error.kind() == io::ErrorKind::NotFound {
         NOT_FOUND
     } else {

@@ -15,6 +15,7 @@ mod supervise;
 mod wrapper;
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -23,7 +24,12 @@ const USAGE: u8 = 2;
 
 /// One line on stderr.
 fn complain(what: impl std::fmt::Display) {
-    eprintln!("termite: {what}");
+    say(format_args!("termite: {what}"));
+}
+
+/// The same as it is. Where nobody can be told, what was done stays as it is.
+fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Whether this is a job: what it starts belongs where it is.

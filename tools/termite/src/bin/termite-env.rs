@@ -1,7 +1,15 @@
 //! `termite-env [CMD ARGS...]`: a command with its jobs on the fleet.
+//!
+//! Has no Rust start-up code before it: that would open descriptors that are closed, which
+//! the command must inherit as they were.
 
-#![forbid(unsafe_code)]
+#![no_main]
 
-fn main() -> std::process::ExitCode {
-    termite_tools::env::main()
+use std::ffi::{c_char, c_int};
+
+// SAFETY: `no_main` leaves the name to us; the C library calls it once, with its usual
+// arguments, which `std::env` reads by itself.
+#[unsafe(no_mangle)]
+extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
+    termite_tools::env::main().into()
 }
