@@ -12,7 +12,7 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use std::cmp::Reverse;
 use std::path::Path;
-use termite_types::{Alter, Attr, ChangeKind};
+use termite_types::{Alter, Attr, ChangeKind, FileTime};
 
 /// A directory whose attributes wait until its names are there.
 pub struct Unfinished<'a> {
@@ -23,8 +23,8 @@ pub struct Unfinished<'a> {
 enum Wanted<'a> {
     /// The commit made it.
     Made { attr: &'a Attr, explicit_mtime: bool },
-    /// It was there.
-    Altered(&'a Alter),
+    /// It was there, and had this time before the commit.
+    Altered { alter: &'a Alter, before: FileTime },
 }
 
 impl<'a> Apply<'a> {
@@ -61,24 +61,30 @@ impl<'a> Apply<'a> {
         Ok(Some(Unfinished { path, wanted }))
     }
 
+    /// The directories that are there and are to be changed.
+    pub(super) fn altered_dirs(&self) -> Vec<Unfinished<'a>> {
+        let altered = self.plan.alters().filter(|(_, path, _)| !self.plan.is_removed(path));
+        let dirs = altered.filter_map(|(_, path, alter)| {
+            let present = Stamp::at_path(path).filter(|stamp| stamp.kind == Kind::Dir)?;
+            let before = present.mtime;
+            let wanted = Wanted::Altered { alter, before };
+            Some(Unfinished { path, wanted })
+        });
+        dirs.collect()
+    }
+
     /// Attributes of the directories that were made or changed, the deepest first.
     pub(super) fn finish_dirs(
         &self,
         mut unfinished: Vec<Unfinished<'a>>,
         done: &mut Done<'a>,
     ) -> Result<(), CommitError> {
-        for (_, path, alter) in self.plan.alters() {
-            if !self.plan.is_removed(path) && Stamp::at_path(path).is_some_and(|is| is.kind == Kind::Dir) {
-                let wanted = Wanted::Altered(alter);
-                unfinished.push(Unfinished { path, wanted });
-            }
-        }
         unfinished.sort_by_key(|dir| Reverse(dir.path.components().count()));
         for Unfinished { path, wanted } in unfinished {
             match wanted {
                 Wanted::Made { attr, explicit_mtime } => self.finish_made(path, attr, explicit_mtime)?,
-                Wanted::Altered(alter) => {
-                    let touched = self.alter_dir(path, alter)? || done.contains(path);
+                Wanted::Altered { alter, before } => {
+                    let touched = self.alter_dir(path, alter, before)? || done.contains(path);
                     done.note(path, Stamp::at_path(path), None, touched);
                 }
             }
@@ -94,9 +100,10 @@ impl<'a> Apply<'a> {
         set_time(&parent, name, self.time(attr.mtime, explicit_mtime)).map_err(CommitError::at("set the time of", path))
     }
 
-    /// Returns whether anything was set. A time that the job did not set by itself follows
-    /// from names that came and went: it never takes the directory back.
-    fn alter_dir(&self, path: &Path, alter: &Alter) -> Result<bool, CommitError> {
+    /// Returns whether anything was set. A time that the job did not set by itself is when
+    /// names came and went in its view, which was before the commit made them: it never takes
+    /// the directory back to what it had before, or to a time that others gave it.
+    fn alter_dir(&self, path: &Path, alter: &Alter, before: FileTime) -> Result<bool, CommitError> {
         let (parent, name) = open_parent(path)?;
         let present = Stamp::at(&parent, name).map_err(CommitError::at("look at", path))?;
         let mut touched = false;
@@ -112,7 +119,7 @@ impl<'a> Apply<'a> {
         }
         if let Some(set) = alter.mtime {
             let time = self.time(set.time, set.explicit);
-            let is_wanted = time > present.mtime || (set.explicit && time != present.mtime);
+            let is_wanted = time != present.mtime && (set.explicit || time > before);
             if is_wanted {
                 match set_time(&parent, name, time) {
                     // It was touched by names that came and went, in somebody else's directory.

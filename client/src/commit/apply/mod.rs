@@ -86,6 +86,7 @@ impl<'a> Apply<'a> {
         joinable: &mut JoinableDirs,
         done: &mut Done<'a>,
     ) -> Result<(), CommitError> {
+        let mut unfinished = self.altered_dirs();
         self.reserve_in_place(&staged)?;
         let (later, in_place): (Vec<_>, Vec<_>) =
             (self.plan.xattrs.iter()).partition(|(path, _)| self.plan.put(path).is_some());
@@ -108,7 +109,6 @@ impl<'a> Apply<'a> {
             joinable.forget(path);
             done.note(path, None, None, true);
         }
-        let mut unfinished = Vec::new();
         for (path, index) in &self.plan.puts {
             if is_directory(&self.plan.changes[*index].kind) {
                 unfinished.extend(self.make_dir(path, &self.plan.changes[*index].kind, joinable)?);

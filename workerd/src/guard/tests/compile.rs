@@ -42,7 +42,8 @@ fn a_compile_leaves_its_object_and_nothing_else() {
                 "{:?}",
                 ran.events.abandoned
             );
-            assert_eq!(ran.changes(), [format!("f {}", at("hello.o").display())]);
+            let (dir, object) = (work.path().display(), at("hello.o"));
+            assert_eq!(ran.changes(), [format!("a {dir}"), format!("f {}", object.display())]);
             assert_eq!(ran.content(&at("hello.o")), std::fs::read(at("local.o")).unwrap());
             println!(
                 "{round}: {:?}, {} faults, {} fetches",

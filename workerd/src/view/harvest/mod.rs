@@ -320,11 +320,9 @@ impl Gather<'_> {
             kind: LayerKind::InPlace,
         };
         self.dir(at, &layer)?;
-        let renames = self.changes[first..].iter().any(|change| self.renames(at, change));
-        // Names that come and go take the time away again which the job has given it.
         let has_own_time = match explicit {
             true => before.mtime != attr.mtime,
-            false => !renames && self.is_touched(at, &attr),
+            false => self.is_touched(at, &attr),
         };
         let is_put = |change: &Change| change.path.parent() == Some(at) && change.kind.is_of_name();
         // Names that were put have given it another time, and the job has given it this one since.
@@ -526,18 +524,6 @@ impl Gather<'_> {
     fn is_touched(&self, at: &Path, attr: &Attr) -> bool {
         let below = self.view.mirror().dir_mtime(at);
         attr.mode & 0o1000 == 0 && below.is_ok_and(|below| below.is_some_and(|below| below < attr.mtime))
-    }
-
-    /// Whether a change makes or removes a name in a directory, which gives that another
-    /// time on the client as well.
-    fn renames(&self, dir: &Path, change: &Change) -> bool {
-        let is_new = || {
-            let acts = self.acts(&change.path);
-            acts.is_ok_and(|acts| matches!(acts.before, Before::Nothing | Before::Own))
-        };
-        change.path.parent() == Some(dir)
-            && change.kind.is_of_name()
-            && (matches!(change.kind, ChangeKind::Remove { .. } | ChangeKind::MakeDir { .. }) || is_new())
     }
 
     fn owner_differs(&self, a: &Attr, b: &Attr) -> bool {
