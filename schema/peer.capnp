@@ -60,6 +60,7 @@ struct Resource {
     }
     abstractSocket @4 :Data;  # its name, without the leading null byte
     socket @5 :Path;
+    name @6 :Path;            # anything that is there, a symlink itself
   }
 }
 

@@ -33,6 +33,7 @@ pub fn has(resource: &Resource) -> bool {
         Resource::Service(address) if is_of_this_machine(address.ip()) => listens(address),
         Resource::Service(address) => has_route(address),
         Resource::AbstractSocket(name) => is_bound(name),
+        Resource::Name(path) => fs::symlink_metadata(path).is_ok(),
         Resource::Socket(path) => fs::metadata(path).is_ok_and(|file| file.file_type().is_socket()),
     }
 }

@@ -194,11 +194,13 @@ impl Overlap {
     }
 
     /// Whether another job that ran beside this one used one of its passing names as it did, or
-    /// left it or removed it: both hold the lock that the name is.
+    /// left it or removed it, or somebody else changed it: both hold the lock that the name is.
     fn shares_lock(&self, began: Moment, passing: &[PathBuf]) -> bool {
         let uses = |commit: &Commit, name| commit.passing.contains(name) || commit.left.contains_key(name);
+        let mut outside = self.outside.iter().filter(|(at, _)| *at > began);
         self.since(began)
             .any(|commit| passing.iter().any(|name| uses(commit, name)))
+            || outside.any(|(_, path)| passing.contains(path))
     }
 
     fn since(&self, began: Moment) -> impl Iterator<Item = &Commit> {
@@ -364,5 +366,10 @@ mod tests {
         assert!(!overlap.shares_lock(Moment(overlap.clock), &["/lock".into()]));
         overlap.committed(&[file("/left", 1)], &[]);
         assert!(overlap.shares_lock(began, &["/left".into()]), "a commit changed it");
+        overlap.changed_outside(Path::new("/held"));
+        assert!(
+            overlap.shares_lock(began, &["/held".into()]),
+            "a process of the client did"
+        );
     }
 }

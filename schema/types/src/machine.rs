@@ -19,6 +19,8 @@ pub enum Resource {
     AbstractSocket(Vec<u8>),
     /// A socket at this absolute path.
     Socket(PathBuf),
+    /// Anything at this absolute path, a symlink itself.
+    Name(PathBuf),
 }
 
 impl fmt::Display for Resource {
@@ -29,6 +31,7 @@ impl fmt::Display for Resource {
             Self::Target(number) => write!(f, "process {number}"),
             Self::Service(address) => write!(f, "a service at {address}"),
             Self::Socket(path) => write!(f, "the socket {}", path.display()),
+            Self::Name(path) => write!(f, "{}", path.display()),
             Self::AbstractSocket(name) => write!(f, "the socket @{}", name.escape_ascii()),
         }
     }

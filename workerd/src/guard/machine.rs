@@ -82,7 +82,7 @@ fn is_for_client(request: &Request, peer: &Resource, proc: impl AsFd) -> bool {
             let at = format!(" @{}", String::from_utf8_lossy(name));
             !table("unix").lines().any(|line| line.ends_with(&at))
         }
-        Resource::Process(_) | Resource::Target(_) | Resource::Socket(_) => false,
+        Resource::Process(_) | Resource::Target(_) | Resource::Socket(_) | Resource::Name(_) => false,
     }
 }
 

@@ -6,7 +6,10 @@
 //! Knows nothing of what the calls came to, which the upper layer shows in the end, and
 //! nothing of commits.
 
+mod act;
 mod identity;
+
+pub use act::{Act, Writes};
 
 use super::fault::{Patience, View};
 use super::harvest::content_of;
@@ -20,87 +23,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use termite_core::spelling::lexical;
 use termite_types::{Abandon, Attr, Base, Node};
-
-/// What a call does to the name or the file that a path leads to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Act {
-    /// Nothing: it looks.
-    Look,
-    /// Opens a file for writing, and makes it where it is missing if the use says so.
-    Open {
-        /// How what is there is going to be written.
-        writes: Writes,
-        /// It fails where something is (`O_EXCL`).
-        exclusive: bool,
-    },
-    /// Makes a directory; `plain`: by mkdir(1) without `-p`.
-    MakeDir {
-        /// Whose user expects it to fail where a directory is.
-        plain: bool,
-    },
-    /// Makes something else by a call that fails where something is.
-    Make,
-    /// Takes the name away.
-    Remove {
-        /// Of a directory, and of nothing else.
-        dir: bool,
-    },
-    /// Takes the name away from what gets another.
-    MoveAway,
-    /// Gives the name to something else.
-    MoveHere {
-        /// It fails where something is (`RENAME_NOREPLACE`).
-        exclusive: bool,
-        /// What is moved is a directory, which takes only the place of one.
-        dir: bool,
-    },
-    /// The name changes places with another.
-    Exchange,
-    /// Gives the file a further name.
-    Link,
-    /// Changes attributes.
-    Attributes,
-}
-
-impl Act {
-    /// Whether a file of the client's at the path is copied up by it. Its content is there
-    /// then.
-    fn copies_up(self) -> bool {
-        match self {
-            Self::Open { exclusive, .. } => !exclusive,
-            Self::MoveAway | Self::Exchange | Self::Link | Self::Attributes => true,
-            Self::Look | Self::MakeDir { .. } | Self::Make | Self::Remove { .. } | Self::MoveHere { .. } => false,
-        }
-    }
-
-    /// Whether it does nothing, since the call fails at what stands at its path. `makes`: the
-    /// call makes what is not there.
-    pub(super) fn fails_at(self, walked: &Walked, makes: bool) -> bool {
-        let is_dir = matches!(walked, Walked::Dir(_));
-        match walked {
-            Walked::Missing(_) => !makes,
-            Walked::File(..) | Walked::Symlink(_) | Walked::Dir(_) => match self {
-                Self::Open { exclusive, .. } => exclusive || is_dir,
-                Self::MakeDir { .. } | Self::Make => true,
-                Self::MoveHere { exclusive, dir } => exclusive || dir != is_dir,
-                Self::Remove { dir } => dir != is_dir,
-                Self::Look | Self::MoveAway | Self::Exchange | Self::Link | Self::Attributes => false,
-            },
-            Walked::Nowhere | Walked::Blocked | Walked::Outside => true,
-        }
-    }
-}
-
-/// How a file is written through a descriptor.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Writes {
-    /// Only behind its end, and never read (`O_WRONLY | O_APPEND`).
-    Append,
-    /// From nothing (`O_TRUNC`).
-    Anew,
-    /// Anyhow.
-    Within,
-}
 
 /// How a file was opened for writing so far. It moves from `Not` on; what is read, or may
 /// be, before it is overwritten stays `Within`.
@@ -185,7 +107,8 @@ pub(super) struct NameActs {
     pub replaced: bool,
     /// Attributes of what is there were set.
     pub is_attributed: bool,
-    /// A file was made here once more after something was taken away.
+    /// A file was made here once more after something was taken away, or was written and then
+    /// taken away by another that was moved over it.
     pub made_again: bool,
     /// How a file that the job made here was written.
     pub written: Written,
@@ -253,6 +176,7 @@ impl NameActs {
                 self.moved |= matches!(self.before, Before::Dir(_));
             }
             Act::MoveHere { exclusive, .. } => {
+                self.made_again |= self.written != Written::Not;
                 self.named = true;
                 self.replaced = true;
                 self.exclusive |= exclusive;

@@ -11,6 +11,7 @@ use super::mirror::{Lead, Mirror, Tenancy};
 use super::spelling::{Spellings, absolute, entered};
 use super::trace::Overflow;
 use super::trouble::Trouble;
+use super::waiting::Waiting;
 use super::walk::{Looks, Stop, Walk, Walked};
 use parking_lot::Mutex;
 use rustix::fd::OwnedFd;
@@ -58,6 +59,7 @@ pub struct View {
     refusing: Mutex<HashSet<u32>>,
     /// What the log of the shared memory has no room for.
     pub(super) overflow: Mutex<Overflow>,
+    pub(super) waiting: Mutex<Waiting>,
     lower: Option<Arc<Lower>>,
     fetches_before: u64,
     /// Of the mirror's leads when the job began, and the epoch in which it adds to them.
@@ -188,6 +190,7 @@ impl View {
             acts,
             refusing,
             overflow,
+            waiting: Mutex::default(),
             lower,
             fetches_before,
             began: (turn, epoch),
@@ -373,7 +376,9 @@ impl View {
                 (Standing::File, found(used))
             }
         };
-        if used.act != Act::Look && !used.act.fails_at(&walked, used.makes) {
+        if used.act.fails_at(&walked, used.makes) {
+            self.note_failure(&walk, &walked, used.act)?;
+        } else if used.act != Act::Look {
             self.note_links(&walk, &spelled, &walked, used.follow)?;
             self.note_act(&walked, used.act)?;
         }

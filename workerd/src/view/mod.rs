@@ -24,6 +24,7 @@ mod premises;
 mod spelling;
 mod trace;
 mod trouble;
+mod waiting;
 mod walk;
 
 pub use acts::{Act, Writes};

@@ -23,6 +23,7 @@ pub fn read_resource(from: resource::Reader<'_>) -> Result<Resource, WireError> 
             Resource::Service(SocketAddr::new(ip, service.get_port()))
         }
         resource::Socket(path) => Resource::Socket(checked::plain_path("path of a socket", path?)?),
+        resource::Name(path) => Resource::Name(checked::plain_path("path", path?)?),
         resource::AbstractSocket(name) => {
             let name = name?;
             let is_short = name.len() <= ABSTRACT_MAX;
@@ -46,6 +47,7 @@ pub fn write_resource(resource: &Resource, mut to: resource::Builder<'_>) {
             to.set_port(address.port());
         }
         Resource::Socket(path) => to.set_socket(checked::bytes(path)),
+        Resource::Name(path) => to.set_name(checked::bytes(path)),
         Resource::AbstractSocket(name) => to.set_abstract_socket(name),
     }
 }

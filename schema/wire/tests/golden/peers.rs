@@ -177,6 +177,7 @@ fn resources() {
         ("service", Resource::Service(([127, 0, 0, 1], 80).into())),
         ("abstract", Resource::AbstractSocket(b"a\xff".to_vec())),
         ("socket", Resource::Socket("/run/s".into())),
+        ("name", Resource::Name("/p/lock".into())),
     ];
     for (case, resource) in resources {
         check::<wire::resource::Owned, _>(

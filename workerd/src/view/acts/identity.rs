@@ -20,7 +20,7 @@ impl View {
     /// Whether a name is one of the client's tree: the directory that it is in, is where the
     /// client has it, or the job made it where the client has nothing: another job may do the
     /// same, and then both are one.
-    pub(super) fn is_of_client(&self, path: &Path) -> bool {
+    pub(in crate::view) fn is_of_client(&self, path: &Path) -> bool {
         let Some(parent) = path.parent() else { return true };
         if parent == Path::new("/") {
             return true;

@@ -18,6 +18,7 @@ use super::fault::View;
 use super::mirror::{OWN_NAMES, names_in, seen};
 use super::outputs::{Harvest, Outputs};
 use super::trouble::Trouble;
+use clients::only_name;
 use layer::{Marks, Seen, has_mark, look_through, xattrs};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::Statx;
@@ -435,9 +436,13 @@ impl Gather<'_> {
             }
             return Ok(());
         }
+        // One that the job put there is another, however alike. Where no call is seen, it may be.
+        let is_unseen = self.view.lower().is_some();
         if let Before::Symlink(before) = &acts.before
+            && (is_unseen || !acts.named)
             && self.is_symlink_unchanged(before, &attr)
         {
+            self.checks.extend(is_unseen.then(|| only_name(at.to_path_buf())));
             return Ok(());
         }
         if stat.stx_nlink > 1

@@ -1,0 +1,81 @@
+//! Calls that fail at one name again and again: the job waits for others to take the name away
+//! or to make it, as for a lock. It would wait for ever: what its kernel has shown it of the
+//! client's names stays as it was. Knows no calls.
+
+use super::acts::Act;
+use super::fault::{Patience, View};
+use super::trouble::Trouble;
+use super::walk::{Stop, Walk, Walked};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use termite_types::{Abandon, Resource};
+
+/// The client is asked for one of them so often at most.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Who has failed so often, and for so long, to make one name, waits, and takes the slot from
+/// those whom it waits for.
+const MANY: u32 = 20;
+const PATIENCE: Duration = Duration::from_secs(3);
+/// So many names are remembered at most.
+const MOST: usize = 4096;
+
+/// Of one name.
+struct Failures {
+    since: Instant,
+    count: u32,
+}
+
+/// The names at which calls of a job failed.
+#[derive(Default)]
+pub(super) struct Waiting {
+    failures: HashMap<PathBuf, Failures>,
+    asked: Option<Instant>,
+}
+
+impl Waiting {
+    /// One more call failed: whether the client is to be asked, and whether the job has waited
+    /// long enough.
+    fn failed(&mut self, path: &Path) -> (bool, bool) {
+        if self.failures.len() == MOST {
+            self.failures.clear();
+        }
+        let now = Instant::now();
+        let new = || Failures { since: now, count: 0 };
+        let failures = self.failures.entry(path.to_path_buf()).or_insert_with(new);
+        failures.count += 1;
+        let is_due = self.asked.is_none_or(|asked| now - asked >= PAUSE);
+        let is_long = failures.count >= MANY && now - failures.since >= PATIENCE;
+        (failures.count > 1 && is_due, is_long)
+    }
+}
+
+impl View {
+    /// Takes down that a call fails at what stands, or does not stand, at its path. Where that is
+    /// not so on the client any more, or the job has waited for long, it cannot go on here.
+    pub(super) fn note_failure(&self, walk: &Walk<'_>, walked: &Walked, act: Act) -> Result<(), Stop> {
+        let (path, here) = match walked {
+            Walked::File(path, _) | Walked::Symlink(path) | Walked::Dir(path) => (path, true),
+            Walked::Missing(path) => (path, false),
+            Walked::Nowhere | Walked::Blocked | Walked::Outside => return Ok(()),
+        };
+        let is_own = || self.acts.lock().of_name(path).is_some_and(|acts| acts.named);
+        if !act.is_contended() || !self.is_of_client(path) || is_own() {
+            return Ok(());
+        }
+        let (is_due, is_long) = self.waiting.lock().failed(path);
+        if !is_due {
+            return Ok(());
+        }
+        if walk.patience == Patience::None {
+            return Err(Stop::NeedsFetch);
+        }
+        let there = self.machine_has(&Resource::Name(path.clone())).map_err(Trouble::from)?;
+        self.waiting.lock().asked = Some(Instant::now());
+        if here != there || here && is_long && act.is_exclusive() {
+            let what = format!("to see what becomes of {}, for which it waits", path.display());
+            return Err(Trouble::from(Abandon::Machine(what)).into());
+        }
+        Ok(())
+    }
+}
