@@ -8,7 +8,7 @@ use std::fs::{self, File, Metadata};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use termite_types::{Attr, BlobHash, Entry, FileTime, Listing, Node};
+use termite_types::{Attr, BlobHash, Entry, FileTime, Listing, Node, Resource};
 
 /// Bytes that an answer to `open` carries.
 const HEAD: usize = 256 << 10;
@@ -68,6 +68,13 @@ impl Files for LocalFiles {
         }
         let attr = attr_of(&at, &own)?.ok_or(FilesError::Errno(libc::ENOTDIR))?;
         Ok(Listing { attr, entries })
+    }
+
+    fn machine_has(&self, resource: &Resource) -> Result<bool, FilesError> {
+        Ok(match resource {
+            Resource::Name(path) => self.locate(path)?.symlink_metadata().is_ok(),
+            _ => false,
+        })
     }
 
     fn open(&self, path: &Path) -> Result<OpenedFile, FilesError> {

@@ -85,7 +85,10 @@ impl<'a> Apply<'a> {
                 Wanted::Made { attr, explicit_mtime } => self.finish_made(path, attr, explicit_mtime)?,
                 Wanted::Altered { alter, before } => {
                     let touched = self.alter_dir(path, alter, before)? || done.contains(path);
-                    done.note(path, Stamp::at_path(path), None, touched);
+                    // With the names that gave it the time, workers are told of that.
+                    if !(is_of_names(alter) && done.has_name_in(path)) {
+                        done.note(path, Stamp::at_path(path), None, touched);
+                    }
                 }
             }
         }
@@ -136,4 +139,10 @@ impl<'a> Apply<'a> {
         }
         Ok(touched)
     }
+}
+
+/// Whether a directory only gets another time, which follows from its names.
+fn is_of_names(alter: &Alter) -> bool {
+    let follows = alter.mtime.is_some_and(|set| !set.explicit);
+    follows && alter.mode.is_none() && alter.owner.is_none()
 }

@@ -67,6 +67,12 @@ impl<'a> Done<'a> {
         self.paths.contains_key(path)
     }
 
+    /// Whether a name in a directory is done, which came, went or became another.
+    pub fn has_name_in(&self, dir: &Path) -> bool {
+        let touched = self.paths.iter().filter(|(_, done)| done.touched);
+        touched.into_iter().any(|(path, _)| path.parent() == Some(dir))
+    }
+
     /// Paths that are as the job left them where the commit fails now, sorted. A name that was to
     /// be replaced may still be there, or be there again.
     pub fn changed(&self) -> Vec<PathBuf> {
