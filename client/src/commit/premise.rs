@@ -31,7 +31,9 @@ pub fn check_premises(premises: &Premises, plan: &Plan<'_>, present: &mut Presen
                 let why = "the job changed it and may have taken this name away, and it has another name";
                 return Err(CommitError::refused(path, why.to_owned()));
             }
-            (Seen::OnlyName, _) => {}
+            (Seen::OnlyName, Some(stamp)) if stamp.kind != Kind::Dir => {}
+            // It may have another name by now.
+            (Seen::OnlyName, found) => return Err(CommitError::conflict(path, "a file", in_words(found.as_ref()))),
             (Seen::Symlink(target), found) => check_symlink(path, target, found.as_ref())?,
             (Seen::Mode(mode), Some(stamp)) if stamp.kind != Kind::Symlink => {
                 let fits = |bits: u32| bits == stamp.mode;
