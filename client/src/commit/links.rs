@@ -143,8 +143,12 @@ fn linked_files(
     let is_meant = |path: &Path| path.starts_with(cwd) || path.parent().is_some_and(|dir| listed.contains(dir));
     let used = trace.iter().filter(|item| like(&item.used) && is_meant(&item.path));
     let paths: HashSet<_> = used.map(|item| item.path.as_path()).collect();
-    paths.into_iter().filter_map(|path| {
-        let file = path.metadata().ok().filter(|file| file.is_file() && file.nlink() > 1)?;
-        Some((path.canonicalize().ok()?, file))
-    })
+    paths.into_iter().filter_map(linked_file)
+}
+
+/// The file with several names that a spelling leads to, by its canonical path.
+pub fn linked_file(spelled: &Path) -> Option<(PathBuf, Metadata)> {
+    let file = spelled.metadata().ok();
+    let file = file.filter(|file| file.is_file() && file.nlink() > 1)?;
+    Some((spelled.canonicalize().ok()?, file))
 }

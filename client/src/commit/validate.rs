@@ -2,7 +2,7 @@
 //! looks; runs while no other commit does.
 
 use super::joinable::JoinableDirs;
-use super::links::{check_links, check_renamed_over, check_written};
+use super::links::{check_links, check_renamed_over, check_written, linked_file};
 use super::permit::{Permit, check_kind, check_unmarked};
 use super::plan::{Plan, is_directory};
 use super::premise::check_premises;
@@ -13,7 +13,6 @@ use crate::tree::{Kind, Stamp, open_canonical};
 use rustix::fs::OFlags;
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs::Metadata;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -295,12 +294,10 @@ impl Validate<'_> {
     /// In a view each name of a file of the client's is a file of its own. A job that changed
     /// it by one name and used another of them has not seen what it would have seen here.
     fn check_other_names(&self, path: &Path, stamp: &Stamp) -> Result<(), CommitError> {
-        let is_it = |file: &Metadata| file.is_file() && (file.dev(), file.ino()) == (stamp.dev, stamp.ino);
         // A spelling may lead there through symlinks.
         let is_other_name = |item: &&TraceItem| {
-            item.path != path
-                && item.path.metadata().is_ok_and(|file| is_it(&file))
-                && item.path.canonicalize().is_ok_and(|canonical| canonical != path)
+            let used = linked_file(&item.path);
+            used.is_some_and(|(at, file)| at != path && (file.dev(), file.ino()) == (stamp.dev, stamp.ino))
         };
         match self.trace.iter().find(is_other_name) {
             Some(other) => {

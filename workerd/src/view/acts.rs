@@ -369,11 +369,9 @@ impl View {
         walked: &Walked,
         follow: bool,
     ) -> Result<(), Stop> {
-        let (Walked::File(path, _) | Walked::Missing(path) | Walked::Symlink(path) | Walked::Dir(path)) = walked else {
-            return Ok(());
-        };
+        let Some(path) = walked.path() else { return Ok(()) };
         // There is none where both are the same, as with almost all calls.
-        if lexical(Path::new(OsStr::from_bytes(spelled))) == *path {
+        if lexical(Path::new(OsStr::from_bytes(spelled))) == path {
             return Ok(());
         }
         let again = Walk::new(self, walk.task, walk.patience);

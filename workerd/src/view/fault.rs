@@ -59,6 +59,7 @@ pub struct View {
     refusing: Mutex<HashSet<u32>>,
     /// What the log of the shared memory has no room for.
     pub(super) overflow: Mutex<Overflow>,
+    /// Names at which calls failed, that the job may wait for.
     pub(super) waiting: Mutex<Waiting>,
     lower: Option<Arc<Lower>>,
     fetches_before: u64,
@@ -382,15 +383,9 @@ impl View {
             self.note_links(&walk, &spelled, &walked, used.follow)?;
             self.note_act(&walked, used.act)?;
         }
-        let used_path = match &walked {
-            Walked::File(path, _) | Walked::Missing(path) | Walked::Symlink(path) | Walked::Dir(path)
-                if walk.magic.get() =>
-            {
-                // The spelling leads elsewhere for others.
-                path.as_os_str().as_bytes()
-            }
-            _ => &spelled[..],
-        };
+        // By a magic link the spelling leads elsewhere for others.
+        let canonical = walked.path().filter(|_| walk.magic.get());
+        let used_path = canonical.map_or(&spelled[..], |path| path.as_os_str().as_bytes());
         if used.intent == Intent::Update && standing == Standing::File {
             self.record(Access::Read, used_path);
         }

@@ -23,7 +23,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use termite_abi::Access;
-use termite_types::{Attr, FileTime, Node as Kind};
+use termite_types::{Attr, FileTime};
 
 /// The mirror as one job's lower layer.
 pub struct Lower {
@@ -347,7 +347,7 @@ impl Lower {
         let stat = confine::stat(handle).map_err(|errno| Trouble::from_store(errno, path))?;
         let ino = stat.stx_ino;
         let waits = if is_dir(&stat) {
-            let time = seen(&stat, Kind::Dir).mtime;
+            let time = seen(&stat, termite_types::Node::Dir).mtime;
             self.dir_times.lock().insert((path.to_path_buf(), time));
             matches!(self.mirror.dir_at(ino), Some((_, false)))
         } else {
@@ -363,10 +363,10 @@ impl Lower {
                 return Some(Before::of(path, attr));
             }
             let node = if is_dir(stat) {
-                Kind::Dir
+                termite_types::Node::Dir
             } else {
                 let target = rustix::fs::readlinkat(handle, c"", Vec::new()).ok()?;
-                Kind::Symlink {
+                termite_types::Node::Symlink {
                     target: PathBuf::from(OsString::from_vec(target.into_bytes())),
                 }
             };
@@ -383,11 +383,7 @@ impl Lower {
     /// Whether a file that overlayfs copies up is still the one that the job was told of: of what
     /// waited for its content, size and time were taken before that came.
     fn check_as_told(&self, ino: u64, path: &Path) -> Result<(), Trouble> {
-        let size = |attr: &Attr| match attr.node {
-            Kind::File { size, .. } => size,
-            _ => 0,
-        };
-        let told = |attr: &Attr| (attr.mode, attr.mtime, size(attr));
+        let told = |attr: &Attr| (attr.mode, attr.mtime, attr.size());
         match (self.found.lock().get(path), self.mirror.attr_of(ino, path)) {
             (Some(Before::File(file)), Some(attr)) if told(&file.attr) != told(&attr) => Err(Trouble::moved_on(path)),
             _ => Ok(()),

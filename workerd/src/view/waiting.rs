@@ -54,11 +54,8 @@ impl View {
     /// Takes down that a call fails at what stands, or does not stand, at its path. Where that is
     /// not so on the client any more, or the job has waited for long, it cannot go on here.
     pub(super) fn note_failure(&self, walk: &Walk<'_>, walked: &Walked, act: Act) -> Result<(), Stop> {
-        let (path, here) = match walked {
-            Walked::File(path, _) | Walked::Symlink(path) | Walked::Dir(path) => (path, true),
-            Walked::Missing(path) => (path, false),
-            Walked::Nowhere | Walked::Blocked | Walked::Outside => return Ok(()),
-        };
+        let Some(path) = walked.path() else { return Ok(()) };
+        let here = !matches!(walked, Walked::Missing(_));
         let is_own = || self.acts.lock().of_name(path).is_some_and(|acts| acts.named);
         if !act.is_contended() || !self.is_of_client(path) || is_own() {
             return Ok(());
@@ -70,7 +67,9 @@ impl View {
         if walk.patience == Patience::None {
             return Err(Stop::NeedsFetch);
         }
-        let there = self.machine_has(&Resource::Name(path.clone())).map_err(Trouble::from)?;
+        let there = self
+            .machine_has(&Resource::Name(path.to_path_buf()))
+            .map_err(Trouble::from)?;
         self.waiting.lock().asked = Some(Instant::now());
         if here != there || here && is_long && act.is_exclusive() {
             let what = format!("to see what becomes of {}, for which it waits", path.display());

@@ -54,6 +54,16 @@ pub(super) enum Walked {
     Outside,
 }
 
+impl Walked {
+    /// The canonical path of what is there, or is missing there.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Dir(path) | Self::File(path, _) | Self::Symlink(path) | Self::Missing(path) => Some(path),
+            Self::Nowhere | Self::Blocked | Self::Outside => None,
+        }
+    }
+}
+
 /// What matters of a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Looks {

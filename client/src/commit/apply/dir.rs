@@ -79,6 +79,7 @@ impl<'a> Apply<'a> {
         mut unfinished: Vec<Unfinished<'a>>,
         done: &mut Done<'a>,
     ) -> Result<(), CommitError> {
+        let mut holders = done.holders();
         unfinished.sort_by_key(|dir| Reverse(dir.path.components().count()));
         for Unfinished { path, wanted } in unfinished {
             match wanted {
@@ -86,8 +87,9 @@ impl<'a> Apply<'a> {
                 Wanted::Altered { alter, before } => {
                     let touched = self.alter_dir(path, alter, before)? || done.contains(path);
                     // With the names that gave it the time, workers are told of that.
-                    if !(is_of_names(alter) && done.has_name_in(path)) {
+                    if !(is_of_names(alter) && holders.contains(path)) {
                         done.note(path, Stamp::at_path(path), None, touched);
+                        holders.extend(path.parent().filter(|_| touched));
                     }
                 }
             }

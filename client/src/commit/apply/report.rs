@@ -5,7 +5,7 @@ use crate::commit::Committed;
 use crate::commit::plan::Plan;
 use crate::commit::present::{hash_of, open_file};
 use crate::tree::{CommittedPath, Kind, Stamp};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use termite_types::{BlobHash, ChangeKind};
 
@@ -67,10 +67,10 @@ impl<'a> Done<'a> {
         self.paths.contains_key(path)
     }
 
-    /// Whether a name in a directory is done, which came, went or became another.
-    pub fn has_name_in(&self, dir: &Path) -> bool {
+    /// The directories that touched paths are in.
+    pub fn holders(&self) -> HashSet<&'a Path> {
         let touched = self.paths.iter().filter(|(_, done)| done.touched);
-        touched.into_iter().any(|(path, _)| path.parent() == Some(dir))
+        touched.filter_map(|(path, _)| path.parent()).collect()
     }
 
     /// Paths that are as the job left them where the commit fails now, sorted. A name that was to

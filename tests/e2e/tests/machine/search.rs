@@ -288,8 +288,8 @@ fn commit(program: &Program, observed: &Observed, job: usize, states: &[State]) 
         for before in partial {
             let mut after = before.clone();
             let same = but_for_links(&alone(&mut after.state, program, job, at), answer);
-            let makes = after.state.tree().len() > before.state.tree().len();
-            if may_be_stale && (makes || !same) {
+            let makes = || after.state.tree().len() > before.state.tree().len();
+            if may_be_stale && (!same || makes()) {
                 let mut before = before;
                 if let Call::Open(slot, ..) = call {
                     // The slot holds nothing then that a change could be made by.
