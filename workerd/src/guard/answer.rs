@@ -158,18 +158,21 @@ impl Court {
     /// there, or a verdict that comes before.
     fn reach_all(&self, request: &Request, patience: Patience) -> Result<ControlFlow<Verdict, [Standing; 2]>, Abandon> {
         let Effect::Rename(_) = request.call.effect else {
-            return self.reach(request, patience, |act| self.act(request.task, act));
+            return self.reach(request, patience, |_, act| self.act(request.task, act));
         };
         // What it does at one path, or whether it does anything, depends on the other one.
-        let looked = match self.reach(request, patience, |_| Act::Look)? {
+        let looked = match self.reach(request, patience, |_, _| Act::Look)? {
             ControlFlow::Continue(standings) => standings,
             verdict => return Ok(verdict),
         };
-        if rename_fails(request.rename_flags(), looked) {
-            return Ok(ControlFlow::Continue(looked));
-        }
+        // One that fails does so at the first path that is missing, or else at the second one.
+        let failing = rename_fails(request.rename_flags(), looked).then_some(match looked[0] {
+            Standing::Missing => 0,
+            _ => 1,
+        });
         let moves_dir = matches!(looked[0], Standing::Dir { .. });
-        self.reach(request, patience, |act| match act {
+        self.reach(request, patience, |at, act| match act {
+            _ if failing.is_some_and(|failing| failing != at) => Act::Look,
             Act::MoveHere { exclusive, .. } => Act::MoveHere {
                 exclusive,
                 dir: moves_dir,
@@ -182,12 +185,12 @@ impl Court {
         &self,
         request: &Request,
         patience: Patience,
-        act: impl Fn(Act) -> Act,
+        act: impl Fn(usize, Act) -> Act,
     ) -> Result<ControlFlow<Verdict, [Standing; 2]>, Abandon> {
         let mut standings = [Standing::Outside; 2];
         for (at, named) in request.paths.iter().enumerate() {
             let used = PathUse {
-                act: act(named.act),
+                act: act(at, named.act),
                 ..named.used()
             };
             match self.view.fault(request.task, &used, patience)? {
