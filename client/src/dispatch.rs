@@ -184,6 +184,8 @@ fn elsewhere(daemon: &Daemon, caller: &Caller) -> Option<&'static str> {
 }
 
 fn specify(daemon: &Daemon, job: &CallerJob, id: JobId, drivers: Vec<OsString>) -> JobSpec {
+    let jobserver = jobserver::in_environment(&job.env);
+    let is_jobserver = |number: &u32| jobserver.is_some_and(|pipe| [pipe.read, pipe.write].contains(number));
     JobSpec {
         id,
         program: job.program.clone(),
@@ -199,7 +201,13 @@ fn specify(daemon: &Daemon, job: &CallerJob, id: JobId, drivers: Vec<OsString>) 
         },
         hostname: daemon.hostname.clone(),
         stdio: job.stdio.clone(),
-        jobserver: jobserver::in_environment(&job.env),
+        inherited: job
+            .inherited
+            .iter()
+            .copied()
+            .filter(|number| !is_jobserver(number))
+            .collect(),
+        jobserver,
         drivers,
         pids: None,
     }

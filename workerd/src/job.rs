@@ -4,6 +4,7 @@
 use crate::front::Front;
 use crate::fuse::{self, Fuse};
 use crate::guard::{self, Events, Guard, GuardSpec};
+use crate::inherited::Inherited;
 use crate::memory::Hold;
 use crate::session::blocking;
 use crate::slot::{Network, Slot, SlotEnd, SlotPlan, SlotStatus, Spawner, Started};
@@ -135,6 +136,7 @@ struct Launched {
     service: Service,
     ours: OurEnds,
     told: mpsc::UnboundedReceiver<Event>,
+    inherited: Option<Inherited>,
     dir: JobDir,
 }
 
@@ -197,6 +199,7 @@ pub(crate) async fn run(
         service,
         ours,
         mut told,
+        inherited,
         dir,
     } = blocking(move || launch(env, spec)).await?;
     let slot = Rc::new(RefCell::new(slot));
@@ -213,6 +216,7 @@ pub(crate) async fn run(
     let talk = Talk {
         sink: &sink,
         streams: stdio.terminal[1] || stdio.terminal[2],
+        inherited: inherited.as_ref(),
         held: RefCell::default(),
     };
     let ended = async {
@@ -223,6 +227,7 @@ pub(crate) async fn run(
     let end = tokio::select! {
         end = ended => end?,
         () = listen(&mut told, steering, &sink) => unreachable!("never resolves"),
+        () = watch(inherited.as_ref(), steering) => unreachable!("never resolves"),
     };
     steering.slot.borrow_mut().take();
     // A job may end by the very error that it was given up with, before that was heard here.
@@ -231,6 +236,7 @@ pub(crate) async fn run(
             steering.abandon(why);
         }
     }
+    inherited.as_ref().map_or(Ok(()), Inherited::check)?;
     steering.check()?;
     let read_input = steering.input.get().map_or(Ok(0), Input::read).map_err(refused)?;
     let output = talk.held.into_inner();
@@ -270,6 +276,7 @@ impl Clock {
 struct Talk<'a> {
     sink: &'a RemoteSink,
     streams: bool,
+    inherited: Option<&'a Inherited>,
     held: RefCell<Vec<(u8, Vec<u8>)>>,
 }
 
@@ -277,7 +284,8 @@ impl Talk<'_> {
     async fn show(&self, fd: u8, bytes: Vec<u8>) {
         self.held.borrow_mut().push((fd, bytes));
         let waiting: usize = self.held.borrow().iter().map(|(_, bytes)| bytes.len()).sum();
-        if !self.streams && waiting < HELD {
+        let is_moot = || self.inherited.is_some_and(|inherited| inherited.check().is_err());
+        if !self.streams && waiting < HELD || is_moot() {
             return;
         }
         for (fd, bytes) in self.held.take() {
@@ -295,6 +303,14 @@ async fn listen(told: &mut mpsc::UnboundedReceiver<Event>, steering: &Steering, 
             Event::WantsInput => want_input(sink).await,
             Event::Abandon(why) => steering.abandon(why),
         }
+    }
+    std::future::pending().await
+}
+
+/// Gives the job up when it uses what it inherited; never resolves.
+async fn watch(inherited: Option<&Inherited>, steering: &Steering) {
+    if let Some(inherited) = inherited {
+        steering.abandon(inherited.used().await);
     }
     std::future::pending().await
 }
@@ -360,12 +376,19 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
         Front::ShimGuard | Front::Guard => None,
     };
     let (served, lower, fuse) = layer.map_or((None, None, None), |(a, b, c)| (Some(a), Some(b), Some(c)));
+    let (inherited, placeholder) = match &spec.inherited[..] {
+        [] => (None, None),
+        numbers => Inherited::new(&dir.path, &env.proc, numbers.to_vec())
+            .map_err(refused)
+            .map(|(inherited, placeholder)| (Some(inherited), Some(placeholder)))?,
+    };
     let plan = SlotPlan {
         lower: env.mirror.root().to_path_buf(),
         network: env.network,
         dir: dir.path.clone(),
         shared: shared_path,
         shim: library,
+        placeholder,
         jobserver: spec.jobserver.map(|_| jobserver()).transpose().map_err(refused)?,
         spec,
         stdio: job_fds,
@@ -411,6 +434,7 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
         service,
         ours,
         told,
+        inherited,
         dir,
     })
 }

@@ -62,6 +62,7 @@ fn job(must: bool) -> CallerJob {
         limits: Vec::new(),
         groups: Vec::new(),
         stdio: Stdio::without_input(),
+        inherited: Vec::new(),
         must,
     }
 }

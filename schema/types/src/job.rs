@@ -3,6 +3,7 @@
 
 use crate::{BlobHash, BuildId, Change, FileTime, JobId, Premises};
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// A command and all of its surroundings that a worker has to recreate.
@@ -28,6 +29,9 @@ pub struct JobSpec {
     pub hostname: OsString,
     /// Descriptors 0 to 2.
     pub stdio: Stdio,
+    /// Numbers of the other descriptors that the job would inherit, [`JobSpec::INHERITED`] at
+    /// most. A worker has nothing to open there: a job that uses one cannot stay.
+    pub inherited: Vec<u32>,
     /// Descriptors that `--jobserver-auth` in the environment names, if it does.
     pub jobserver: Option<Jobserver>,
     /// Base names of programs that a job must not start: it is abandoned then.
@@ -37,6 +41,11 @@ pub struct JobSpec {
 }
 
 impl JobSpec {
+    /// The numbers that inherited descriptors may have. Others are not told to workers.
+    pub const INHERITABLE: RangeInclusive<u32> = 3..=1023;
+    /// So many of them at most.
+    pub const INHERITED: usize = 64;
+
     /// A program in `/` with nothing around it: no arguments but its own name, no
     /// environment, no limits, no input; its owner is root. For trials and tests, which say
     /// only what matters to them.
@@ -60,6 +69,7 @@ impl JobSpec {
             },
             hostname: "client".into(),
             stdio: Stdio::without_input(),
+            inherited: Vec::new(),
             jobserver: None,
             drivers: Vec::new(),
             pids: None,

@@ -5,7 +5,7 @@ use crate::{Fault, WireError};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use termite_types::{BlobHash, FileTime};
+use termite_types::{BlobHash, FileTime, JobSpec};
 
 type Result<T> = std::result::Result<T, WireError>;
 
@@ -108,6 +108,25 @@ pub(crate) fn write_strings<S: AsRef<OsStr>>(strings: &[S], mut to: capnp::data_
     for (at, string) in (0..).zip(strings) {
         to.set(at, string.as_ref().as_bytes());
     }
+}
+
+/// Fills a list of numbers.
+pub(crate) fn write_numbers(numbers: &[u32], mut to: capnp::primitive_list::Builder<'_, u32>) {
+    for (at, number) in (0..).zip(numbers) {
+        to.set(at, *number);
+    }
+}
+
+/// Numbers of descriptors that a job would inherit.
+pub(crate) fn inherited(list: capnp::primitive_list::Reader<'_, u32>) -> Result<Vec<u32>> {
+    const FIELD: &str = "inherited descriptors";
+    let (least, most) = JobSpec::INHERITABLE.into_inner();
+    require(
+        list.len() as usize <= JobSpec::INHERITED,
+        FIELD,
+        Fault::TooMany(list.len()),
+    )?;
+    list.iter().map(|number| within(FIELD, number, least, most)).collect()
 }
 
 /// A list's length as the wire counts it.

@@ -3,12 +3,13 @@
 
 use crate::environment::{self, ENV_MUST};
 use crate::sys;
+use rustix::io::FdFlags;
 use rustix::process::Resource;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use termite_abi::ENV_BUILD;
-use termite_types::{BuildId, Limit, RequestId, Stdin, Stdio, TerminalSize};
+use termite_types::{BuildId, JobSpec, Limit, RequestId, Stdin, Stdio, TerminalSize};
 use termite_wire::frame::CallerJob;
 
 /// The limits there are; each one's place is its number (`RLIMIT_*`).
@@ -46,6 +47,7 @@ pub(crate) fn of_process(program: PathBuf, argv: Vec<OsString>, environment: &[O
         limits: limits(),
         groups: groups.into_iter().map(|group| group.as_raw()).collect(),
         stdio: stdio(),
+        inherited: inherited().map_err(|e| format!("the open files: {}", sys::words(&e)))?,
         must: environment::value(environment, ENV_MUST).is_some_and(|value| value == "1"),
     })
 }
@@ -106,6 +108,25 @@ fn stdio() -> Stdio {
         terminal,
         size,
     }
+}
+
+/// The numbers that other open files of this process have which a program executed here would
+/// inherit. Those that are too many or too high are not told.
+fn inherited() -> io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.parse::<u32>().ok());
+        numbers.extend(number.filter(|number| JobSpec::INHERITABLE.contains(number)));
+    }
+    let stays = |number: &u32| {
+        let flags = rustix::io::fcntl_getfd(sys::borrow(*number as i32));
+        flags.is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC))
+    };
+    numbers.retain(stays);
+    numbers.sort_unstable();
+    numbers.truncate(JobSpec::INHERITED);
+    Ok(numbers)
 }
 
 fn stdin() -> Stdin {

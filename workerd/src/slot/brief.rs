@@ -17,6 +17,8 @@ pub(super) struct Brief {
     pub network: OwnedFd,
     /// The open ones of the job's descriptors 0 to 2, by number.
     pub stdio: [Option<OwnedFd>; 3],
+    /// In the place of each inherited descriptor.
+    pub placeholder: Option<OwnedFd>,
     /// Read and write end.
     pub jobserver: Option<(OwnedFd, OwnedFd)>,
     /// The lower layer, where it is a file system of the slot's own.
@@ -50,6 +52,10 @@ pub(super) fn read(
             *slot = Some(fds.next().ok_or(malformed)?);
         }
     }
+    let placeholder = match errand.inherited[..] {
+        [] => None,
+        _ => Some(fds.next().ok_or(malformed)?),
+    };
     let jobserver = match errand.jobserver {
         Some(_) => Some(fds.next().zip(fds.next()).ok_or(malformed)?),
         None => None,
@@ -65,6 +71,7 @@ pub(super) fn read(
         gate,
         network,
         stdio,
+        placeholder,
         jobserver,
     })
 }

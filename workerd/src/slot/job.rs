@@ -81,7 +81,8 @@ fn arrange(brief: &Brief, control: BorrowedFd<'_>, exhibits: &Exhibits) -> Resul
         rustix::process::ioctl_tiocsctty(slave).during(Step::Terminal)?;
     }
     let errand = &brief.errand;
-    let highest = errand.jobserver.map_or(2, |(read, write)| read.max(write).max(2));
+    let jobserver = errand.jobserver.map_or(2, |(read, write)| read.max(write));
+    let highest = errand.inherited.iter().copied().fold(jobserver.max(2), u32::max);
     let above = i32::try_from(highest).map_err(|_| Refusal {
         step: Step::Stdio,
         errno: libc::EBADF,
@@ -108,6 +109,10 @@ fn arrange(brief: &Brief, control: BorrowedFd<'_>, exhibits: &Exhibits) -> Resul
             FdKind::Terminal => slave,
         };
         places.push((number as u32, from.map(|fd| lift(fd.as_fd())).transpose()?));
+    }
+    for &number in &errand.inherited {
+        let placeholder = brief.placeholder.as_ref().map(|fd| lift(fd.as_fd())).transpose()?;
+        places.push((number, placeholder));
     }
     if let (Some((read, write)), Some((read_end, write_end))) = (errand.jobserver, &brief.jobserver) {
         places.push((read, Some(lift(read_end.as_fd())?)));

@@ -57,6 +57,8 @@ pub struct SlotPlan {
     pub spec: JobSpec,
     /// The job's descriptors 0 to 2.
     pub stdio: [JobFd; 3],
+    /// An open file in the place of each of `spec.inherited`, if there are any.
+    pub placeholder: Option<OwnedFd>,
     /// A jobserver's pipe under the numbers of `spec.jobserver`: read end, write end.
     pub jobserver: Option<(OwnedFd, OwnedFd)>,
     /// The secret that lets calls pass the guard; both halves not zero.

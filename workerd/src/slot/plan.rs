@@ -25,6 +25,8 @@ pub(super) struct Errand {
     pub owner: Owner,
     pub hostname: OsString,
     pub size: Option<TerminalSize>,
+    /// Numbers that the placeholder of inherited descriptors gets.
+    pub inherited: Vec<u32>,
     /// Numbers that the two jobserver descriptors get.
     pub jobserver: Option<(u32, u32)>,
     pub stdio: [FdKind; 3],
@@ -81,6 +83,7 @@ impl Errand {
             owner: spec.owner.clone(),
             hostname: spec.hostname.clone(),
             size: spec.stdio.size,
+            inherited: spec.inherited.clone(),
             jobserver: spec.jobserver.map(|pipe| (pipe.read, pipe.write)),
             stdio,
             input_on_demand: spec.stdio.stdin == Stdin::Pipe,
@@ -111,12 +114,12 @@ impl Errand {
         }
         to.number(self.owner.uid.into());
         to.number(self.owner.gid.into());
-        to.number(self.owner.groups.len() as u64);
-        self.owner.groups.iter().for_each(|&group| to.number(group.into()));
+        to.numbers(&self.owner.groups);
         to.bytes(self.hostname.as_bytes());
         let (rows, cols) = self.size.map_or((0, 0), |size| (size.rows, size.cols));
         to.number(rows.into());
         to.number(cols.into());
+        to.numbers(&self.inherited);
         let (read, write) = self.jobserver.unwrap_or((u32::MAX, u32::MAX));
         to.number(read.into());
         to.number(write.into());
@@ -160,6 +163,7 @@ impl Errand {
                     cols: cols as u16,
                 }),
             },
+            inherited: from.list(Reader::small)?,
             jobserver: Some((from.small()?, from.small()?)).filter(|numbers| *numbers != (u32::MAX, u32::MAX)),
             stdio: [from.kind()?, from.kind()?, from.kind()?],
             input_on_demand: from.number()? != 0,
@@ -176,6 +180,11 @@ struct Writer(Vec<u8>);
 impl Writer {
     fn number(&mut self, number: u64) {
         self.0.extend(number.to_le_bytes());
+    }
+
+    fn numbers(&mut self, numbers: &[u32]) {
+        self.number(numbers.len() as u64);
+        numbers.iter().for_each(|&number| self.number(number.into()));
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
@@ -256,6 +265,7 @@ mod tests {
             },
             hostname: "h".into(),
             size: Some(TerminalSize { rows: 3, cols: 4 }),
+            inherited: vec![5, 9],
             jobserver: Some((3, 4)),
             stdio: [FdKind::Closed, FdKind::Open, FdKind::Terminal],
             input_on_demand: true,

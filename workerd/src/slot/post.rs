@@ -12,9 +12,9 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-/// Descriptors in one letter at most: plan, control, gate, network, stdio, jobserver, lower
-/// layer.
-const MAX_FDS: usize = 10;
+/// Descriptors in one letter at most: plan, control, gate, network, stdio, placeholder,
+/// jobserver, lower layer.
+const MAX_FDS: usize = 11;
 const MAX_BYTES: usize = 256;
 
 /// A letter as it arrived.

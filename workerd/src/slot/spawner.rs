@@ -82,6 +82,7 @@ impl Spawner {
             JobFd::Open(fd) => Some(fd.as_fd()),
             JobFd::Closed | JobFd::Null | JobFd::Terminal => None,
         }));
+        fds.extend(plan.placeholder.as_ref().map(AsFd::as_fd));
         if let Some((read, write)) = &plan.jobserver {
             fds.extend([read.as_fd(), write.as_fd()]);
         }
@@ -124,6 +125,11 @@ impl Spawner {
         }
         if plan.jobserver.is_some() != plan.spec.jobserver.is_some() {
             return Err(SlotError::Plan("a jobserver needs both its pipe and its numbers"));
+        }
+        if plan.placeholder.is_none() != plan.spec.inherited.is_empty() {
+            return Err(SlotError::Plan(
+                "inherited descriptors need both a placeholder and numbers",
+            ));
         }
         let places = Places {
             lower: self.seen_by_spawner(&plan.lower)?,

@@ -50,6 +50,7 @@ fn with_slot<T>(
         // Never let go.
         spec: JobSpec::bare("/"),
         stdio: [JobFd::Null, JobFd::Closed, JobFd::Closed],
+        placeholder: None,
         jobserver: None,
         cookie: u64::MAX,
         served,

@@ -24,19 +24,33 @@ impl View {
             acts.push(self.name_acts(&change.path)?);
         }
         let used = self.used_among(changes, &acts);
+        let renamed = self.renamed(changes, used.renamed)?;
+        let recorded = self.acts.lock();
+        let leaves = |change: &&Change| !matches!(change.kind, ChangeKind::Remove { .. });
+        let left: HashSet<_> = changes
+            .iter()
+            .filter(leaves)
+            .map(|change| change.path.as_path())
+            .collect();
+        // A lock on a file that the job made and that is gone is known to others by its name
+        // alone. A Java machine takes one on the file of its performance data.
+        let (kept, gone): (Vec<_>, Vec<_>) = recorded.own_locks().partition(|path| left.contains(path));
+        let locked = recorded.locked() || !kept.is_empty();
         for (change, acts) in changes.iter().zip(&acts) {
-            let is_read = used.read.contains(change.path.as_path());
-            let is_missed = used.missed.contains(change.path.as_path());
+            let told = Told {
+                is_read: used.read.contains(change.path.as_path()),
+                is_missed: used.missed.contains(change.path.as_path()),
+                is_locked: locked,
+            };
             // Where no call is seen, neither is an owner that the worker cannot give.
             let is_known =
                 |seen: &Seen| !matches!(seen, Seen::Owner(..)) || self.lower().is_none() || self.mirror.keeps_owners();
-            for seen in seen_of(change, acts, is_read, is_missed).into_iter().filter(is_known) {
+            for seen in seen_of(change, acts, told).into_iter().filter(is_known) {
                 let path = change.path.clone();
                 checks.push(Check { path, seen });
             }
         }
-        checks.extend(self.renamed(changes, used.renamed)?);
-        let recorded = self.acts.lock();
+        checks.extend(renamed);
         checks.extend(recorded.followed().into_iter().map(|(path, target)| Check {
             path,
             seen: Seen::Symlink(target),
@@ -45,11 +59,10 @@ impl View {
             path: to.clone(),
             seen: Seen::OtherFile(from.clone()),
         }));
-        let made: HashSet<_> = changes.iter().map(|change| change.path.as_path()).collect();
         let passing = || {
             recorded
                 .names()
-                .filter(|(path, acts)| is_new(acts) && !made.contains(path))
+                .filter(|(path, acts)| is_new(acts) && !left.contains(path))
         };
         // What others have put there by now would have gone with it.
         checks.extend(passing().filter(|(_, acts)| acts.is_made()).map(|(path, _)| Check {
@@ -58,17 +71,14 @@ impl View {
         }));
         let mut told = HashSet::new();
         checks.retain(|check| told.insert(check.clone()));
-        // A lock on a file that the job made and that is gone is known to others by its name
-        // alone. A Java machine takes one on the file of its performance data.
-        let (kept, gone): (Vec<_>, Vec<_>) = recorded.own_locks().partition(|path| made.contains(path));
         let exclusive = passing().filter(|(_, acts)| acts.exclusive);
         // A token is taken away and put back.
         let tokens = recorded.names().filter(|(_, acts)| acts.is_put_back());
         let passing = exclusive.chain(tokens).map(|(path, _)| path).chain(gone);
-        let locks = recorded.locks().chain(kept.iter().copied());
+        let locks = recorded.locks().chain(kept);
         Ok(Premises {
             checks,
-            locked: recorded.locked() || !kept.is_empty(),
+            locked,
             unseen: self.lower().is_some(),
             passing_names: passing.map(Path::to_path_buf).collect(),
             locks: locks.map(Path::to_path_buf).collect(),
@@ -185,8 +195,23 @@ struct Used<'c> {
     renamed: bool,
 }
 
+/// What the job was told of a name before it changed it.
+#[derive(Clone, Copy)]
+struct Told {
+    is_read: bool,
+    /// It looked for it in vain.
+    is_missed: bool,
+    /// It held a lock: a file that a call made there was looked for in vain as well.
+    is_locked: bool,
+}
+
 /// What the job was told of a name that it changed.
-fn seen_of(change: &Change, acts: &NameActs, is_read: bool, is_missed: bool) -> Vec<Seen> {
+fn seen_of(change: &Change, acts: &NameActs, told: Told) -> Vec<Seen> {
+    let Told {
+        is_read,
+        is_missed,
+        is_locked,
+    } = told;
     let mut seen = attributes_seen(change, acts);
     let content = match &acts.before {
         Before::File(file) if is_read => content_of(&file.attr).map(Seen::Content),
@@ -212,12 +237,12 @@ fn seen_of(change: &Change, acts: &NameActs, is_read: bool, is_missed: bool) -> 
         ChangeKind::File {
             if_present: IfPresent::Append,
             ..
-        } => seen.extend(is_read.then_some(Seen::Absent)),
+        } => seen.extend((is_read || is_locked && is_new(acts)).then_some(Seen::Absent)),
         ChangeKind::File { .. } | ChangeKind::Symlink { .. } | ChangeKind::Link { .. } | ChangeKind::Name { .. } => {
             match &acts.before {
                 // What others have put there by now would have been taken away with the first one.
                 Before::Nothing if acts.exclusive || acts.made_again => seen.push(Seen::Nothing),
-                Before::Nothing if is_missed => seen.push(Seen::Absent),
+                Before::Nothing if is_missed || is_locked => seen.push(Seen::Absent),
                 Before::File(_) | Before::Symlink(_) if acts.removed => seen.push(Seen::Leaf),
                 _ => {}
             }

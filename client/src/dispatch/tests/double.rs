@@ -279,6 +279,7 @@ impl Scene {
             limits: Vec::new(),
             groups: Vec::new(),
             stdio,
+            inherited: Vec::new(),
             must: true,
         };
         stream.write_all(&encode(&ToDaemon::Job(job))).await.unwrap();

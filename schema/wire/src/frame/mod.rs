@@ -52,6 +52,8 @@ pub struct CallerJob {
     pub groups: Vec<u32>,
     /// Descriptors 0 to 2.
     pub stdio: Stdio,
+    /// Numbers of the others that are open, as in [`termite_types::JobSpec::inherited`].
+    pub inherited: Vec<u32>,
     /// Asked for as a job by the user: rules do not apply.
     pub must: bool,
 }

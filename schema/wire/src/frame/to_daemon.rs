@@ -96,6 +96,7 @@ fn read_job(from: job::Reader<'_>) -> Result<CallerJob> {
             terminal: [from.get_terminal0(), from.get_terminal1(), from.get_terminal2()],
             size: terminal_size(from.get_rows(), from.get_cols()),
         },
+        inherited: checked::inherited(from.get_inherited()?)?,
         must: from.get_must(),
     })
 }
@@ -116,10 +117,11 @@ fn write_job(job: &CallerJob, mut to: job::Builder<'_>) {
         to.set_soft(limit.soft);
         to.set_hard(limit.hard);
     }
-    let mut groups = to.reborrow().init_groups(checked::count(&job.groups));
-    for (at, group) in (0..).zip(&job.groups) {
-        groups.set(at, *group);
-    }
+    checked::write_numbers(&job.groups, to.reborrow().init_groups(checked::count(&job.groups)));
+    checked::write_numbers(
+        &job.inherited,
+        to.reborrow().init_inherited(checked::count(&job.inherited)),
+    );
     to.set_stdin(match job.stdio.stdin {
         Stdin::Closed => WireStdin::Closed,
         Stdin::Null => WireStdin::Null,

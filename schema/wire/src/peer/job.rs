@@ -46,6 +46,7 @@ pub fn read_job(from: job::Reader<'_>) -> Result<JobSpec> {
         },
         hostname: checked::no_nul("host name", from.get_hostname()?)?,
         stdio: read_stdio(from.get_stdio()?)?,
+        inherited: checked::inherited(from.get_inherited()?)?,
         jobserver,
         drivers: drivers.collect::<Result<_>>()?,
         pids,
@@ -63,12 +64,14 @@ pub fn write_job(job: &JobSpec, mut to: job::Builder<'_>) {
     write_limits(&job.limits, to.reborrow().init_limits(checked::count(&job.limits)));
     to.set_uid(job.owner.uid);
     to.set_gid(job.owner.gid);
-    let mut groups = to.reborrow().init_groups(checked::count(&job.owner.groups));
-    for (at, group) in (0..).zip(&job.owner.groups) {
-        groups.set(at, *group);
-    }
+    let groups = &job.owner.groups;
+    checked::write_numbers(groups, to.reborrow().init_groups(checked::count(groups)));
     to.set_hostname(job.hostname.as_bytes());
     write_stdio(&job.stdio, to.reborrow().init_stdio());
+    checked::write_numbers(
+        &job.inherited,
+        to.reborrow().init_inherited(checked::count(&job.inherited)),
+    );
     if let Some(pipe) = job.jobserver {
         let mut to = to.reborrow().init_jobserver();
         to.set_read(pipe.read);

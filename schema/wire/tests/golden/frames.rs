@@ -55,6 +55,7 @@ fn to_daemon() {
             terminal: [true, false, true],
             size: Some(TerminalSize { rows: 24, cols: 80 }),
         },
+        inherited: vec![9],
         must: true,
     };
     let begin = Control::Begin {

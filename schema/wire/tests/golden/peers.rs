@@ -223,6 +223,7 @@ fn jobs() {
             terminal: [false, true, true],
             size: Some(TerminalSize { rows: 24, cols: 80 }),
         },
+        inherited: vec![7, 1023],
         jobserver: Some(Jobserver { read: 3, write: 4 }),
         drivers: vec!["make".into(), "ninja".into()],
         pids: Some(PidRange {
@@ -255,6 +256,7 @@ fn jobs() {
             terminal: [true, false, false],
             size: None,
         },
+        inherited: Vec::new(),
         jobserver: None,
         drivers: Vec::new(),
         pids: None,

@@ -146,10 +146,11 @@ pub fn caller_job() -> impl Strategy<Value = CallerJob> {
         limits(),
         vec(any::<u32>(), 0..4),
         stdio(),
+        vec(JobSpec::INHERITABLE, 0..4),
         any::<bool>(),
     );
     (command, rest).prop_map(
-        |((program, argv, env, cwd), ((build, request), umask, limits, groups, stdio, must))| CallerJob {
+        |((program, argv, env, cwd), ((build, request), umask, limits, groups, stdio, inherited, must))| CallerJob {
             request: RequestId(request),
             build: BuildId(build),
             program,
@@ -160,6 +161,7 @@ pub fn caller_job() -> impl Strategy<Value = CallerJob> {
             limits,
             groups,
             stdio,
+            inherited,
             must,
         },
     )
@@ -195,6 +197,7 @@ pub fn job() -> impl Strategy<Value = JobSpec> {
             },
             hostname,
             stdio: job.stdio,
+            inherited: job.inherited,
             jobserver,
             drivers,
             pids,

@@ -2,7 +2,7 @@
 //! orders of their calls, which drops an order at the first answer that was not observed.
 //! Does not know who ran the jobs.
 //!
-//! Termite promises less than one machine in three respects, which [`Verdict::Allowed`] names.
+//! Termite promises less than one machine in four respects, which [`Verdict::Allowed`] names.
 //! A job that holds no lock is not run again because something that it only looked at has
 //! changed since, so that two jobs may each miss what the other one has made meanwhile; a file
 //! that it opened with O_CREAT, found and did not write to, it only looked at. And
@@ -10,7 +10,8 @@
 //! both. Then each job's changes happen at its commit, all at once, and what it only looked
 //! at, or failed at, may be as it was after any earlier commit. And a view shows each name of a
 //! client's file as a file of its own, so that its link count there is that of the names which
-//! the job gave it.
+//! the job gave it. A job that was told ENOENT below a directory that was not there is not run
+//! again because there is a file by now, which would give ENOTDIR.
 
 use crate::language::{Call, Program, Seed};
 use crate::model::{Ino, Inode, Kind, State, Tree};
@@ -221,6 +222,12 @@ fn but_for_links(one: &str, other: &str) -> bool {
     without_links(one) == without_links(other)
 }
 
+/// Whether a job may have been told one thing though its commit would have given the other.
+fn alike(one: &str, other: &str) -> bool {
+    let in_vain = |answer: &str| matches!(answer, "ENOENT" | "ENOTDIR");
+    but_for_links(one, other) || in_vain(one) && in_vain(other)
+}
+
 /// An answer but for a link count at its end.
 fn without_links(answer: &str) -> &str {
     let is_count = |word: &str| {
@@ -280,14 +287,14 @@ fn commit(program: &Program, observed: &Observed, job: usize, states: &[State]) 
         let seen: Vec<_> = views
             .iter()
             .map(|view| &view[at])
-            .filter(|alone| !is_locked && but_for_links(&alone.answer, answer))
+            .filter(|alone| !is_locked && alike(&alone.answer, answer))
             .collect();
         let is_look = call.is_look() || answer.starts_with('E');
         let may_be_stale = seen.iter().any(|alone| is_look || alone.found);
         let mut next = Vec::new();
         for before in partial {
             let mut after = before.clone();
-            let same = but_for_links(&alone(&mut after.state, program, job, at), answer);
+            let same = alike(&alone(&mut after.state, program, job, at), answer);
             let makes = || after.state.tree().len() > before.state.tree().len();
             if may_be_stale && (!same || makes()) {
                 let mut before = before;

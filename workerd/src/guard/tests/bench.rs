@@ -181,6 +181,7 @@ impl Bench {
                 JobFd::Open(to.try_clone().unwrap().into()),
                 JobFd::Open(to.into()),
             ],
+            placeholder: None,
             jobserver: None,
             cookie: COOKIE,
             served: None,

@@ -192,6 +192,7 @@ impl Bed {
                 ..JobSpec::bare(program)
             },
             stdio: [JobFd::Closed, JobFd::Closed, JobFd::Closed],
+            placeholder: None,
             jobserver: None,
             cookie: 0x1234_5678_9abc_def0,
             served: None,
