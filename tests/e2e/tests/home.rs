@@ -77,6 +77,48 @@ fn check_needs(client: &Client, dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Descriptors above 2 that make was started with, one of them by an oversight.
+const INHERITING: &str = "\
+all: writes reads leaves
+writes: ; @echo $@ >&3
+reads: ; @read line <&4; echo $$line > $@
+leaves: ; @cat < Makefile > $@
+";
+
+#[test]
+fn what_uses_an_inherited_descriptor_goes_home() -> Result<()> {
+    for user in [User::Me, User::Ordinary] {
+        let scene = Scene::new(user)?;
+        for mode in Mode::all(&scene, Place::TwoWorkers)? {
+            let dir = scene.dir(&format!("p/{mode}"))?;
+            let running = mode.start(&scene, 4)?;
+            fs::write(dir.join("Makefile"), INHERITING)?;
+            fs::write(dir.join("in"), "first\nsecond\n")?;
+            let make = "exec 3> log 4< in 7< /dev/null; make -j3 && cat <&4";
+            let outcome = running
+                .client
+                .drive(Way::Env, &dir, "bash")
+                .args(["-c", make])
+                .run()?
+                .success()?;
+            ensure!(outcome.out() == "second\n", "{mode}: {}", outcome.describe());
+            let written = |name: &str| fs::read_to_string(dir.join(name));
+            ensure!(
+                written("log")? == "writes\n" && written("reads")? == "first\n",
+                "{mode}"
+            );
+            ensure!(written("leaves")? == INHERITING, "{mode}");
+            let last = running.client.last(&dir)?;
+            ensure!((last.jobs.local, last.jobs.remote) == (2, 1), "{mode}: {last:?}");
+            let has = |part: &str| last.local_reasons.keys().any(|reason| reason.contains(part));
+            ensure!(has("the descriptors that it inherited"), "{mode}: {last:?}");
+            running.stop()?;
+        }
+        scene.finish()?;
+    }
+    Ok(())
+}
+
 /// What finds an answer in its slot stays there, also where the answer is that there is none.
 const STAYING: [&str; 4] = [
     "python3 -c \"import socket; s = socket.create_server(('127.0.0.1', 0)); socket.create_connection(s.getsockname())\"",

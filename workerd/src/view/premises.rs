@@ -90,17 +90,21 @@ impl View {
     fn renamed(&self, changes: &[Change], is_read: bool) -> Result<Vec<Check>, Errno> {
         let mut checks = Vec::new();
         for change in changes {
-            // Where no call is seen, what was removed may have been renamed.
-            let is_removed = self.lower().is_some() && change.kind == ChangeKind::Remove { dir: false };
-            let removed = is_removed.then_some(change.path.as_path());
-            let Some(from) = renamed_from(change).or(removed) else {
+            // Where no call is seen, what is gone may have been renamed. Which file another one is,
+            // its content and time tell.
+            let is_gone = self.lower().is_some() && !matches!(change.kind, ChangeKind::SetXattrs(_));
+            let is_removed = change.kind == ChangeKind::Remove { dir: false };
+            let gone = is_gone.then_some(change.path.as_path());
+            let Some(from) = renamed_from(change).or(gone) else {
                 continue;
             };
+            let is_named = renamed_from(change).is_some() || is_removed;
             let seen = match self.name_acts(from)?.before {
                 Before::Symlink(Attr {
                     node: Node::Symlink { target },
                     ..
                 }) => Seen::Symlink(target),
+                Before::File(_) if !is_named => continue,
                 Before::File(file) if is_read => content_of(&file.attr).map_or(Seen::File, Seen::Content),
                 Before::File(_) => Seen::File,
                 _ => continue,
