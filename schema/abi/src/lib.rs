@@ -166,8 +166,7 @@ impl Shared {
     /// trace unless this very use is there already. False: the log is full.
     pub fn trace(&self, access: Access, pieces: &[&[u8]]) -> bool {
         let key = self.hash(pieces, access as u64);
-        let at = key as usize;
-        if (0..TABLE_WAYS).any(|way| self.seen[(at + way) % TABLE_LEN].load(Ordering::Relaxed) == key) {
+        if self.is_seen(key) {
             return true;
         }
         let len: usize = pieces.iter().map(|p| p.len()).sum();
@@ -192,6 +191,16 @@ impl Shared {
         pieces.iter().for_each(|piece| put(piece));
         insert(&self.seen, key);
         true
+    }
+
+    /// Whether the trace has this very use of a path. It may have been forgotten.
+    pub fn has_traced(&self, access: Access, pieces: &[&[u8]]) -> bool {
+        self.is_seen(self.hash(pieces, access as u64))
+    }
+
+    fn is_seen(&self, key: u64) -> bool {
+        let at = key as usize;
+        (0..TABLE_WAYS).any(|way| self.seen[(at + way) % TABLE_LEN].load(Ordering::Relaxed) == key)
     }
 
     /// The records of the trace in order of first use. Only after the job's last

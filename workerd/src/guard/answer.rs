@@ -118,6 +118,9 @@ impl Court {
             let program = request.paths.first();
             program.map_or(Ok(()), |named| refuse_drivers(&self.drivers, &named.path))?;
         }
+        if request.sleeps() {
+            self.view.note_sleep()?;
+        }
         let is_root = self.view.is_of_root();
         if let Some(what) = needed_by(request, is_root, self.view.proc()) {
             return Err(Abandon::Machine(what));

@@ -265,6 +265,18 @@ impl Request {
         self.call.locks.contains(&(self.args[1] as u32))
     }
 
+    /// Whether it waits for nothing but a time.
+    pub fn sleeps(&self) -> bool {
+        match self.call.effect {
+            Effect::Sleep => true,
+            Effect::Poll(_, count)
+            | Effect::Select {
+                count, block: false, ..
+            } => self.args[count as usize] == 0,
+            _ => false,
+        }
+    }
+
     fn at_flag(&self, flag: i32) -> bool {
         self.call
             .at_flags

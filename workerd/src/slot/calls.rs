@@ -124,10 +124,12 @@ pub enum Effect {
     SocketCall,
     /// Takes input from the descriptor at this position, which is 0, or copies it.
     Input(u8),
-    /// Waits for `pollfd`s: positions of the pointer and the count.
+    /// Waits for a time.
+    Sleep,
+    /// Waits for `pollfd`s: positions of the pointer and the count. With none it sleeps.
     Poll(u8, u8),
     /// Waits for the `fd_set` of readable descriptors: positions of the number of
-    /// descriptors and the pointer. The i386 `select` of old passes a block of arguments:
+    /// descriptors and the pointer. With none it sleeps. The i386 `select` of old passes a block of arguments:
     /// there position 0 points to both (`nfds`, `readfds`, 4 bytes each) and `block` is true.
     Select {
         /// Position of the number of descriptors.
@@ -446,6 +448,10 @@ const CALLS: &[PathCall] = &[
     call("old_select",        NONE, 82,  &[],         Effect::Select { count: 0, read: 1, block: true }),
     call("pselect6",          270, 308,  &[],         Effect::Select { count: 0, read: 1, block: false }),
     call("pselect6_time64",   NONE, 413, &[],         Effect::Select { count: 0, read: 1, block: false }),
+    // Waiting, also for what others do.
+    call("nanosleep",         35,  162,  &[],         Effect::Sleep),
+    call("clock_nanosleep",   230, 267,  &[],         Effect::Sleep),
+    call("clock_nanosleep_time64", NONE, 407, &[],    Effect::Sleep),
     call("kill",              62,  37,   &[],         Effect::Process),
     call("pidfd_open",        434, 434,  &[],         Effect::Process),
     call("capset",            126, 185,  &[],         Effect::Capabilities),

@@ -129,7 +129,9 @@ fn fate(call: &PathCall, arch: Arch, options: FilterOptions) -> Fate {
         _ if !call.locks.is_empty() => {
             Fate::StopLockOrWhen(call.locks, if options.input_on_demand { call.when } else { &[] })
         }
-        Effect::Input(_) | Effect::Poll(..) | Effect::Select { .. } if !options.input_on_demand => Fate::Allow,
+        Effect::Poll(..) if !options.input_on_demand => Fate::StopWhen(&[(1, &[0])]),
+        Effect::Select { block: false, .. } if !options.input_on_demand => Fate::StopWhen(&[(0, &[0])]),
+        Effect::Input(_) | Effect::Select { .. } if !options.input_on_demand => Fate::Allow,
         _ if !call.when.is_empty() => Fate::StopWhen(call.when),
         Effect::Poll(..) | Effect::Select { .. } => Fate::Stop,
         _ if call.fstat && options.shim && arch == Arch::X86_64 => Fate::StopOrCookieOrFstat,

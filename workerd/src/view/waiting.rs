@@ -1,14 +1,16 @@
-//! Calls that fail at one name again and again: the job waits for others to take the name away
-//! or to make it, as for a lock. It would wait for ever: what its kernel has shown it of the
-//! client's names stays as it was. Knows no calls.
+//! Calls that fail at one name again and again, or that sleep: the job waits for others to take a
+//! name away or to make it, as for a lock. It would wait for ever: what its kernel has shown it
+//! of the client's names stays as it was. Knows no calls.
 
 use super::acts::Act;
 use super::fault::{Patience, View};
 use super::trouble::Trouble;
 use super::walk::{Stop, Walk, Walked};
 use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use termite_abi::Access;
 use termite_types::{Abandon, Resource};
 
 /// The client is asked for one of them so often at most.
@@ -17,6 +19,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// those whom it waits for.
 const MANY: u32 = 20;
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Who has slept so often waits for something.
+const SLEEPS: u32 = 3;
 /// So many names are remembered at most.
 const MOST: usize = 4096;
 
@@ -26,11 +30,13 @@ struct Failures {
     count: u32,
 }
 
-/// The names at which calls of a job failed.
+/// The names at which calls of a job failed, and its sleep.
 #[derive(Default)]
 pub(super) struct Waiting {
     failures: HashMap<PathBuf, Failures>,
     asked: Option<Instant>,
+    sleeps: u32,
+    compared: Option<Instant>,
 }
 
 impl Waiting {
@@ -48,9 +54,37 @@ impl Waiting {
         let is_long = failures.count >= MANY && now - failures.since >= PATIENCE;
         (failures.count > 1 && is_due, is_long)
     }
+
+    /// One more call sleeps: whether what the job has seen is to be compared.
+    fn slept(&mut self) -> bool {
+        self.sleeps = self.sleeps.saturating_add(1);
+        let now = Instant::now();
+        let is_due = self.compared.is_none_or(|compared| now - compared >= PAUSE);
+        let compares = self.sleeps >= SLEEPS && is_due;
+        self.compared = if compares { Some(now) } else { self.compared };
+        compares
+    }
 }
 
 impl View {
+    /// Takes down that a call of the job sleeps. Where something has changed on the client that the
+    /// job has read or looked for in vain, it cannot wait here.
+    pub fn note_sleep(&self) -> Result<(), Abandon> {
+        if !self.waiting.lock().slept() {
+            return Ok(());
+        }
+        let is_used = |path: &PathBuf| {
+            let spelled = &[path.as_os_str().as_bytes()][..];
+            [Access::Missing, Access::Read]
+                .into_iter()
+                .any(|access| self.shared().has_traced(access, spelled))
+        };
+        match self.tenancy.shifts().paths.iter().find(|path| is_used(path)) {
+            Some(path) => Err(Abandon::Machine(to_see(path))),
+            None => Ok(()),
+        }
+    }
+
     /// Takes down that a call fails at what stands, or does not stand, at its path. Where that is
     /// not so on the client any more, or the job has waited for long, it cannot go on here.
     pub(super) fn note_failure(&self, walk: &Walk<'_>, walked: &Walked, act: Act) -> Result<(), Stop> {
@@ -72,9 +106,13 @@ impl View {
             .map_err(Trouble::from)?;
         self.waiting.lock().asked = Some(Instant::now());
         if here != there || here && is_long && act.is_exclusive() {
-            let what = format!("to see what becomes of {}, for which it waits", path.display());
-            return Err(Trouble::from(Abandon::Machine(what)).into());
+            return Err(Trouble::from(Abandon::Machine(to_see(path))).into());
         }
         Ok(())
     }
+}
+
+/// In words that follow "it needs".
+fn to_see(path: &Path) -> String {
+    format!("to see what becomes of {}, for which it waits", path.display())
 }

@@ -72,6 +72,16 @@ fn expected(arch: Arch, call: &Call, options: FilterOptions) -> u32 {
     if row.locks.contains(&(call.args[1] as u32)) {
         return libc::SECCOMP_RET_USER_NOTIF;
     }
+    let sleeps = match row.effect {
+        Effect::Poll(_, count)
+        | Effect::Select {
+            count, block: false, ..
+        } => call.args[usize::from(count)] as u32 == 0,
+        _ => false,
+    };
+    if sleeps {
+        return libc::SECCOMP_RET_USER_NOTIF;
+    }
     let input = matches!(row.effect, Effect::Input(_) | Effect::Poll(..) | Effect::Select { .. });
     let unconcerned = row
         .when
