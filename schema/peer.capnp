@@ -182,7 +182,7 @@ struct Stdio {
   cols @8 :UInt16;
 }
 
-enum Stdin { closed @0; null @1; pipe @2; }
+enum Stdin { closed @0; null @1; pipe @2; shared @3; }
 
 struct JobResult {
   end :union {

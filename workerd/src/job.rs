@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-use termite_types::{Abandon, FileTime, JobEnd, JobResult, JobSpec, Owner, Phases, Stdin, TerminalSize, Usage};
+use termite_types::{Abandon, FileTime, JobEnd, JobResult, JobSpec, Owner, Phases, TerminalSize, Usage};
 use termite_wire::remote::RemoteSink;
 use tokio::sync::mpsc;
 
@@ -92,6 +92,11 @@ impl Steering {
         {
             tracing::warn!("standard input of a job: {error}");
         }
+    }
+
+    /// Whether the job may get more input.
+    pub fn is_ready_for_input(&self) -> bool {
+        self.input.get().is_none_or(Input::is_ready)
     }
 
     /// Gives the terminal another size.
@@ -421,7 +426,7 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
             Service::Guard(guard::serve(listener, spec, events).map_err(refused)?)
         }
         (None, fuse) => {
-            if stdio.stdin == Stdin::Pipe || stdio.terminal[0] {
+            if stdio.has_input() || stdio.terminal[0] {
                 fuse::watch_input(slot.pid(), &view, open_proc()?, events).map_err(refused)?;
             }
             Service::Fuse(fuse.ok_or_else(|| refused("nobody serves its files"))?)

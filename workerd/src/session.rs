@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use termite_types::{
     Abandon, BlobHash, Expected, JobEnd, JobId, JobResult, JobSpec, Premises, Snapshot, TerminalSize, Update, Usage,
 };
@@ -24,6 +25,10 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Pieces that may be on their way to other workers at a time.
 const GIFTS: usize = 32;
+
+/// Between two looks at whether a job has read its input.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
 /// The state of one client here. Dropping it ends the client's jobs and forgets its tree.
 pub struct Session {
@@ -239,6 +244,13 @@ impl SessionService for Session {
         let steering = self.running.borrow().get(&job).cloned();
         if let Some(steering) = steering {
             steering.input(&bytes).await;
+            let job = Rc::downgrade(&steering);
+            drop(steering);
+            let mut pause = FIRST_PAUSE;
+            while job.upgrade().is_some_and(|job| !job.is_ready_for_input()) {
+                tokio::time::sleep(pause).await;
+                pause = LONGEST_PAUSE.min(pause * 2);
+            }
         }
     }
 

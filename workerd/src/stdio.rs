@@ -22,6 +22,7 @@ pub struct OurEnds {
     inlet: Option<OwnedFd>,
     /// Another name of the read end of the job's input, to see what is left in it.
     peek: Option<OwnedFd>,
+    is_shared: bool,
     pty: Option<OwnedFd>,
 }
 
@@ -31,13 +32,14 @@ pub fn open(stdio: &Stdio) -> io::Result<([JobFd; 3], OurEnds)> {
         outlets: Vec::new(),
         inlet: None,
         peek: None,
+        is_shared: stdio.stdin == Stdin::Shared,
         pty: None,
     };
     let stdin = match stdio.stdin {
         _ if stdio.terminal[0] => JobFd::Terminal,
         Stdin::Closed => JobFd::Closed,
         Stdin::Null => JobFd::Null,
-        Stdin::Pipe => {
+        Stdin::Pipe | Stdin::Shared => {
             let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
             ours.inlet = Some(write);
             ours.peek = Some(fcntl_dupfd_cloexec(&read, 3)?);
@@ -89,6 +91,7 @@ fn set_size(pty: impl AsFd, size: TerminalSize) -> io::Result<()> {
 pub struct Input {
     inlet: RefCell<Option<Rc<AsyncFd<OwnedFd>>>>,
     peek: Option<OwnedFd>,
+    is_shared: bool,
     is_pty: bool,
     written: Cell<u64>,
 }
@@ -107,6 +110,7 @@ impl OurEnds {
         let input = Input {
             inlet: RefCell::new(inlet),
             peek: self.peek,
+            is_shared: self.is_shared,
             is_pty,
             written: Cell::new(0),
         };
@@ -149,6 +153,12 @@ impl Input {
             }
         }
         Ok(())
+    }
+
+    /// Whether the job may get more: of input that others share it has read all that it got.
+    pub fn is_ready(&self) -> bool {
+        let is_drained = |peek| rustix::io::ioctl_fionread(peek).is_ok_and(|left| left == 0);
+        !self.is_shared || self.peek.as_ref().is_none_or(is_drained)
     }
 
     /// Bytes that the job read. For a terminal, those that were handed over.

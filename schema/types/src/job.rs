@@ -110,6 +110,11 @@ impl Stdio {
             size: None,
         }
     }
+
+    /// Whether there is something to read.
+    pub fn has_input(&self) -> bool {
+        matches!(self.stdin, Stdin::Pipe | Stdin::Shared)
+    }
 }
 
 /// User, group and supplementary groups.
@@ -160,6 +165,9 @@ pub enum Stdin {
     Null,
     /// Something to read: asked for when the job first wants it.
     Pipe,
+    /// The same, of which others read what the job leaves: no more of it is asked for until the job
+    /// has read all that it got.
+    Shared,
 }
 
 /// Rows and columns.

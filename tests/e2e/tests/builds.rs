@@ -8,7 +8,7 @@ use std::time::Duration;
 use termite_e2e::fleet::has_fuse;
 use termite_e2e::project::{Kind, write_all};
 use termite_e2e::reference::{local, long, same};
-use termite_e2e::{Client, Fleet, Project, Scene, User, Way};
+use termite_e2e::{Client, Fleet, Mode, Place, Project, Scene, User, Way};
 
 const LIMIT: Duration = Duration::from_secs(900);
 
@@ -220,5 +220,44 @@ fn standard_streams_and_status() -> Result<()> {
 
     client.stop()?;
     fleet.stop()?;
+    scene.finish()
+}
+
+/// Commands that read parts of one pipe after each other.
+const SHARING: &str = "{ printf 'a\\nb\\nc\\nd\\n'; yes | head -c 3000000; } | {
+    $RUN sh -c 'read line; echo first $line'
+    $RUN sh -c 'exec 7<&0; read line <&7; echo second $line'
+    $RUN true
+    $RUN sh -c 'read line; read line; echo last $line'
+    $RUN head -c 1000000 | wc -c
+    wc -c
+}";
+
+#[test]
+fn what_a_job_leaves_of_a_pipe_is_for_the_next_one() -> Result<()> {
+    let scene = Scene::new(User::Me)?;
+    for mode in Mode::all(&scene, Place::TwoWorkers)? {
+        let dir = scene.dir(&format!("p/{mode}"))?;
+        let running = mode.start(&scene, 2)?;
+        let outcome = |run: &str| {
+            running
+                .client
+                .bare(&dir, "sh")
+                .args(["-c", SHARING])
+                .env("RUN", run)
+                .run()
+        };
+        let plain = outcome("")?.success()?;
+        let run = format!("{} run --", scene.installed("bin/termite").display());
+        let shared = outcome(&run)?.success()?;
+        ensure!(
+            plain.out() == shared.out(),
+            "{mode}: {}{}",
+            plain.describe(),
+            shared.describe()
+        );
+        running.client.all_remote(&dir)?;
+        running.stop()?;
+    }
     scene.finish()
 }

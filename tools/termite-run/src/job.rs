@@ -3,6 +3,7 @@
 
 use crate::environment::{self, ENV_MUST};
 use crate::sys;
+use rustix::fs::FileType;
 use rustix::io::FdFlags;
 use rustix::process::Resource;
 use std::ffi::OsString;
@@ -133,13 +134,14 @@ fn stdin() -> Stdin {
     match rustix::fs::fstat(sys::borrow(0)) {
         Err(_) => Stdin::Closed,
         Ok(stat) if is_null(&stat) => Stdin::Null,
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_fifo() => Stdin::Shared,
         Ok(_) => Stdin::Pipe,
     }
 }
 
 /// Device 1:3 is `/dev/null`, by null(4).
 fn is_null(stat: &rustix::fs::Stat) -> bool {
-    rustix::fs::FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == rustix::fs::makedev(1, 3)
+    FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == rustix::fs::makedev(1, 3)
 }
 
 /// Size of the terminal on a standard stream; `None` also where nobody knows it.

@@ -10,6 +10,7 @@ mod job;
 mod journal;
 mod output;
 mod relay;
+mod shared_input;
 pub mod signals;
 mod starter;
 mod stub;

@@ -4,6 +4,7 @@
 use crate::job::terminal_size;
 use crate::journal::{Journal, Known};
 use crate::output::Output;
+use crate::shared_input::SharedInput;
 use crate::signals::{self, Signals};
 use crate::sys;
 use crate::terminal::Raw;
@@ -13,8 +14,8 @@ use std::ffi::{OsString, c_int};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use termite_types::Stdio;
 use termite_types::journal::{Answer, Ended};
+use termite_types::{Stdin, Stdio};
 use termite_wire::frame::{CallerJob, Decoder, ToCaller, ToDaemon, encode};
 
 /// Bytes moved at once.
@@ -87,6 +88,8 @@ struct Relay {
     sent: usize,
     stdio: Stdio,
     wants_input: bool,
+    /// For input that is a pipe.
+    shared: Option<SharedInput>,
     /// Bytes that were read from descriptor 0.
     took: u64,
     /// The first of them, see [`KEPT`].
@@ -135,6 +138,10 @@ pub(crate) fn relay(daemon: UnixStream, job: CallerJob, socket: &Path) -> Outcom
             });
         }
     };
+    let shared = match job.stdio.stdin {
+        Stdin::Shared => SharedInput::new().ok(),
+        _ => None,
+    };
     let journal = Journal::new(socket, job.request, &daemon);
     let mut relay = Relay {
         journal,
@@ -144,6 +151,7 @@ pub(crate) fn relay(daemon: UnixStream, job: CallerJob, socket: &Path) -> Outcom
         stdio: job.stdio.clone(),
         unsent: encode(&ToDaemon::Job(job)),
         wants_input: false,
+        shared,
         took: 0,
         taken: Vec::new(),
         taken_lost: false,
@@ -156,6 +164,7 @@ pub(crate) fn relay(daemon: UnixStream, job: CallerJob, socket: &Path) -> Outcom
     };
     let (end, read) = relay.live();
     relay.raw = None;
+    relay.leave_unread(read);
     Outcome {
         end,
         output_lost: relay.output.is_lost(),
@@ -275,7 +284,11 @@ impl Relay {
     /// One piece of input for one time that it was wanted; none of it is the end.
     fn take_input(&mut self) {
         let mut piece = vec![0; PIECE];
-        let len = match rustix::io::read(sys::borrow(0), &mut piece[..]) {
+        let read = match &mut self.shared {
+            Some(shared) => shared.show(&mut piece),
+            None => rustix::io::read(sys::borrow(0), &mut piece[..]),
+        };
+        let len = match read {
             Ok(len) => len,
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return,
             // A descriptor that cannot be read has nothing for the job.
@@ -379,7 +392,22 @@ impl Relay {
         (end, answer.read_input)
     }
 
+    /// The job has ended and read so many bytes. Of a pipe, what it left of the last piece stays.
+    fn leave_unread(&mut self, read: u64) {
+        let Some(shared) = &mut self.shared else { return };
+        let shown = shared.shown();
+        let unread = usize::try_from(self.took.saturating_sub(read)).unwrap_or(usize::MAX);
+        let left = shown.min(unread);
+        shared.take(shown - left);
+        self.took -= left as u64;
+        self.taken.truncate(self.taken.len().saturating_sub(left));
+    }
+
     fn want_input(&mut self) {
+        if let Some(shared) = &mut self.shared {
+            // It has read the last piece.
+            shared.take(shared.shown());
+        }
         self.wants_input = true;
         if self.stdio.terminal[0] && self.raw.is_none() {
             self.raw = Raw::enter();

@@ -52,7 +52,7 @@ pub struct SlotPlan {
     pub shim: Option<PathBuf>,
     /// What the slot is connected to.
     pub network: Network,
-    /// The job. `spec.stdio` counts only in that `Stdin::Pipe` makes the guard hear of
+    /// The job. `spec.stdio` counts only in that input makes the guard hear of
     /// reads of descriptor 0, and for the size of the terminal.
     pub spec: JobSpec,
     /// The job's descriptors 0 to 2.

@@ -7,7 +7,7 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use termite_types::{JobSpec, Limit, Owner, Stdin, TerminalSize};
+use termite_types::{JobSpec, Limit, Owner, TerminalSize};
 
 /// What a slot's own processes need to know. Paths are those of the spawner's root.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,7 +86,7 @@ impl Errand {
             inherited: spec.inherited.clone(),
             jobserver: spec.jobserver.map(|pipe| (pipe.read, pipe.write)),
             stdio,
-            input_on_demand: spec.stdio.stdin == Stdin::Pipe,
+            input_on_demand: spec.stdio.has_input(),
             cookie,
             served,
             first_pid: spec.pids.map(|pids| pids.first),

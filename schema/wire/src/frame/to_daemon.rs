@@ -89,6 +89,7 @@ fn read_job(from: job::Reader<'_>) -> Result<CallerJob> {
                 WireStdin::Closed => Stdin::Closed,
                 WireStdin::Null => Stdin::Null,
                 WireStdin::Pipe => Stdin::Pipe,
+                WireStdin::Shared => Stdin::Shared,
             },
             stdout: from.get_stdout(),
             stderr: from.get_stderr(),
@@ -126,6 +127,7 @@ fn write_job(job: &CallerJob, mut to: job::Builder<'_>) {
         Stdin::Closed => WireStdin::Closed,
         Stdin::Null => WireStdin::Null,
         Stdin::Pipe => WireStdin::Pipe,
+        Stdin::Shared => WireStdin::Shared,
     });
     to.set_stdout(job.stdio.stdout);
     to.set_stderr(job.stdio.stderr);

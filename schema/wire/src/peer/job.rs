@@ -123,6 +123,7 @@ fn read_stdio(from: stdio::Reader<'_>) -> Result<Stdio> {
             WireStdin::Closed => Stdin::Closed,
             WireStdin::Null => Stdin::Null,
             WireStdin::Pipe => Stdin::Pipe,
+            WireStdin::Shared => Stdin::Shared,
         },
         stdout: from.get_stdout(),
         stderr: from.get_stderr(),
@@ -137,6 +138,7 @@ fn write_stdio(stdio: &Stdio, mut to: stdio::Builder<'_>) {
         Stdin::Closed => WireStdin::Closed,
         Stdin::Null => WireStdin::Null,
         Stdin::Pipe => WireStdin::Pipe,
+        Stdin::Shared => WireStdin::Shared,
     });
     to.set_stdout(stdio.stdout);
     to.set_stderr(stdio.stderr);

@@ -116,7 +116,12 @@ pub fn expected() -> impl Strategy<Value = Expected> {
 }
 
 fn stdio() -> impl Strategy<Value = Stdio> {
-    let stdin = prop_oneof![Just(Stdin::Closed), Just(Stdin::Null), Just(Stdin::Pipe)];
+    let stdin = prop_oneof![
+        Just(Stdin::Closed),
+        Just(Stdin::Null),
+        Just(Stdin::Pipe),
+        Just(Stdin::Shared)
+    ];
     let size = (1..=u16::MAX, any::<u16>()).prop_map(|(rows, cols)| TerminalSize { rows, cols });
     (stdin, any::<[bool; 3]>(), any::<[bool; 3]>(), option::of(size)).prop_map(
         |(stdin, [stdout, stderr, merged], terminal, size)| Stdio {

@@ -125,7 +125,7 @@ fn streams_are_told_apart() {
         (Stdin::Closed, false, true)
     );
     let merged = shell("echo | $STUB /bin/x x 2>&1");
-    assert_eq!((merged.stdin, merged.merged), (Stdin::Pipe, true));
+    assert_eq!((merged.stdin, merged.merged), (Stdin::Shared, true));
     let apart = shell("$STUB /bin/x x >/dev/null 2>/dev/null");
     assert!(!apart.merged);
 }

@@ -54,23 +54,39 @@ fn input_is_not_touched_unless_it_is_wanted() {
     daemon.join().unwrap();
 }
 
+/// A job that reads one line of its input, having been sent all of the rest.
+fn one_line() -> Box<dyn FnOnce(Caller) + Send> {
+    Box::new(|mut caller: Caller| {
+        let sent = caller.input();
+        let line = sent.iter().position(|b| *b == b'\n').unwrap() + 1;
+        caller.output(1, &sent[..line]);
+        caller.send(ToCaller::Exited {
+            status: 0,
+            read_input: line as u64,
+        });
+    })
+}
+
+#[test]
+fn a_pipe_advances_by_what_the_job_read() {
+    let stage = Stage::new();
+    let daemon = stage.serve(vec![one_line(), one_line()]);
+    let mut command = Command::new("/bin/sh");
+    command.args([
+        "-c",
+        "printf '1\\n2\\nrest\\n' | { $STUB /bin/x x; $STUB /bin/x x; cat; }",
+    ]);
+    stage.surround(&mut command);
+    let output = command.output().unwrap();
+    daemon.join().unwrap();
+    assert_eq!(text(&output.stdout), "1\n2\nrest\n", "{output:?}");
+}
+
 #[test]
 fn a_file_advances_by_what_the_job_read() {
     let stage = Stage::new();
     let list = stage.dir.path().join("list");
     std::fs::write(&list, "one\njob 1\ntwo\njob 2\n").unwrap();
-    // Each job reads one line of the loop's input, having been sent all of the rest.
-    let one_line = || {
-        Box::new(|mut caller: Caller| {
-            let sent = caller.input();
-            let line = sent.iter().position(|b| *b == b'\n').unwrap() + 1;
-            caller.output(1, &sent[..line]);
-            caller.send(ToCaller::Exited {
-                status: 0,
-                read_input: line as u64,
-            });
-        }) as Box<dyn FnOnce(Caller) + Send>
-    };
     let daemon = stage.serve(vec![one_line(), one_line()]);
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "while read -r line; do echo \"loop $line\"; $STUB /bin/x x; done"]);
