@@ -125,6 +125,7 @@ struct Attr {
       hash @7 :Data;        # 32 bytes, or empty: not known
     }
     symlink @8 :Path;
+    special @9 :Void;       # a device, FIFO or socket
   }
 }
 
@@ -163,7 +164,7 @@ struct Job {
   jobserver @12 :Jobserver;  # null: none
   drivers @13 :List(Data);
   pids @14 :PidRange;        # null: any
-  inherited @15 :List(UInt32);  # numbers of further descriptors that its caller had open: 3 to 1023, 64 at most
+  inherited @15 :List(UInt32);  # numbers of further descriptors that its caller had open: 3 to 1023
 }
 
 struct Limit { resource @0 :UInt32; soft @1 :UInt64; hard @2 :UInt64; }

@@ -37,7 +37,7 @@ struct Job {
   must @17 :Bool;            # asked for as a job by the user (termite run, wrappers): rules do not apply
   requestHigh @18 :UInt64;   # 128 random bits: names the request in the daemon's journal
   requestLow @19 :UInt64;
-  inherited @20 :List(UInt32);  # numbers of further open descriptors: 3 to 1023, 64 at most
+  inherited @20 :List(UInt32);  # numbers of further open descriptors: 3 to 1023
 }
 
 struct Limit { resource @0 :UInt32; soft @1 :UInt64; hard @2 :UInt64; }

@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use termite_core::job::{Action, Attempt, Event, Job, Policy, State};
 use termite_core::jobserver;
 use termite_core::rules::{self, Verdict};
-use termite_types::{Conflict, JobEnd, JobId, JobResult, JobSpec, Owner, RequestId, TraceItem};
+use termite_types::{Conflict, JobEnd, JobId, JobResult, JobSpec, Jobserver, Owner, RequestId, TraceItem};
 use termite_wire::frame::{CallerJob, ToCaller, ToDaemon};
 use tokio::sync::Notify;
 
@@ -184,7 +184,12 @@ fn elsewhere(daemon: &Daemon, caller: &Caller) -> Option<&'static str> {
 }
 
 fn specify(daemon: &Daemon, job: &CallerJob, id: JobId, drivers: Vec<OsString>) -> JobSpec {
-    let jobserver = jobserver::in_environment(&job.env);
+    let is_open = |pipe: &Jobserver| {
+        [pipe.read, pipe.write]
+            .iter()
+            .all(|number| job.inherited.contains(number))
+    };
+    let jobserver = jobserver::in_environment(&job.env).filter(is_open);
     let is_jobserver = |number: &u32| jobserver.is_some_and(|pipe| [pipe.read, pipe.write].contains(number));
     JobSpec {
         id,
@@ -435,7 +440,9 @@ impl Dispatch<'_> {
         if let JobEnd::Abandoned(why) = result.end {
             return Event::GivenUp { attempt, why };
         }
-        let (succeeded, has_changes) = (result.end == JobEnd::Exited(0), !result.changes.is_empty());
+        let succeeded = result.end == JobEnd::Exited(0);
+        // Where a process of the client's holds the same lock, the commit waits for it.
+        let has_changes = !result.changes.is_empty() || result.premises.locked;
         if let (false, Some(began)) = (has_changes, &self.began) {
             let checked = self.daemon.overlap.check(began.at(), &result.trace, &result.premises);
             if let Err(conflict) = checked {

@@ -1,6 +1,6 @@
 //! Descriptors above 2 that a job would inherit from its caller: what they lead to is on the
 //! client. A file of no meaning has their numbers, and inotify(7) tells whether the job read or
-//! wrote it. Most jobs inherit such descriptors by an oversight of whoever started the build,
+//! wrote it, opened it once more or gave it attributes. Most jobs inherit such descriptors by an oversight of whoever started the build,
 //! and use none. Knows nothing of slots.
 
 use crate::watched::watched;
@@ -13,12 +13,21 @@ use termite_types::Abandon;
 /// Whoever reads the file gets something: a read of nothing is not told.
 const CONTENT: [u8; 4096] = [b'\n'; 4096];
 
+/// The file itself.
+#[derive(Clone)]
+pub struct Placeholder {
+    /// Device and inode number.
+    pub file: (u64, u64),
+    /// Of a job that uses it.
+    pub needed: Abandon,
+}
+
 /// Watches the placeholder of one job.
 pub(crate) struct Inherited {
     numbers: Vec<u32>,
     notices: OwnedFd,
     /// Keeps the file: its end would be a notice.
-    _placeholder: OwnedFd,
+    placeholder: OwnedFd,
 }
 
 impl Inherited {
@@ -31,14 +40,24 @@ impl Inherited {
         rustix::fs::seek(&placeholder, rustix::fs::SeekFrom::Start(0))?;
         let notices = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         let name = proc.join(format!("self/fd/{}", placeholder.as_raw_fd()));
-        let used = inotify::WatchFlags::ACCESS | inotify::WatchFlags::MODIFY;
+        let content = inotify::WatchFlags::ACCESS | inotify::WatchFlags::MODIFY;
+        let used = content | inotify::WatchFlags::OPEN | inotify::WatchFlags::ATTRIB;
         inotify::add_watch(&notices, name, used)?;
         let inherited = Self {
             numbers,
             notices,
-            _placeholder: rustix::io::fcntl_dupfd_cloexec(&placeholder, 3)?,
+            placeholder: rustix::io::fcntl_dupfd_cloexec(&placeholder, 3)?,
         };
         Ok((inherited, placeholder))
+    }
+
+    /// What a guard goes by.
+    pub fn placeholder(&self) -> io::Result<Placeholder> {
+        let stat = rustix::fs::fstat(&self.placeholder)?;
+        Ok(Placeholder {
+            file: (stat.st_dev, stat.st_ino),
+            needed: self.needed(),
+        })
     }
 
     /// Fails once the job has used one of them.
@@ -66,10 +85,15 @@ impl Inherited {
     }
 
     fn needed(&self) -> Abandon {
-        let numbers: Vec<_> = self.numbers.iter().map(u32::to_string).collect();
-        Abandon::Machine(match &numbers[..] {
+        const NAMED: usize = 3;
+        let named: Vec<_> = self.numbers.iter().take(NAMED).map(u32::to_string).collect();
+        let more = match self.numbers.len() - named.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Abandon::Machine(match &self.numbers[..] {
             [number] => format!("descriptor {number}, which it inherited"),
-            numbers => format!("one of the descriptors that it inherited: {}", numbers.join(", ")),
+            _ => format!("one of the descriptors that it inherited: {}{more}", named.join(", ")),
         })
     }
 }

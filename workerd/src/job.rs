@@ -421,6 +421,11 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
                 preload,
                 terminal_input: stdio.terminal[0],
                 pids,
+                placeholder: inherited
+                    .as_ref()
+                    .map(Inherited::placeholder)
+                    .transpose()
+                    .map_err(refused)?,
             };
             guard::make_ready(&spec, slot.pid(), &cwd, &program)?;
             Service::Guard(guard::serve(listener, spec, events).map_err(refused)?)

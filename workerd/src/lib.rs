@@ -6,7 +6,7 @@ mod files;
 pub mod front;
 pub mod fuse;
 pub mod guard;
-mod inherited;
+pub mod inherited;
 mod job;
 pub mod link;
 pub mod memory;

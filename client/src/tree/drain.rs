@@ -84,7 +84,7 @@ impl Tree {
         // The commit's own events must not be taken for somebody else's later on.
         self.drain_into(&mut records, false);
         for committed in paths {
-            let present = Stamp::at_path(&committed.path);
+            let present = Stamp::of_any_at(&committed.path);
             let is_ours = match (&committed.stamp, &present) {
                 (Some(put), Some(is)) => !put.differs(is),
                 (None, None) => true,
@@ -158,7 +158,7 @@ impl Tree {
                 .and_then(Stamp::of_fd)
                 .map(|stamp| (stamp, PathBuf::new())),
         };
-        let found = found.ok().filter(|(stamp, _)| stamp.kind != Kind::Other);
+        let found = found.ok();
         self.tell(records, &path, found.as_ref().map(|(stamp, _)| *stamp));
         let attr = found.map(|(stamp, target)| {
             let is_served = stamp.kind == Kind::File && self.is_served(is_here, &path, &stamp);
@@ -197,7 +197,7 @@ impl Tree {
     }
 
     fn look_at(&self, records: &mut Records, dir: &Path, name: &OsString, content: bool) {
-        let present = Stamp::at_path(&dir.join(name));
+        let present = Stamp::of_any_at(&dir.join(name));
         let news = records.observe(dir, name, present, None, false);
         let Some(stamp) = present.filter(|stamp| content && stamp.kind == Kind::File && !news && is_racy(stamp)) else {
             return;
@@ -257,7 +257,7 @@ fn look_at_linked(records: &mut Records) {
     let looked = records.linked().map(|(path, stamp)| (path, stamp, look(path)));
     let changed: Vec<(PathBuf, Option<Stamp>)> = looked
         .filter(|(_, stamp, present)| present.as_ref() != Some(*stamp))
-        .map(|(path, _, present)| (path.to_owned(), present.filter(|is| is.kind != Kind::Other)))
+        .map(|(path, _, present)| (path.to_owned(), present))
         .collect();
     for (path, present) in changed {
         if let (Some(dir), Some(name)) = (path.parent(), path.file_name()) {

@@ -113,7 +113,7 @@ impl Tree {
             .map(|found| (found.name.as_os_str(), found.stamp))
             .collect();
         let mut records = self.records.lock();
-        let is_current = records.end_listing(path, id, &listed, worker, |name| Stamp::at_path(&path.join(name)));
+        let is_current = records.end_listing(path, id, &listed, worker, |name| Stamp::of_any_at(&path.join(name)));
         if is_current {
             records.observe_dir(path, stamp);
         }
@@ -298,7 +298,7 @@ impl Tree {
     }
 }
 
-/// Names of an open directory that a view can hold, in the order of the file system.
+/// Names of an open directory, in the order of the file system.
 pub fn list(dir: &OwnedFd) -> Result<Vec<Found>, Errno> {
     let mut found = Vec::new();
     for entry in rustix::fs::Dir::read_from(dir)? {
@@ -308,7 +308,6 @@ pub fn list(dir: &OwnedFd) -> Result<Vec<Found>, Errno> {
             continue;
         }
         match look(dir, name) {
-            Ok((stamp, _)) if stamp.kind == Kind::Other => {}
             Ok((stamp, target)) => found.push(Found {
                 name: name.to_owned(),
                 stamp,

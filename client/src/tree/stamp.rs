@@ -82,11 +82,16 @@ impl Stamp {
     /// Of a canonical path; `None`: nothing is there that a view can hold, or a parent
     /// is a symlink.
     pub fn at_path(path: &Path) -> Option<Self> {
+        Self::of_any_at(path).filter(|stamp| stamp.kind != Kind::Other)
+    }
+
+    /// The same, whatever is there.
+    pub fn of_any_at(path: &Path) -> Option<Self> {
         let stamp = match (path.parent(), path.file_name()) {
             (Some(parent), Some(name)) => Self::at(open_dir_path(parent).ok()?, name),
             _ => rustix::fs::lstat(path).map(|stat| Self::of(&stat)),
         };
-        stamp.ok().filter(|stamp| stamp.kind != Kind::Other)
+        stamp.ok()
     }
 
     /// Whether both are the same inode of the same kind.
@@ -95,12 +100,14 @@ impl Stamp {
     }
 
     /// Whether a worker that was told `self` must be told `other`. The times and size of
-    /// a directory follow from its names, which are reported by themselves.
+    /// a directory follow from its names, which are reported by themselves; those of a FIFO are
+    /// nothing to it.
     pub fn differs(&self, other: &Self) -> bool {
         if !self.same_inode(other) || (self.mode, self.uid, self.gid) != (other.mode, other.uid, other.gid) {
             return true;
         }
-        self.kind != Kind::Dir && (self.size, self.mtime, self.ctime) != (other.size, other.mtime, other.ctime)
+        matches!(self.kind, Kind::File | Kind::Symlink)
+            && (self.size, self.mtime, self.ctime) != (other.size, other.mtime, other.ctime)
     }
 
     /// As the wire tells it.
@@ -108,7 +115,8 @@ impl Stamp {
         let node = match self.kind {
             Kind::Dir => Node::Dir,
             Kind::Symlink => Node::Symlink { target },
-            Kind::File | Kind::Other => Node::File { size: self.size, hash },
+            Kind::File => Node::File { size: self.size, hash },
+            Kind::Other => Node::Special,
         };
         Attr {
             mode: self.mode,

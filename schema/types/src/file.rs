@@ -38,8 +38,7 @@ pub struct Attr {
     pub node: Node,
 }
 
-/// The kinds of file that a view can hold. Devices, FIFOs and sockets of the client
-/// do not appear.
+/// The kinds of file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Node {
     /// A regular file.
@@ -56,6 +55,9 @@ pub enum Node {
         /// What it holds, as it stands.
         target: PathBuf,
     },
+    /// A device, FIFO or socket. A view does not hold it: a job that looks for it is for the
+    /// client.
+    Special,
 }
 
 /// One name in a directory.
@@ -127,7 +129,7 @@ impl Attr {
     pub fn size(&self) -> u64 {
         match self.node {
             Node::File { size, .. } => size,
-            Node::Dir | Node::Symlink { .. } => 0,
+            Node::Dir | Node::Symlink { .. } | Node::Special => 0,
         }
     }
 }

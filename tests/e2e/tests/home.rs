@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use termite_e2e::{Client, Mode, Place, Scene, User, Way};
@@ -82,8 +82,18 @@ const INHERITING: &str = "\
 all: writes reads leaves
 writes: ; @echo $@ >&3
 reads: ; @read line <&4; echo $$line > $@
-leaves: ; @cat < Makefile > $@
+leaves: ; @cat < Makefile > $@; { echo >&5; } 2> /dev/null || touch closed
 ";
+
+/// What a program does with descriptor 3 that a job has no place for, in Python.
+const USING: [&str; 6] = [
+    "import os; os.fchmod(3, 0o640)",
+    "import os; os.utime(3, (1, 1))",
+    "import fcntl; fcntl.flock(3, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+    "import fcntl; fcntl.lockf(3, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+    "open('/dev/fd/3', 'a').write('x')",
+    "import os; os.stat('.', dir_fd=3) if os.path.isdir('/dev/fd/3') else os.write(3, b'x')",
+];
 
 #[test]
 fn what_uses_an_inherited_descriptor_goes_home() -> Result<()> {
@@ -112,6 +122,73 @@ fn what_uses_an_inherited_descriptor_goes_home() -> Result<()> {
             ensure!((last.jobs.local, last.jobs.remote) == (2, 1), "{mode}: {last:?}");
             let has = |part: &str| last.local_reasons.keys().any(|reason| reason.contains(part));
             ensure!(has("the descriptors that it inherited"), "{mode}: {last:?}");
+            running.stop()?;
+        }
+        scene.finish()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn whatever_is_done_with_an_inherited_descriptor_sends_a_job_home() -> Result<()> {
+    let scene = Scene::new(User::Me)?;
+    for mode in Mode::all(&scene, Place::Embedded)? {
+        // There locks are not seen.
+        let using = USING
+            .iter()
+            .filter(|using| mode.fault != "fuse" || !using.contains("fcntl"));
+        let dir = scene.dir(&format!("p/{mode}"))?;
+        let running = mode.start(&scene, 4)?;
+        let rules: String = using
+            .clone()
+            .enumerate()
+            .map(|(at, using)| format!("t{at}: ; @python3 -c \"{using}\"\n"))
+            .collect();
+        let count = using.count();
+        let names: Vec<_> = (0..count).map(|at| format!("t{at}")).collect();
+        fs::write(dir.join("Makefile"), format!("all: {}\n{rules}", names.join(" ")))?;
+        let make = running.client.drive(Way::Env, &dir, "bash");
+        make.args(["-c", "make 3>> log"]).run()?.success()?;
+        let log = fs::metadata(dir.join("log"))?;
+        ensure!(log.len() == 2 && log.mode() & 0o777 == 0o640, "{mode}: {log:?}");
+        let last = running.client.last(&dir)?;
+        ensure!(last.jobs.local == count as u64, "{mode}: {last:?}");
+        running.stop()?;
+    }
+    scene.finish()
+}
+
+/// Recipes that meet at FIFOs, one that was there before and one that a recipe made.
+const MEETING: &str = "\
+all: old new plain
+old: ; @test -p fifo && cat fifo > $@
+new: made reads writes
+made: ; @mkfifo made
+reads: made ; @cat made > $@
+writes: made ; @echo $@ > made
+plain: ; @touch $@
+";
+
+#[test]
+fn who_looks_for_a_fifo_goes_home() -> Result<()> {
+    for user in [User::Me, User::Ordinary] {
+        let scene = Scene::new(user)?;
+        for mode in Mode::all(&scene, Place::TwoWorkers)? {
+            let dir = scene.dir(&format!("p/{mode}"))?;
+            let running = mode.start(&scene, 4)?;
+            fs::write(dir.join("Makefile"), MEETING)?;
+            scene.give(&dir)?;
+            let meet = "mkfifo fifo; echo fed > fifo & make -j4";
+            running
+                .client
+                .drive(Way::Env, &dir, "bash")
+                .args(["-c", meet])
+                .run()?
+                .success()?;
+            let written = |name: &str| fs::read_to_string(dir.join(name));
+            ensure!(written("old")? == "fed\n" && written("reads")? == "writes\n", "{mode}");
+            let last = running.client.last(&dir)?;
+            ensure!((last.jobs.local, last.jobs.remote) == (4, 1), "{mode}: {last:?}");
             running.stop()?;
         }
         scene.finish()?;

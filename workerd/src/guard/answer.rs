@@ -2,10 +2,11 @@
 
 use super::Events;
 use super::input::InputWatch;
-use super::machine::{looked_for, needed_by};
+use super::machine::{looked_for, needed_by, uses};
 use super::program::{command_line, is_plain_mkdir};
 use super::request::Request;
 use super::times::explicit_mtime;
+use crate::inherited::Placeholder;
 use crate::slot::calls::{Arch, Effect};
 use crate::view::{Act, Intent, PathUse, Patience, Reply, Standing, Trouble, View};
 use rustix::fs::RenameFlags;
@@ -18,18 +19,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use termite_abi::PRELOAD_FILE;
 use termite_types::{Abandon, PidRange, Resource};
-
-/// Services of the machine that no job is sent home for: programs ask them if they are there, and
-/// do without them (nscd(8), nss-systemd(8), syslog(3), dbus-daemon(1)).
-const ABSENT: [&str; 7] = [
-    "/dev/log",
-    "/run/dbus",
-    "/run/nscd",
-    "/run/systemd",
-    "/var/run/dbus",
-    "/var/run/nscd",
-    "/var/run/systemd",
-];
 
 /// What to do with a stopped call.
 pub(super) enum Verdict {
@@ -49,6 +38,7 @@ pub(super) struct Court {
     pub preload: Option<PathBuf>,
     pub drivers: Vec<OsString>,
     pub pids: Option<PidRange>,
+    pub placeholder: Option<Placeholder>,
     pub input: InputWatch,
     pub events: Arc<dyn Events>,
     pub over: AtomicBool,
@@ -117,6 +107,11 @@ impl Court {
         if request.call.effect == Effect::Exec {
             let program = request.paths.first();
             program.map_or(Ok(()), |named| refuse_drivers(&self.drivers, &named.path))?;
+        }
+        if let Some(placeholder) = &self.placeholder
+            && uses(request, placeholder.file, self.view.proc())
+        {
+            return Err(placeholder.needed.clone());
         }
         if request.sleeps() {
             self.view.note_sleep()?;
@@ -226,8 +221,7 @@ impl Court {
             return None;
         }
         let path = self.view.spelled(request.task, &named.used())?;
-        let is_absent = ABSENT.iter().any(|absent| path.starts_with(absent));
-        (!is_absent).then_some(Resource::Socket(path))
+        (!crate::view::is_absent(&path)).then_some(Resource::Socket(path))
     }
 
     /// What a call does at a path, with what only its program tells.

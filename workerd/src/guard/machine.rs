@@ -4,7 +4,7 @@
 use super::request::Request;
 use super::sys::{read_memory, read_string};
 use crate::slot::calls::Effect;
-use crate::view::read_below;
+use crate::view::{Origin, read_below};
 use rustix::fd::AsFd;
 use rustix::fs::AtFlags;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
@@ -31,6 +31,22 @@ pub(super) fn needed_by(request: &Request, is_root: bool, proc: impl AsFd) -> Op
         name if matches!(request.call.effect, Effect::Refused(_)) => Some(format!("{name}(2)")),
         _ => None,
     }
+}
+
+/// Whether a call does something with this open file that only its number shows: it takes a lock
+/// on it, sends to it, or begins a path there.
+pub(super) fn uses(request: &Request, file: (u64, u64), proc: impl AsFd) -> bool {
+    let is_first =
+        request.takes_lock() || matches!(request.call.effect, Effect::Socket { .. } | Effect::Message { .. });
+    let first = is_first.then_some(request.args[0] as i32);
+    let begins = request.paths.iter().filter_map(|named| match named.used().origin {
+        Origin::Descriptor(number) => Some(number),
+        Origin::Cwd => None,
+    });
+    first.into_iter().chain(begins).any(|number| {
+        let stat = rustix::fs::statat(&proc, format!("{}/fd/{number}", request.task), AtFlags::empty());
+        stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == file)
+    })
 }
 
 /// What a call looks for that its slot has not, and that the client's machine may have. `own`: the

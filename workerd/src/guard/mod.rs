@@ -17,6 +17,7 @@ mod times;
 
 pub(crate) use sys::read_memory as memory_of;
 
+use crate::inherited::Placeholder;
 use crate::view::{Act, Intent, Origin, PathUse, Patience, Reply, View};
 use answer::{Court, Verdict};
 use input::InputWatch;
@@ -60,6 +61,8 @@ pub struct GuardSpec {
     pub terminal_input: bool,
     /// The numbers of its processes; `None`: any.
     pub pids: Option<PidRange>,
+    /// In the place of descriptors that it inherited.
+    pub placeholder: Option<Placeholder>,
 }
 
 /// Makes ready what a job's first process does before it is one: enter its directory and
@@ -102,12 +105,14 @@ pub fn serve(listener: OwnedFd, spec: GuardSpec, events: Arc<dyn Events>) -> io:
         drivers,
         terminal_input,
         pids,
+        placeholder,
     } = spec;
     let court = Arc::new(Court {
         view,
         preload,
         drivers,
         pids,
+        placeholder,
         input: InputWatch::new(terminal_input),
         events,
         over: AtomicBool::new(false),

@@ -110,16 +110,19 @@ fn arrange(brief: &Brief, control: BorrowedFd<'_>, exhibits: &Exhibits) -> Resul
         };
         places.push((number as u32, from.map(|fd| lift(fd.as_fd())).transpose()?));
     }
-    for &number in &errand.inherited {
-        let placeholder = brief.placeholder.as_ref().map(|fd| lift(fd.as_fd())).transpose()?;
-        places.push((number, placeholder));
-    }
     if let (Some((read, write)), Some((read_end, write_end))) = (errand.jobserver, &brief.jobserver) {
         places.push((read, Some(lift(read_end.as_fd())?)));
         places.push((write, Some(lift(write_end.as_fd())?)));
     }
+    let placeholder = brief.placeholder.as_ref().map(|fd| lift(fd.as_fd())).transpose()?;
     sys::close_at_exec_from(3).during(Step::Stdio)?;
     // Everything that has to survive stands above the job's numbers by here.
+    if let Some(placeholder) = placeholder {
+        let mut numbers = errand.inherited.iter();
+        numbers
+            .try_for_each(|number| sys::put_at(&placeholder, *number))
+            .during(Step::Stdio)?;
+    }
     for (number, from) in places {
         match from {
             Some(fd) => sys::put_at(&fd, number).during(Step::Stdio)?,

@@ -80,6 +80,8 @@ impl Before {
         match attr.node {
             Node::Dir => Self::Dir(attr),
             Node::Symlink { .. } => Self::Symlink(attr),
+            // No job comes to act on it.
+            Node::Special => Self::Nothing,
             Node::File { .. } => Self::File(ClientFile {
                 path: path.to_path_buf(),
                 attr,

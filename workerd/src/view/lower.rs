@@ -140,6 +140,9 @@ impl Lower {
             None => {}
         }
         self.complete(dir)?;
+        if let Some((client, _)) = self.mirror.dir_at(dir) {
+            self.mirror.refuse_special(&client, name)?;
+        }
         let path = parent.path.join(name);
         let handle = match confine::handle(&parent.handle, Path::new(name)) {
             Ok(handle) => handle,
@@ -326,7 +329,7 @@ impl Lower {
 
     fn complete(&self, dir: u64) -> Result<(), Trouble> {
         match self.mirror.dir_at(dir) {
-            Some((path, false)) => self.mirror.complete(&path),
+            Some((path, false)) => self.mirror.complete(&path).map(drop),
             // One that the client has no more keeps the names it had.
             Some((_, true)) | None => Ok(()),
         }

@@ -35,7 +35,7 @@ pub use harvest::{HarvestError, INLINE_MAX, harvest};
 pub use local::LocalFiles;
 pub use lower::{Found, Lower, Named};
 pub use mapped::SharedMap;
-pub use mirror::{Evicted, Mirror, Owners};
+pub use mirror::{Evicted, Mirror, Owners, is_absent};
 pub use outputs::{Harvest, Outputs};
 pub use trouble::Trouble;
 

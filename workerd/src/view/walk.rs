@@ -184,7 +184,7 @@ impl<'v> Walk<'v> {
 
     /// Completes the client's directory behind a canonical directory of the job's tree.
     pub fn ensure(&self, dir: &Path) -> Result<(), Stop> {
-        self.ensure_by(dir, None, None, |mirror, path| mirror.complete(path).map(|()| true))
+        self.ensure_by(dir, None, None, Mirror::complete)
     }
 
     /// Brings its time alone, which some have that cannot be completed.

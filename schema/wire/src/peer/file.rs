@@ -52,6 +52,7 @@ pub fn read_attr(from: attr::Reader<'_>) -> Result<Attr> {
         attr::Symlink(target) => Node::Symlink {
             target: checked::any_path("link target", target?)?,
         },
+        attr::Special(()) => Node::Special,
     };
     Ok(Attr {
         mode: checked::within("mode", from.get_mode(), 0, 0o7777)?,
@@ -79,6 +80,7 @@ pub fn write_attr(attr: &Attr, mut to: attr::Builder<'_>) {
             }
         }
         Node::Symlink { target } => to.set_symlink(checked::bytes(target)),
+        Node::Special => to.set_special(()),
     }
 }
 

@@ -28,7 +28,7 @@ struct Package {
     script: &'static str,
     /// Ends of paths that no two local builds have in common, and why.
     differing: &'static [(&'static str, &'static str)],
-    /// Beginnings of the reasons for which jobs may run on the client, and why that is right.
+    /// Parts of the reasons for which jobs may run on the client, and why that is right.
     local: &'static [(&'static str, &'static str)],
 }
 
@@ -61,7 +61,10 @@ fn git_with_its_hard_links_in_the_long_form() -> Result<()> {
                  NO_PYTHON=1'; make -j4 $options all; make $options install DESTDIR=$PWD/out; \
                  test $(stat -c %h out/usr/bin/git) -gt 100",
         differing: &[("templates/boilerplates.made", "a recipe writes the date into it")],
-        local: &[],
+        local: &[(
+            "it is the same file as",
+            "install takes files with several names, which are not one in a view",
+        )],
     })
 }
 
@@ -111,7 +114,7 @@ fn compare(package: &Package) -> Result<()> {
     let differences = found.differences(&expected);
     let wrong: Vec<_> = differences.iter().filter(|line| !package.may_differ(line)).collect();
     ensure!(wrong.is_empty(), "{} differences: {wrong:#?}", wrong.len());
-    let is_known = |why: &&String| package.local.iter().any(|(reason, _)| why.starts_with(reason));
+    let is_known = |why: &&String| package.local.iter().any(|(reason, _)| why.contains(reason));
     let unknown: Vec<_> = last.local_reasons.keys().filter(|why| !is_known(why)).collect();
     ensure!(unknown.is_empty(), "jobs ran on the client because of {unknown:?}");
     ensure!(last.jobs.remote > 10 * last.jobs.local, "{:?}", last.jobs);

@@ -22,7 +22,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use termite_e2e::fleet::has_fuse;
 use termite_e2e::reference::long;
-use termite_e2e::{Client, Fleet, Outcome, Program, Scene, User, random};
+use termite_e2e::{Client, Fleet, Mode, Outcome, Place, Program, Scene, User, Way, random};
 use tricks::{Step, Tools, Trick, step};
 
 /// A job takes a fraction of a second; what takes so long hangs.
@@ -335,6 +335,43 @@ fn what_changes_under_a_job_is_one_whole_version() -> Result<()> {
             println!("{} jobs, {versions} versions", 4 * count);
             Ok(())
         })?;
+    }
+    Ok(())
+}
+
+/// Programs that ask for a file's length, and copy so much.
+const COPYING: [&str; 3] = ["cat in > out", "cp in out", "install -m 644 in out"];
+
+/// The client writes more into a file that a job has not opened yet, but whose directory it knows.
+#[test]
+fn a_file_that_grows_under_a_job_is_copied_whole() -> Result<()> {
+    for user in [User::Me, User::Ordinary] {
+        let scene = Scene::new(user)?;
+        for mode in Mode::all(&scene, Place::TwoWorkers)? {
+            let running = mode.start(&scene, 4)?;
+            for (at, copies) in COPYING.iter().enumerate() {
+                let dir = scene.dir(&format!("p/{mode}/{at}"))?;
+                let script = "echo old > in; (sleep 0.3; echo longer > in) & make; wait";
+                let rule = format!("all: ; @test -s in; sleep 0.6; {copies}\n");
+                fs::write(dir.join("Makefile"), rule)?;
+                scene.give(&dir)?;
+                let outcome = running
+                    .client
+                    .drive(Way::Env, &dir, "bash")
+                    .args(["-c", script])
+                    .run()?
+                    .success()?;
+                let out = fs::read_to_string(dir.join("out"))?;
+                running.client.all_remote(&dir)?;
+                ensure!(
+                    out == "longer\n" || out == "old\n",
+                    "{mode}: {copies}: {out:?}, {}",
+                    outcome.describe()
+                );
+            }
+            running.stop()?;
+        }
+        scene.finish()?;
     }
     Ok(())
 }

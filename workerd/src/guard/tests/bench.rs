@@ -209,6 +209,7 @@ impl Bench {
             drivers,
             terminal_input: false,
             pids: None,
+            placeholder: None,
         };
         if let Err(why) = make_ready(&guard_spec, slot.pid(), &cwd, &program) {
             events.abandon(why);

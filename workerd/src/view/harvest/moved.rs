@@ -58,6 +58,7 @@ impl Gather<'_> {
                 self.push(at, ChangeKind::Symlink { attr: known.attr });
                 Ok(())
             }
+            Node::Special => Ok(()),
             Node::File { hash, .. } => {
                 let (from, hash) = (from.to_path_buf(), *hash);
                 self.push(at, ChangeKind::Name { from, hash });

@@ -58,27 +58,29 @@ impl Mirror {
         self.tables.lock().root()
     }
 
-    /// Brings all names of a directory that the mirror has. Blocks.
-    pub(in crate::view) fn complete(&self, path: &Path) -> Result<(), Trouble> {
-        self.list(path, Extent::All, |error| self.refused(path, error))
-            .map(drop)
+    /// Brings all names of a directory that the mirror has. True: whoever looks for any name finds
+    /// what the client has. Blocks.
+    pub(in crate::view) fn complete(&self, path: &Path) -> Result<bool, Trouble> {
+        self.list(path, Extent::All, |error| self.refused(path, error))?;
+        Ok(!self.tables.lock().has_specials(path))
     }
 
     /// Brings the time of a directory that the mirror has, which only its names keep up to
-    /// date: the client tells of those that it has listed. False: the client does not list
-    /// it, so that it has the time that is known. Blocks.
+    /// date: the client tells of those that it has listed. True: it is complete, too. Otherwise the
+    /// client may not list it, and it has the time that is known. Blocks.
     pub(in crate::view) fn bring_time(&self, path: &Path) -> Result<bool, Trouble> {
         let listed = self.list(path, Extent::All, |error| match error {
             FilesError::Errno(libc::EACCES) | FilesError::Denied => Ok(Listed::Not),
             error => Err(Trouble::from_client(error, path)),
         });
-        listed.map(|listed| listed == Listed::Known)
+        Ok(listed? == Listed::Known && !self.tables.lock().has_specials(path))
     }
 
     /// Brings what is needed to look for one name. True: the directory is complete, too. Blocks.
     pub(in crate::view) fn bring_name(&self, path: &Path, name: &OsStr) -> Result<bool, Trouble> {
         loop {
             self.list(path, Extent::Some, |error| self.refused(path, error))?;
+            self.refuse_special(path, name)?;
             self.make_listed(path, name)
                 .map_err(|errno| Trouble::from_store(errno, path))?;
             match self.tables.lock().presence(path, Some(name)) {
@@ -201,9 +203,11 @@ impl Mirror {
             .into_iter()
             .filter(|name| !own(name))
             .collect();
-        let mut unmade = Unmade::default();
+        let (mut unmade, mut specials) = (Unmade::default(), Vec::new());
         for entry in listing.entries.iter().rev().filter(|entry| !own(&entry.name)) {
-            if stale.remove(&entry.name) {
+            if entry.attr.node == Node::Special {
+                specials.push(&entry.name);
+            } else if stale.remove(&entry.name) {
                 self.settle(&dir, &entry.name, &entry.attr)?;
             } else if is_sparse && !entry.attr.is_dir() {
                 unmade.add(&entry.name, &entry.attr);
@@ -214,7 +218,10 @@ impl Mirror {
         for name in stale {
             self.remove(&dir, &name)?;
         }
-        self.tables.lock().set_unmade(path, unmade);
+        let mut tables = self.tables.lock();
+        tables.set_unmade(path, unmade);
+        tables.set_specials(path, &specials);
+        drop(tables);
         self.dress_dir(&dir, &listing.attr)
     }
 
@@ -278,6 +285,9 @@ impl Mirror {
             let unchanged = waits && self.same_looks(&known.attr, attr) && known.attr.node == attr.node;
             return if unchanged {
                 Ok(())
+            } else if known.attr.size() != attr.size() {
+                // The kernel of a running job goes by the length that it was told.
+                self.make_over(dir, name, attr)
             } else {
                 self.remake_placeholder(dir, name, known.ino, attr)
             };

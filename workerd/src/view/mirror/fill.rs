@@ -96,6 +96,9 @@ impl Mirror {
         for _ in 0..2 {
             let opened = self.files.open(path);
             let opened = opened.map_err(|error| Trouble::from_client(error, path))?;
+            if opened.attr.size() != file.attr.size() {
+                return self.resized(ino, file, path, &opened.attr);
+            }
             if let Some(attr) = self.fill_from(ino, file, &opened, path)? {
                 return Ok(attr);
             }
@@ -104,6 +107,20 @@ impl Mirror {
             FilesError::Lost("its content keeps changing".into()),
             path,
         ))
+    }
+
+    /// The client's file has another length by now. The kernel of a running job may go by the one
+    /// that was told, so that the job runs again, with another file in this one's place.
+    fn resized(&self, ino: u64, file: &File, path: &Path, attr: &Attr) -> Result<Attr, Trouble> {
+        let _turn = self.naming.lock();
+        let renew = || match self.workplace(&file.dir)? {
+            Some(dir) if self.known(&dir, &file.name)?.is_some_and(|known| known.ino == ino) => {
+                self.make_over(&dir, &file.name, attr)
+            }
+            _ => Ok(()),
+        };
+        renew().map_err(|errno| Trouble::from_store(errno, path))?;
+        Err(Trouble::moved_on(path))
     }
 
     /// Fills a claimed file with what another file here holds. `None`: none does.
@@ -133,6 +150,9 @@ impl Mirror {
             let error = FilesError::Lost("opened without a hash".into());
             return Err(Trouble::from_client(error, path));
         };
+        if opened.attr.size() != file.attr.size() {
+            return Ok(None);
+        }
         let target = self.open_target(ino, file).map_err(store)?;
         let target = target.as_fd();
         let whole = self.copy_local(target, &opened.attr, &hash).map_err(store)?

@@ -17,6 +17,7 @@ mod leads;
 mod merge;
 mod place;
 mod sparse;
+mod special;
 mod tables;
 mod update;
 
@@ -41,6 +42,7 @@ pub use evict::Evicted;
 pub(super) use leads::Lead;
 pub(super) use place::{Workplace, is_placeholder, names_in, seen};
 pub(super) use sparse::Presence;
+pub use special::is_absent;
 pub(super) use tables::{Fill, Shifts};
 
 /// Top-level names that every view has of its own: mount points that the client's tree

@@ -80,6 +80,7 @@ impl Mirror {
                 self.give(dir.fd.as_fd(), name, attr)?;
                 set_mtime(dir.fd.as_fd(), name, attr.mtime)
             }
+            Node::Special => Ok(()),
             Node::File { .. } => {
                 let (ino, fill) = self.make_placeholder(dir.fd.as_fd(), name, attr)?;
                 self.note_file(dir, name, ino, attr, fill);

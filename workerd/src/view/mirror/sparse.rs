@@ -57,7 +57,7 @@ impl Unmade {
 pub(in crate::view) enum Presence {
     /// It needs nothing, whatever is looked for.
     Complete,
-    /// It has the name, if the client has it.
+    /// It has the name, if the client has it, or all names that a view can hold.
     Ready,
     /// What is looked for is to be brought first.
     Lacking,
@@ -66,9 +66,10 @@ pub(in crate::view) enum Presence {
 impl Tables {
     /// How a directory stands to who looks for a name, or wants all.
     pub fn presence(&self, path: &Path, name: Option<&OsStr>) -> Presence {
-        let is_ready = |name: &OsStr| self.unmade(path, name).is_none();
+        let is_ready = |name: &OsStr| self.unmade(path, name).is_none() && !self.is_special(path, name);
         match self.dirs.get(path).map(|dir| dir.names) {
-            Some(Names::Complete) => Presence::Complete,
+            Some(Names::Complete) if !self.has_specials(path) => Presence::Complete,
+            Some(Names::Complete) if name.is_none_or(is_ready) => Presence::Ready,
             Some(Names::Sparse) if name.is_some_and(is_ready) => Presence::Ready,
             _ => Presence::Lacking,
         }

@@ -82,6 +82,8 @@ pub(super) struct Tables {
     pub leads: Leads,
     /// What sparse directories do not have yet.
     pub sparse: HashMap<Arc<Path>, Unmade>,
+    /// Names of special files, by directory.
+    pub specials: HashMap<Arc<Path>, HashSet<OsString>>,
     /// Directories that are being listed together with what they are in.
     awaited: HashMap<PathBuf, Awaited>,
     /// Counts claims.
@@ -143,6 +145,7 @@ impl Tables {
             dirs: HashMap::new(),
             leads: Leads::default(),
             sparse: HashMap::new(),
+            specials: HashMap::new(),
             awaited: HashMap::new(),
             claims: 0,
             dir_of: HashMap::new(),
@@ -283,6 +286,7 @@ impl Tables {
         if let Some(dir) = self.dirs.remove(path) {
             self.leads.void();
             self.sparse.remove(path);
+            self.specials.remove(path);
             self.dir_of.remove(&dir.ino);
             for shifts in self.tenants.values_mut() {
                 shifts.gone_dirs.insert(path.to_path_buf());
