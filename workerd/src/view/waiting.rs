@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use termite_abi::Access;
-use termite_types::{Abandon, Resource};
+use termite_types::{Abandon, Conflict, Resource};
 
 /// The client is asked for one of them so often at most.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -67,20 +67,20 @@ impl Waiting {
 }
 
 impl View {
-    /// Takes down that a call of the job sleeps. Where something has changed on the client that the
-    /// job has read or looked for in vain, it cannot wait here.
+    /// Takes down that a call of the job sleeps. Where the client has by now what the job has looked
+    /// for in vain, and what its kernel will never show it, the job is to run again.
     pub fn note_sleep(&self) -> Result<(), Abandon> {
         if !self.waiting.lock().slept() {
             return Ok(());
         }
-        let is_used = |path: &PathBuf| {
+        let is_missed = |path: &PathBuf| {
             let spelled = &[path.as_os_str().as_bytes()][..];
-            [Access::Missing, Access::Read]
-                .into_iter()
-                .any(|access| self.shared().has_traced(access, spelled))
+            self.shared().has_traced(Access::Missing, spelled)
+                && matches!(Walk::new(self, None, Patience::None).at(path), Walked::Missing(_))
+                && matches!(self.mirror.lookup(path), Ok(Some(_)))
         };
-        match self.tenancy.shifts().paths.iter().find(|path| is_used(path)) {
-            Some(path) => Err(Abandon::Machine(to_see(path))),
+        match self.tenancy.shifts().paths.iter().find(|path| is_missed(path)) {
+            Some(path) => Err(Conflict::new(path, "nothing", "what it waits for").into()),
             None => Ok(()),
         }
     }

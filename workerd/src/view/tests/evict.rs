@@ -3,11 +3,12 @@
 use super::Pair;
 use crate::view::Files;
 use crate::view::mirror::Fill;
+use crate::view::trouble::Trouble;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use termite_types::{Node, TraceItem, Update, Use};
+use termite_types::{Abandon, Node, TraceItem, Update, Use};
 
 /// Three files of one page each, filled.
 fn three() -> Pair {
@@ -115,6 +116,12 @@ fn what_the_client_changed_meanwhile_comes_as_it_is_now() {
     let told = pair.files.files.open(Path::new("/a")).unwrap().attr;
     pair.mirror.apply(&[Update::new("/a", Some(told))]).unwrap();
     fs::write(pair.here("b"), "not told").unwrap();
+    // Who has looked at its length has another one.
+    let filled = pair.fill("b");
+    assert!(
+        matches!(filled, Err(Trouble::Abandon(Abandon::Conflict(_)))),
+        "{filled:?}"
+    );
     for (name, size) in [("a", 4), ("b", 8)] {
         pair.fill(name).unwrap();
         assert_eq!(

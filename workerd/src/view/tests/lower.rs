@@ -28,7 +28,7 @@ fn what_a_file_was_is_what_the_job_was_told() {
     let lower = Lower::new(pair.mirror.clone(), proc, Arc::new(shared)).unwrap();
     let found = lower.lookup(lower.root(), OsStr::new("f")).unwrap().unwrap();
     // Its content has not been brought, so that the file in the mirror becomes the new one.
-    put("newer", 0o644);
+    put("new", 0o644);
     tell(&pair, &mut vec![PathBuf::from("f")]);
     lower.open(found.stat.stx_ino).unwrap();
     let Before::File(before) = lower.acts(Path::new("/f")).before else {
