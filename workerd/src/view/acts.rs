@@ -173,6 +173,7 @@ impl NameActs {
                 self.removed = true;
             }
             Act::MoveAway | Act::Exchange => {
+                self.made_again |= act == Act::Exchange && self.written != Written::Not;
                 self.named = true;
                 self.removed = true;
                 self.moved |= matches!(self.before, Before::Dir(_));
