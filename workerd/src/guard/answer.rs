@@ -138,8 +138,10 @@ impl Court {
         if let Some(mtime) = explicit_mtime(request) {
             self.view.set_explicit(mtime);
         }
-        if standings == [Standing::File; 2]
-            && let Some(verdict) = self.rename_of_one_file(request)?
+        if matches!(
+            standings,
+            [Standing::File, Standing::File] | [Standing::Symlink, Standing::Symlink]
+        ) && let Some(verdict) = self.rename_of_one_file(request)?
         {
             return Ok(verdict);
         }
@@ -234,7 +236,7 @@ impl Court {
         }
     }
 
-    /// The answer to a call that renames one name of a file to another one of it, which does
+    /// The answer to a call that renames one name of a file or symlink to another one of it, which does
     /// nothing and succeeds (rename(2)). In a user namespace overlayfs says ESTALE once the file
     /// was changed.
     fn rename_of_one_file(&self, request: &Request) -> Result<Option<Verdict>, Abandon> {

@@ -11,7 +11,7 @@ use crate::view::mirror::Mirror;
 use crate::view::spelling::absolute;
 use crate::view::trouble::Trouble;
 use crate::view::walk::{Looks, Walk, Walked};
-use rustix::fs::{AtFlags, Mode};
+use rustix::fs::{AtFlags, Mode, Statx};
 use rustix::io::Errno;
 use std::path::Path;
 use termite_types::Node;
@@ -77,8 +77,13 @@ impl View {
 
     /// Inode number of a regular file in the upper layer.
     fn upper_ino(&self, path: &Path) -> Option<u64> {
+        self.in_upper(path, is_file)
+    }
+
+    /// The number in the upper layer of what stands at a path, if it is of this kind.
+    fn in_upper(&self, path: &Path, is_kind: impl Fn(&Statx) -> bool) -> Option<u64> {
         let stat = confine::handle(&self.upper, path).and_then(confine::stat).ok()?;
-        is_file(&stat).then_some(stat.stx_ino)
+        is_kind(&stat).then_some(stat.stx_ino)
     }
 
     /// Has a file of the client's copied up as the call that is about to change it would do,
@@ -154,23 +159,28 @@ impl View {
         }
     }
 
-    /// Whether a rename of the file at one path to another, where there is one too, does nothing,
-    /// because both are one file (rename(2)). What is two files here may be one of the client's;
+    /// Whether a rename of the file or symlink at one path to another, where there is one too, does
+    /// nothing, because both are one (rename(2)). What is two files here may be one of the client's;
     /// of such a rename it is taken down which files it was about.
     pub fn renames_one_file(&self, task: u32, from: &PathUse<'_>, to: &PathUse<'_>) -> Result<bool, Trouble> {
         let walk = Walk::new(self, Some(task), Patience::None);
         let at = |used: &PathUse<'_>| match walk.locate(&absolute(&walk, used)?, used.follow) {
-            Ok(Walked::File(path, looks)) => Some((path, looks.ino)),
+            Ok(Walked::File(path, looks)) => Some((path, Some(looks.ino))),
+            Ok(Walked::Symlink(path)) => Some((path, None)),
             // It was there a moment ago; the kernel will say.
             _ => None,
         };
         let (Some((from, from_ino)), Some((to, to_ino))) = (at(from), at(to)) else {
             return Ok(false);
         };
-        let number = self.upper_ino(&from);
-        if from != to && number.is_some() && number == self.upper_ino(&to) {
+        let number = |path: &Path| self.in_upper(path, |stat| is_file(stat) || is_symlink(stat));
+        let moved = number(&from);
+        if from != to && moved.is_some() && moved == number(&to) {
             return Ok(true);
         }
+        let (Some(from_ino), Some(to_ino)) = (from_ino, to_ino) else {
+            return Ok(false);
+        };
         if let (Some(from), Some(to)) = (self.client_file(&from, from_ino)?, self.client_file(&to, to_ino)?)
             && from.path != to.path
         {
