@@ -54,11 +54,8 @@ impl Locks {
 /// locked: what it changed in place, and files without bytes below its working directory, of
 /// which little else is to be had.
 fn locked_files<'a>(request: &'a CommitRequest, plan: &Plan<'a>) -> BTreeSet<&'a Path> {
-    if request.changes.is_empty() {
-        return BTreeSet::new();
-    }
     let mut files: BTreeSet<_> = request.premises.locks.iter().map(|path| path.as_path()).collect();
-    if request.premises.unseen {
+    if request.premises.unseen && !request.changes.is_empty() {
         let altered = plan.alters().map(|(_, path, _)| path);
         let read = request.trace.iter().filter(|item| matches!(item.used, Use::Read(_)));
         let is_empty =
