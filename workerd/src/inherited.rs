@@ -1,7 +1,7 @@
 //! Descriptors above 2 that a job would inherit from its caller: what they lead to is on the
 //! client. A file of no meaning has their numbers, and inotify(7) tells whether the job read or
-//! wrote it, opened it once more or gave it attributes. Most jobs inherit such descriptors by an oversight of whoever started the build,
-//! and use none. Knows nothing of slots.
+//! wrote it, opened it once more or gave it attributes. Most jobs inherit such descriptors by an
+//! oversight of whoever started the build, and use none. Knows nothing of slots.
 
 use crate::watched::watched;
 use rustix::fd::{AsRawFd, OwnedFd};
