@@ -193,11 +193,6 @@ impl Shared {
         true
     }
 
-    /// Whether the trace has this very use of a path. It may have been forgotten.
-    pub fn has_traced(&self, access: Access, pieces: &[&[u8]]) -> bool {
-        self.is_seen(self.hash(pieces, access as u64))
-    }
-
     fn is_seen(&self, key: u64) -> bool {
         let at = key as usize;
         (0..TABLE_WAYS).any(|way| self.seen[(at + way) % TABLE_LEN].load(Ordering::Relaxed) == key)
@@ -210,22 +205,22 @@ impl Shared {
         let end = (self.trace_head.load(Ordering::Acquire) as usize).min(TRACE_LEN);
         // SAFETY: by the contract of this function nobody writes any more.
         let log: &[u8; TRACE_LEN] = unsafe { &*self.trace.get() };
-        let mut rest = &log[..end];
-        core::iter::from_fn(move || {
-            loop {
-                let begin = rest.iter().position(|&byte| byte != 0)?;
-                let (&[kind, low, high], tail) = rest.get(begin..)?.split_first_chunk::<3>()?;
-                let len = u16::from_le_bytes([low, high]) as usize;
-                if tail.len() < len {
-                    return None;
-                }
-                let (path, next) = tail.split_at(len);
-                rest = next;
-                if !path.is_empty() && !path.contains(&0) {
-                    return Some((Access::from_byte(kind)?, path));
-                }
-            }
-        })
+        records(&log[..end])
+    }
+
+    /// Copies the log, as far as `to` has room, while others may write to it. Returns how long the
+    /// copy is. What is being written meanwhile comes torn, which [`records`] may take for a path.
+    pub fn copy_trace(&self, to: &mut [u8]) -> usize {
+        let end = (self.trace_head.load(Ordering::Acquire) as usize)
+            .min(TRACE_LEN)
+            .min(to.len());
+        let from = self.trace.get().cast::<u8>();
+        for (at, byte) in to[..end].iter_mut().enumerate() {
+            // SAFETY: `at` is inside the log. Whoever writes there is another process or goes by
+            // the pointer; each byte is read once, and any value is a valid one.
+            *byte = unsafe { from.add(at).read_volatile() };
+        }
+        end
     }
 
     /// A hash by words over the joined pieces, wherever they were cut; seeded by the slot's
@@ -253,6 +248,26 @@ impl Shared {
         h = (h ^ (h >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
         (h ^ (h >> 32)) | 1
     }
+}
+
+/// The records in a log, in their order. Zeros between them are passed over.
+pub fn records(log: &[u8]) -> impl Iterator<Item = (Access, &[u8])> {
+    let mut rest = log;
+    core::iter::from_fn(move || {
+        loop {
+            let begin = rest.iter().position(|&byte| byte != 0)?;
+            let (&[kind, low, high], tail) = rest.get(begin..)?.split_first_chunk::<3>()?;
+            let len = u16::from_le_bytes([low, high]) as usize;
+            if tail.len() < len {
+                return None;
+            }
+            let (path, next) = tail.split_at(len);
+            rest = next;
+            if !path.is_empty() && !path.contains(&0) {
+                return Some((Access::from_byte(kind)?, path));
+            }
+        }
+    })
 }
 
 impl Access {

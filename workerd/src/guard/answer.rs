@@ -113,8 +113,8 @@ impl Court {
         {
             return Err(placeholder.needed.clone());
         }
-        if request.sleeps() {
-            self.view.note_sleep()?;
+        if request.sleeps() && self.view.note_sleep(request.task, patience)? == Reply::NeedsFetch {
+            return Ok(Verdict::NeedsFetch);
         }
         let is_root = self.view.is_of_root();
         if let Some(what) = needed_by(request, is_root, self.view.proc()) {

@@ -3,14 +3,16 @@
 //! of the client's names stays as it was. Knows no calls.
 
 use super::acts::Act;
-use super::fault::{Patience, View};
+use super::fault::{Patience, Reply, Standing, View};
 use super::trouble::Trouble;
-use super::walk::{Stop, Walk, Walked};
+use super::walk::{Linked, Stop, Walk, Walked};
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use termite_abi::Access;
+use termite_abi::{Access, TRACE_LEN, records};
+use termite_core::spelling::lexical;
 use termite_types::{Abandon, Conflict, Resource};
 
 /// The client is asked for one of them so often at most.
@@ -21,6 +23,9 @@ const MANY: u32 = 20;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Who has slept so often waits for something.
 const SLEEPS: u32 = 3;
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// So many names are asked for then.
+const ASKED: usize = 8;
 /// So many names are remembered at most.
 const MOST: usize = 4096;
 
@@ -36,7 +41,8 @@ pub(super) struct Waiting {
     failures: HashMap<PathBuf, Failures>,
     asked: Option<Instant>,
     sleeps: u32,
-    compared: Option<Instant>,
+    /// When what the job has seen was compared, and for how long it is not to be again.
+    compared: Option<(Instant, Duration)>,
 }
 
 impl Waiting {
@@ -58,31 +64,56 @@ impl Waiting {
     /// One more call sleeps: whether what the job has seen is to be compared.
     fn slept(&mut self) -> bool {
         self.sleeps = self.sleeps.saturating_add(1);
-        let now = Instant::now();
-        let is_due = self.compared.is_none_or(|compared| now - compared >= PAUSE);
-        let compares = self.sleeps >= SLEEPS && is_due;
-        self.compared = if compares { Some(now) } else { self.compared };
-        compares
+        let is_due = self.compared.is_none_or(|(at, pause)| at.elapsed() >= pause);
+        self.sleeps >= SLEEPS && is_due
+    }
+
+    /// It is compared; the next time later than this time.
+    fn compare(&mut self) {
+        let pause = self.compared.map_or(PAUSE, |(_, pause)| LONGEST_PAUSE.min(pause * 2));
+        self.compared = Some((Instant::now(), pause));
     }
 }
 
 impl View {
-    /// Takes down that a call of the job sleeps. Where the client has by now what the job has looked
+    /// Takes down that a call of a task sleeps. Where the client has by now what the job has looked
     /// for in vain, and what its kernel will never show it, the job is to run again.
-    pub fn note_sleep(&self) -> Result<(), Abandon> {
+    pub fn note_sleep(&self, task: u32, patience: Patience) -> Result<Reply, Abandon> {
+        let done = Ok(Reply::Ready(Standing::Outside));
         if !self.waiting.lock().slept() {
-            return Ok(());
+            return done;
         }
-        let is_missed = |path: &PathBuf| {
-            let spelled = &[path.as_os_str().as_bytes()][..];
-            self.shared().has_traced(Access::Missing, spelled)
-                && matches!(Walk::new(self, None, Patience::None).at(path), Walked::Missing(_))
-                && matches!(self.mirror.lookup(path), Ok(Some(_)))
+        if patience == Patience::None {
+            return Ok(Reply::NeedsFetch);
+        }
+        self.waiting.lock().compare();
+        for path in self.missed_below(task) {
+            if self.machine_has(&Resource::Name(path.clone()))? {
+                return Err(Conflict::new(&path, "nothing", "what it waits for").into());
+            }
+        }
+        done
+    }
+
+    /// The last names below a task's working directory that the job has looked for in vain.
+    fn missed_below(&self, task: u32) -> Vec<PathBuf> {
+        let walk = Walk::new(self, Some(task), Patience::None);
+        let Some(cwd) = walk.place_of_task(None).and_then(Linked::there) else {
+            return Vec::new();
         };
-        match self.tenancy.shifts().paths.iter().find(|path| is_missed(path)) {
-            Some(path) => Err(Conflict::new(path, "nothing", "what it waits for").into()),
-            None => Ok(()),
-        }
+        let mut log = vec![0; TRACE_LEN];
+        let len = self.shared().copy_trace(&mut log);
+        let missed = records(&log[..len]).filter(|(access, _)| *access == Access::Missing);
+        let missed = missed.map(|(_, path)| lexical(Path::new(OsStr::from_bytes(path))));
+        let cwd = Path::new(OsStr::from_bytes(&cwd));
+        let is_missed = |path: &PathBuf| {
+            let is_missing = matches!(walk.at(path), Walked::Missing(_));
+            path.starts_with(cwd) && is_missing && self.is_of_client(path)
+        };
+        let mut last: Vec<_> = missed.filter(is_missed).collect();
+        last.reverse();
+        last.truncate(ASKED);
+        last
     }
 
     /// Takes down that a call fails at what stands, or does not stand, at its path. Where that is
