@@ -19,6 +19,14 @@ use termite_types::{Attr, BlobHash, Node};
 /// Bytes that are copied at a time.
 const PIECE: u64 = 1 << 20;
 
+/// What came for a claimed file.
+enum Brought {
+    Whole(Attr),
+    /// Nothing: the client's has another length by now. The kernel of a running job may go by the
+    /// one that was told.
+    Resized(Attr),
+}
+
 impl Mirror {
     /// How far the file with this inode number is filled. `None`: it is none of the
     /// mirror's, or has nothing to be filled with.
@@ -46,7 +54,14 @@ impl Mirror {
         let path = file.path();
         self.count_fetch();
         match self.fill_claimed(ino, &file, &path) {
-            Ok(attr) => self.end_fill(ino, Fill::Filled, Some(attr)),
+            Ok(Brought::Whole(attr)) => self.end_fill(ino, Fill::Filled, Some(attr)),
+            Ok(Brought::Resized(attr)) => {
+                // Who holds the lock on names may wait for this file.
+                self.end_fill(ino, Fill::Placeholder, None);
+                self.renew(ino, &file, &attr)
+                    .map_err(|errno| Trouble::from_store(errno, &path))?;
+                return Err(Trouble::moved_on(&path));
+            }
             Err(trouble) if vanished(&trouble) => {
                 self.end_fill(ino, Fill::Gone, None);
                 self.forget_vanished(ino, &file, &path)?;
@@ -89,18 +104,18 @@ impl Mirror {
         }
     }
 
-    fn fill_claimed(&self, ino: u64, file: &File, path: &Path) -> Result<Attr, Trouble> {
+    fn fill_claimed(&self, ino: u64, file: &File, path: &Path) -> Result<Brought, Trouble> {
         if let Some(attr) = self.fill_locally(ino, file, path)? {
-            return Ok(attr);
+            return Ok(Brought::Whole(attr));
         }
         for _ in 0..2 {
             let opened = self.files.open(path);
             let opened = opened.map_err(|error| Trouble::from_client(error, path))?;
             if opened.attr.size() != file.attr.size() {
-                return self.resized(ino, file, path, &opened.attr);
+                return Ok(Brought::Resized(opened.attr));
             }
             if let Some(attr) = self.fill_from(ino, file, &opened, path)? {
-                return Ok(attr);
+                return Ok(Brought::Whole(attr));
             }
         }
         Err(Trouble::from_client(
@@ -109,18 +124,15 @@ impl Mirror {
         ))
     }
 
-    /// The client's file has another length by now. The kernel of a running job may go by the one
-    /// that was told, so that the job runs again, with another file in this one's place.
-    fn resized(&self, ino: u64, file: &File, path: &Path, attr: &Attr) -> Result<Attr, Trouble> {
+    /// Puts another file in the place of one that has another length by now.
+    fn renew(&self, ino: u64, file: &File, attr: &Attr) -> Result<(), Errno> {
         let _turn = self.naming.lock();
-        let renew = || match self.workplace(&file.dir)? {
+        match self.workplace(&file.dir)? {
             Some(dir) if self.known(&dir, &file.name)?.is_some_and(|known| known.ino == ino) => {
                 self.make_over(&dir, &file.name, attr)
             }
             _ => Ok(()),
-        };
-        renew().map_err(|errno| Trouble::from_store(errno, path))?;
-        Err(Trouble::moved_on(path))
+        }
     }
 
     /// Fills a claimed file with what another file here holds. `None`: none does.
