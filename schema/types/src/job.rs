@@ -44,7 +44,7 @@ impl JobSpec {
     /// The numbers that inherited descriptors may have. Others are not told to workers.
     pub const INHERITABLE: RangeInclusive<u32> = 3..=1023;
     /// So many of them at most.
-    pub const INHERITED: usize = 1021;
+    pub const INHERITED: usize = (*Self::INHERITABLE.end() - *Self::INHERITABLE.start() + 1) as usize;
 
     /// A program in `/` with nothing around it: no arguments but its own name, no
     /// environment, no limits, no input; its owner is root. For trials and tests, which say

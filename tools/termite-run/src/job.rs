@@ -112,7 +112,7 @@ fn stdio() -> Stdio {
 }
 
 /// The numbers that other open files of this process have which a program executed here would
-/// inherit. Those that are too many or too high are not told.
+/// inherit. Those that are too high are not told.
 fn inherited() -> io::Result<Vec<u32>> {
     let mut numbers = Vec::new();
     for entry in std::fs::read_dir("/proc/self/fd")? {
@@ -126,7 +126,6 @@ fn inherited() -> io::Result<Vec<u32>> {
     };
     numbers.retain(stays);
     numbers.sort_unstable();
-    numbers.truncate(JobSpec::INHERITED);
     Ok(numbers)
 }
 
