@@ -336,9 +336,10 @@ impl Dispatch<'_> {
         self.began = Some(daemon.overlap.begin());
         let (snapshot, updates) = daemon.tree.updates_for(place.link().key, session.seen.get());
         session.seen.set(snapshot);
-        let expected = daemon
+        let mut expected = daemon
             .forecasts
             .expect(&self.command, &updates, &mut session.told.borrow_mut());
+        expected.files.extend(self.machine.contended().cloned());
         let terminal = self.spec.stdio.terminal;
         let sink = Sink::new(self.caller.clone(), terminal[1] || terminal[2], self.shown.clone());
         let sink = self.sink.insert(Rc::new(sink));

@@ -151,19 +151,22 @@ pub enum Answer {
 pub struct Policy {
     /// Workers that may fail a job before the client runs it.
     pub most_failures: usize,
-    /// Conflicts of a job after which the client runs it.
-    pub most_conflicts: u32,
+    /// Conflicts of a job on paths that it had claimed, after which the client runs it.
+    pub most_repeated: u32,
+    /// Paths that a job may conflict on.
+    pub most_contended: usize,
 }
 
 impl Policy {
     /// Of an unmodified `make -jN`.
     pub const PLAIN: Self = Self {
         most_failures: 3,
-        most_conflicts: 4,
+        most_repeated: 3,
+        most_contended: 16,
     };
 
     /// Times that a job may be sent to a worker.
     pub const fn most_attempts(&self) -> u32 {
-        self.most_failures as u32 + self.most_conflicts - 1
+        (self.most_failures + self.most_contended) as u32 + self.most_repeated - 1
     }
 }

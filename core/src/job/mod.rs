@@ -6,7 +6,7 @@
 //!   │          │   ▲            │  ▲           │ │ │            │ │              ▲
 //!   │          │   ├─ Unclaimed ┘  └─ failure ─┘ │ │            │ │              │
 //!   │          │   └───────────────── conflict ──┘ │ ─ conflict ┘ │              │
-//!   │ local,   │ four           │ no worker        │ driver,      │ refused      │
+//!   │ local,   │ too many       │ no worker        │ driver,      │ refused      │
 //!   │ driver   │ conflicts      │                  │ denied, ...  │              │
 //!   ▼          ▼                ▼                  ▼              ▼              │
 //!  Home ◄────────────────────────────────────────────────────────────            │
@@ -27,8 +27,9 @@
 //! and was not shown is dropped, its outputs are discarded, and the job runs again on any
 //! worker, the same one too. Before that it claims the paths that it conflicted on (see
 //! [`crate::claims`]), so that no other job that is known to change them runs meanwhile.
-//! Claims are held until the job has ended, in whatever way. After four conflicts the
-//! client runs the job in its own place, still with the claims. What was shown on a terminal
+//! Claims are held until the job has ended, in whatever way. After three conflicts on paths that
+//! it had claimed, or one on a seventeenth path, the client runs the job in its own place, still
+//! with the claims. What was shown on a terminal
 //! cannot be taken back. The job runs again nevertheless, since its changes are needed, and
 //! the dispatcher shows only the output of the new run that differs. Standard input that was
 //! taken is given again; if more was taken than is kept, the job goes to the client, which
@@ -89,6 +90,8 @@ pub struct Job<W> {
     last_fault: String,
     attempts: u32,
     conflicts: u32,
+    /// Of the conflicts, those on a path that it had claimed.
+    repeated: u32,
     /// Paths that it conflicted on.
     contended: BTreeSet<PathBuf>,
     was_shown: bool,
@@ -109,6 +112,7 @@ impl<W: Copy + Eq> Job<W> {
             last_fault: String::new(),
             attempts: 0,
             conflicts: 0,
+            repeated: 0,
             contended: BTreeSet::new(),
             was_shown: false,
             is_input_lost: false,
@@ -121,6 +125,11 @@ impl<W: Copy + Eq> Job<W> {
     /// How it stands.
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// Paths that it conflicted on.
+    pub fn contended(&self) -> impl Iterator<Item = &PathBuf> {
+        self.contended.iter()
     }
 
     /// The next thing to do. `None`: nothing until the next event.
@@ -173,7 +182,7 @@ impl<W: Copy + Eq> Job<W> {
     }
 
     fn claimed(&mut self) {
-        if self.conflicts >= self.policy.most_conflicts {
+        if self.repeated >= self.policy.most_repeated || self.contended.len() > self.policy.most_contended {
             let reason = format!("it conflicted {} times, last on {}", self.conflicts, self.last_fault);
             return self.go_home(reason, false, true);
         }
@@ -303,7 +312,8 @@ impl<W: Copy + Eq> Job<W> {
     /// The attempt does not count. The job claims the path and runs again.
     fn conflicted(&mut self, conflict: Conflict) {
         self.conflicts += 1;
-        self.contended.insert(conflict.path.clone());
+        let is_new = self.contended.insert(conflict.path.clone());
+        self.repeated += u32::from(!is_new);
         self.last_fault = conflict.to_string();
         self.act(Action::RecordConflict(conflict));
         match self.interrupted {

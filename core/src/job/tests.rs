@@ -287,6 +287,21 @@ fn after_four_conflicts_it_goes_home_with_its_claim() {
 }
 
 #[test]
+fn the_first_conflict_on_a_path_is_progress() {
+    let mut job = running();
+    let most = Policy::PLAIN.most_contended as u32;
+    for attempt in 1..=most {
+        let why = Abandon::Conflict(conflict(&attempt.to_string()));
+        does(&mut job, [given_up(attempt, why)]);
+        let placing = Action::Place { avoid: vec![] };
+        assert_eq!(does(&mut job, [Event::Claimed, placed(1)])[0], placing);
+    }
+    does(&mut job, [given_up(most + 1, Abandon::Conflict(conflict("n")))]);
+    let reason = "it conflicted 17 times, last on n: the job saw 1, at its commit there was 2";
+    assert_eq!(does(&mut job, [Event::Claimed]), [home(reason, false, true)]);
+}
+
+#[test]
 fn who_is_interrupted_leaves_nothing_unless_it_ends_well() {
     let mut job = running();
     let actions = does(&mut job, [Event::Interrupted(2), finished(1, false, true)]);

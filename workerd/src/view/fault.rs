@@ -101,6 +101,13 @@ pub enum Intent {
     Exec,
 }
 
+impl Intent {
+    /// Whether a file's content is looked at.
+    fn is_for_content(self) -> bool {
+        matches!(self, Self::Read | Self::Update | Self::Append | Self::Exec)
+    }
+}
+
 /// One path of a call.
 #[derive(Clone, Copy, Debug)]
 pub struct PathUse<'a> {
@@ -342,6 +349,11 @@ impl View {
 
     fn try_fault(&self, task: Option<u32>, used: &PathUse<'_>, patience: Patience) -> Result<Reply, Stop> {
         let walk = Walk::new(self, task, patience);
+        let walk = if used.intent.is_for_content() {
+            walk.reading()
+        } else {
+            walk
+        };
         let outside = || {
             if used.intent == Intent::Exec {
                 walk.fill_for_nameless(used)?;

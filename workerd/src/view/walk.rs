@@ -92,6 +92,8 @@ pub(super) struct Walk<'v> {
     pub view: &'v View,
     pub task: Option<u32>,
     pub patience: Patience,
+    /// The content of what stands at its end is looked at, too.
+    reads: bool,
     /// The last walk of [`Walk::locate`] went through a symlink.
     pub linked: Cell<bool>,
     /// A walk went through the slot's own files, whose magic links lead each task elsewhere:
@@ -111,11 +113,17 @@ impl<'v> Walk<'v> {
             view,
             task,
             patience,
+            reads: false,
             linked: Cell::new(false),
             magic: Cell::new(false),
             turns_back: Cell::new(false),
             followed: RefCell::default(),
         }
+    }
+
+    /// One whose file at the end is filled before the job's kernel looks at it.
+    pub fn reading(self) -> Self {
+        Self { reads: true, ..self }
     }
 
     /// Where an absolute spelling leads.
@@ -231,6 +239,18 @@ impl<'v> Walk<'v> {
         Ok(())
     }
 
+    /// Fills the client's file at a canonical path, unless the job has put another one there.
+    fn fill_unseen(&self, path: &Path) -> Result<(), Stop> {
+        let mirror = &self.view.mirror;
+        if mirror.unfilled_at(path)?.is_none() || confine::handle(&self.view.upper, path).is_ok() {
+            return Ok(());
+        }
+        match self.patience {
+            Patience::None => Err(Stop::NeedsFetch),
+            Patience::Wait => Ok(mirror.fill_unseen(path)?),
+        }
+    }
+
     /// Gives a file its content, if it is one that waits for it.
     pub fn fill(&self, looks: Looks) -> Result<(), Stop> {
         if !looks.waits {
@@ -291,6 +311,9 @@ impl<'v> Walk<'v> {
             let name = OsStr::from_bytes(&name);
             self.ensure_name(&at, seen, name)?;
             let next = at.join(name);
+            if self.reads && todo.iter().all(Vec::is_empty) {
+                self.fill_unseen(&next)?;
+            }
             let handle = match confine::handle(&self.view.root, &next) {
                 Ok(handle) => handle,
                 Err(Errno::NOENT) => {

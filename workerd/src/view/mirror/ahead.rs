@@ -3,13 +3,14 @@
 //! Knows nothing of how the expectation came about.
 
 use super::complete::Extent;
+use super::fill::Fetched;
 use super::tables::{Claim, File, Fill};
 use super::{Mirror, OWN_NAMES};
 use crate::view::trouble::Trouble;
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use termite_types::{Attr, Expected, Listing};
+use termite_types::{Expected, Listing};
 
 /// Directories that are being listed ahead. Given back when dropped, whatever became of them.
 struct Listings<'a> {
@@ -81,6 +82,7 @@ impl Mirror {
 
     fn bring_files(&self, expected: &[PathBuf]) -> u64 {
         let mut brought = 0;
+        let mut resized = Vec::new();
         let mut fills = Fills::claim(self, expected);
         while !fills.claimed.is_empty() {
             self.count_fetch();
@@ -94,8 +96,18 @@ impl Mirror {
                     Ok(opened) => self.fill_from(claimed.ino, &claimed.file, &opened, &claimed.path),
                     Err(error) => Err(Trouble::from_client(error, &claimed.path)),
                 };
-                brought += u64::from(matches!(filled, Ok(Some(_))));
+                match filled {
+                    Ok(Some(Fetched::Whole(_))) => brought += 1,
+                    Ok(Some(Fetched::Resized(_))) => resized.push(claimed.path.clone()),
+                    Ok(None) | Err(_) => {}
+                }
                 fills.end_first(filled);
+            }
+        }
+        drop(fills);
+        for path in resized {
+            if let Err(trouble) = self.fill_unseen(&path) {
+                tracing::debug!("{} is not filled ahead: {trouble}", path.display());
             }
         }
         brought
@@ -167,12 +179,12 @@ impl<'a> Fills<'a> {
         self.claimed.iter().map(|claimed| claimed.path.clone()).collect()
     }
 
-    fn end_first(&mut self, filled: Result<Option<Attr>, Trouble>) {
+    fn end_first(&mut self, filled: Result<Option<Fetched>, Trouble>) {
         let Some(Claimed { path, ino, .. }) = self.claimed.pop_front() else {
             return;
         };
         match filled {
-            Ok(Some(attr)) => self.mirror.end_fill(ino, Fill::Filled, Some(attr)),
+            Ok(Some(Fetched::Whole(attr))) => self.mirror.end_fill(ino, Fill::Filled, Some(attr)),
             failed => {
                 self.mirror.end_fill(ino, Fill::Placeholder, None);
                 tracing::debug!("{} is not filled ahead: {failed:?}", path.display());

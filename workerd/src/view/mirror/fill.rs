@@ -12,19 +12,31 @@ use crate::view::trouble::Trouble;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use termite_types::{Attr, BlobHash, Node};
 
 /// Bytes that are copied at a time.
 const PIECE: u64 = 1 << 20;
 
+/// So often a file that gets another length all the time is renewed before a job looks at it.
+const RENEWALS: u32 = 8;
+
 /// What came for a claimed file.
-enum Brought {
+#[derive(Debug)]
+pub(super) enum Fetched {
     Whole(Attr),
     /// Nothing: the client's has another length by now. The kernel of a running job may go by the
     /// one that was told.
     Resized(Attr),
+}
+
+/// How a file stands that was to be filled.
+enum Brought {
+    /// With its content.
+    Whole,
+    /// Not as it was told: at this path is another placeholder now, which has the new length.
+    Resized(PathBuf),
 }
 
 impl Mirror {
@@ -40,7 +52,7 @@ impl Mirror {
     }
 
     /// The client's file with this inode number: where it stands or stood, and as what.
-    pub(in crate::view) fn file_of(&self, ino: u64) -> Option<(std::path::PathBuf, Attr)> {
+    pub(in crate::view) fn file_of(&self, ino: u64) -> Option<(PathBuf, Attr)> {
         let tables = self.tables.lock();
         let file = tables.known_file(ino)?;
         Some((file.path(), file.attr.clone()))
@@ -48,31 +60,68 @@ impl Mirror {
 
     /// Gives the file with this inode number its content. Blocks.
     pub(in crate::view) fn fill(&self, ino: u64) -> Result<(), Trouble> {
+        match self.try_fill(ino)? {
+            Brought::Whole => Ok(()),
+            Brought::Resized(path) => Err(Trouble::moved_on(&path)),
+        }
+    }
+
+    /// The inode number of the client's file at a path, if it has no content yet.
+    pub(in crate::view) fn unfilled_at(&self, path: &Path) -> Result<Option<u64>, Trouble> {
+        let known = || match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) => match self.workplace(parent)? {
+                Some(dir) => self.known(&dir, name),
+                None => Ok(None),
+            },
+            _ => Ok(None),
+        };
+        let known = known().map_err(|errno| Trouble::from_store(errno, path))?;
+        Ok(known.filter(|known| known.fill != Fill::Filled).map(|known| known.ino))
+    }
+
+    /// Gives the client's file at a path its content before the kernel of a job looks at it,
+    /// which goes by the length that it sees first. Blocks.
+    pub(in crate::view) fn fill_unseen(&self, path: &Path) -> Result<(), Trouble> {
+        for _ in 0..RENEWALS {
+            let Some(ino) = self.unfilled_at(path)? else { break };
+            match self.try_fill(ino) {
+                Ok(Brought::Resized(_)) => {}
+                // Who looks then sees what is there.
+                Ok(Brought::Whole) | Err(Trouble::Errno(_)) => break,
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Ok(())
+    }
+
+    fn try_fill(&self, ino: u64) -> Result<Brought, Trouble> {
         let Some(file) = self.claim_fill(ino)? else {
-            return Ok(());
+            return Ok(Brought::Whole);
         };
         let path = file.path();
         self.count_fetch();
         match self.fill_claimed(ino, &file, &path) {
-            Ok(Brought::Whole(attr)) => self.end_fill(ino, Fill::Filled, Some(attr)),
-            Ok(Brought::Resized(attr)) => {
+            Ok(Fetched::Whole(attr)) => {
+                self.end_fill(ino, Fill::Filled, Some(attr));
+                Ok(Brought::Whole)
+            }
+            Ok(Fetched::Resized(attr)) => {
                 // Who holds the lock on names may wait for this file.
                 self.end_fill(ino, Fill::Placeholder, None);
                 self.renew(ino, &file, &attr)
                     .map_err(|errno| Trouble::from_store(errno, &path))?;
-                return Err(Trouble::moved_on(&path));
+                Ok(Brought::Resized(path))
             }
             Err(trouble) if vanished(&trouble) => {
                 self.end_fill(ino, Fill::Gone, None);
                 self.forget_vanished(ino, &file, &path)?;
-                return Err(trouble);
+                Err(trouble)
             }
             Err(trouble) => {
                 self.end_fill(ino, Fill::Placeholder, None);
-                return Err(trouble);
+                Err(trouble)
             }
         }
-        Ok(())
     }
 
     /// Lets those go on that wait for a claimed file, which stands as it says now.
@@ -104,18 +153,15 @@ impl Mirror {
         }
     }
 
-    fn fill_claimed(&self, ino: u64, file: &File, path: &Path) -> Result<Brought, Trouble> {
+    fn fill_claimed(&self, ino: u64, file: &File, path: &Path) -> Result<Fetched, Trouble> {
         if let Some(attr) = self.fill_locally(ino, file, path)? {
-            return Ok(Brought::Whole(attr));
+            return Ok(Fetched::Whole(attr));
         }
         for _ in 0..2 {
             let opened = self.files.open(path);
             let opened = opened.map_err(|error| Trouble::from_client(error, path))?;
-            if opened.attr.size() != file.attr.size() {
-                return Ok(Brought::Resized(opened.attr));
-            }
-            if let Some(attr) = self.fill_from(ino, file, &opened, path)? {
-                return Ok(Brought::Whole(attr));
+            if let Some(fetched) = self.fill_from(ino, file, &opened, path)? {
+                return Ok(fetched);
             }
         }
         Err(Trouble::from_client(
@@ -149,31 +195,31 @@ impl Mirror {
         }
     }
 
-    /// Fills a claimed file with what the client gives. `None`: that is not what it said.
+    /// Fills a claimed file with what the client gives. `None`: that is not what it had said.
     pub(super) fn fill_from(
         &self,
         ino: u64,
         file: &File,
         opened: &OpenedFile,
         path: &Path,
-    ) -> Result<Option<Attr>, Trouble> {
+    ) -> Result<Option<Fetched>, Trouble> {
         let store = |errno| Trouble::from_store(errno, path);
         let Node::File { hash: Some(hash), .. } = opened.attr.node else {
             let error = FilesError::Lost("opened without a hash".into());
             return Err(Trouble::from_client(error, path));
         };
         if opened.attr.size() != file.attr.size() {
-            return Ok(None);
+            return Ok(Some(Fetched::Resized(opened.attr.clone())));
         }
         let target = self.open_target(ino, file).map_err(store)?;
         let target = target.as_fd();
         let whole = self.copy_local(target, &opened.attr, &hash).map_err(store)?
             || self.receive(target, opened, &hash, path)?;
-        if whole {
-            self.finish(target, &opened.attr).map_err(store).map(Some)
-        } else {
-            Ok(None)
+        if !whole {
+            return Ok(None);
         }
+        let attr = self.finish(target, &opened.attr).map_err(store)?;
+        Ok(Some(Fetched::Whole(attr)))
     }
 
     /// The last act of a fill: attributes, and the access time that tells of content.
