@@ -38,6 +38,7 @@ struct Job {
   requestHigh @18 :UInt64;   # 128 random bits: names the request in the daemon's journal
   requestLow @19 :UInt64;
   inherited @20 :List(UInt32);  # numbers of further open descriptors: 3 to 1023
+  driven @21 :Bool;          # below a driver that removes the targets of interrupted recipes after their end
 }
 
 struct Limit { resource @0 :UInt32; soft @1 :UInt64; hard @2 :UInt64; }

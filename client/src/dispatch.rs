@@ -123,11 +123,15 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
         }
     }
     let spec = specify(daemon, &job, id, drivers);
+    let policy = Policy {
+        keeps_interrupted: job.is_driven,
+        ..Policy::PLAIN
+    };
     let (request, caller) = (job.request, Rc::new(caller));
     let command = Command::of(&spec);
     let mut dispatch = Dispatch {
         running: is_remote.then(|| daemon.builds.started(&spec, &build)),
-        machine: Job::new(Policy::PLAIN),
+        machine: Job::new(policy),
         claim: daemon.contention.join(&command),
         request,
         caller: caller.clone(),

@@ -43,6 +43,13 @@ impl Failing for isize {
     }
 }
 
+/// A handler of signals.
+impl Failing for usize {
+    fn has_failed(&self) -> bool {
+        *self == libc::SIG_ERR
+    }
+}
+
 impl<T> Failing for *mut T {
     fn has_failed(&self) -> bool {
         self.is_null()

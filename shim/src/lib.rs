@@ -21,6 +21,7 @@ mod driver;
 mod elf;
 mod env;
 mod hook;
+mod interrupt;
 mod job;
 mod memory;
 mod names;

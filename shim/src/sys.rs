@@ -13,6 +13,8 @@ pub type Text = *const c_char;
 /// Longest path the kernel takes, with its final NUL.
 pub const PATH_MAX: usize = 4096;
 
+const NANOSECONDS: u64 = 1_000_000_000;
+
 /// Makes a call of up to five arguments that carries no cookie.
 ///
 /// # Safety
@@ -287,6 +289,57 @@ pub fn readlink<'a>(path: &CStr, buf: &'a mut [MaybeUninit<u8>]) -> Option<&'a [
 pub fn getpid() -> c_int {
     // SAFETY: takes nothing.
     unsafe { call(libc::SYS_getpid, [0; 5]) as c_int }
+}
+
+/// Nanoseconds by the monotonic clock.
+pub fn monotonic() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let args = [libc::CLOCK_MONOTONIC as usize, (&raw mut now) as usize, 0, 0, 0];
+    // SAFETY: `now` is the kernel's `struct timespec`; the clock is in every kernel.
+    unsafe { call(libc::SYS_clock_gettime, args) };
+    (now.tv_sec as u64)
+        .wrapping_mul(NANOSECONDS)
+        .wrapping_add(now.tv_nsec as u64)
+}
+
+/// Waits until a child of this process has ended, or until `deadline` by [`monotonic`]. Leaves
+/// the child to be waited for.
+pub fn wait_for_end(child: c_int, deadline: u64) {
+    // SAFETY: numbers only.
+    let handle = unsafe { call(libc::SYS_pidfd_open, [child as usize, 0, 0, 0, 0]) };
+    let Ok(fd) = c_int::try_from(handle) else { return };
+    if fd < 0 {
+        return;
+    }
+    let mut ended = libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    loop {
+        let left = deadline.saturating_sub(monotonic());
+        let left = libc::timespec {
+            tv_sec: (left / NANOSECONDS) as i64,
+            tv_nsec: (left % NANOSECONDS) as i64,
+        };
+        let args = [(&raw mut ended) as usize, 1, (&raw const left) as usize, 0, 0];
+        // SAFETY: one descriptor, a whole time and no mask.
+        let polled = unsafe { call(libc::SYS_ppoll, args) };
+        if polled != -(libc::EINTR as isize) {
+            break;
+        }
+    }
+    close(fd);
+}
+
+/// The first bytes of a file, and how many they are; `None` where it cannot be opened.
+pub fn read_file<const N: usize>(path: &CStr) -> Option<([u8; N], usize)> {
+    // SAFETY: NUL-terminated by its type.
+    let fd = unsafe { openat(libc::AT_FDCWD, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    let fd = c_int::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+    let read = pread(fd, 0);
+    close(fd);
+    Some(read)
 }
 
 /// 64 random bits; zero where the kernel has none yet.

@@ -5,15 +5,17 @@
 
 use crate::answer::{self, int, long};
 use crate::hook::hooks;
+use crate::interrupt::{self, settle};
 use crate::job::{self, unmark, unmark_x};
 use crate::memory::{map_early, prefer_huge};
 use crate::pipes::note as note_pipe;
 use crate::sys::Text;
 use crate::{driver, pipes, raw};
 use core::ffi::{c_char, c_int, c_uint, c_void};
-use libc::{AT_EACCESS, AT_FDCWD, AT_SYMLINK_NOFOLLOW, DIR, FILE, mode_t, off_t, pid_t, size_t, ssize_t};
+use libc::{AT_EACCESS, AT_FDCWD, AT_SYMLINK_NOFOLLOW, DIR, FILE, mode_t, off_t, pid_t, sighandler_t, size_t, ssize_t};
 
 type List = *const *const c_char;
+type Action = *const libc::sigaction;
 type Stat = *mut libc::stat;
 
 hooks! {
@@ -33,9 +35,9 @@ hooks! {
 
     // stat
     stat(path: Text, buf: Stat) -> c_int
-        => patient(int(job::stat(AT_FDCWD, path, buf, 0))), then unmark(buf);
+        => patient(settle().or_else(|| int(job::stat(AT_FDCWD, path, buf, 0)))), then unmark(buf);
     stat64(path: Text, buf: Stat) -> c_int
-        => patient(int(job::stat(AT_FDCWD, path, buf, 0))), then unmark(buf);
+        => patient(settle().or_else(|| int(job::stat(AT_FDCWD, path, buf, 0)))), then unmark(buf);
     lstat(path: Text, buf: Stat) -> c_int
         => patient(int(job::stat(AT_FDCWD, path, buf, AT_SYMLINK_NOFOLLOW))), then unmark(buf);
     lstat64(path: Text, buf: Stat) -> c_int
@@ -45,9 +47,9 @@ hooks! {
     fstatat64(dir: c_int, path: Text, buf: Stat, flags: c_int) -> c_int
         => patient(int(job::stat(dir, path, buf, flags))), then unmark(buf);
     __xstat(version: c_int, path: Text, buf: Stat) -> c_int
-        => patient(answer::is_kernel_stat(version).and_then(|()| int(job::stat(AT_FDCWD, path, buf, 0)))), then unmark(buf);
+        => patient(settle().or_else(|| answer::is_kernel_stat(version).and_then(|()| int(job::stat(AT_FDCWD, path, buf, 0))))), then unmark(buf);
     __xstat64(version: c_int, path: Text, buf: Stat) -> c_int
-        => patient(answer::is_kernel_stat(version).and_then(|()| int(job::stat(AT_FDCWD, path, buf, 0)))), then unmark(buf);
+        => patient(settle().or_else(|| answer::is_kernel_stat(version).and_then(|()| int(job::stat(AT_FDCWD, path, buf, 0))))), then unmark(buf);
     __lxstat(version: c_int, path: Text, buf: Stat) -> c_int
         => patient(answer::is_kernel_stat(version).and_then(|()| int(job::stat(AT_FDCWD, path, buf, AT_SYMLINK_NOFOLLOW)))), then unmark(buf);
     __lxstat64(version: c_int, path: Text, buf: Stat) -> c_int
@@ -117,7 +119,7 @@ hooks! {
     linkat => through;
     symlink => through;
     symlinkat => through;
-    unlink => through;
+    unlink(path: Text) -> c_int => answer(settle());
     unlinkat => through;
     remove => through;
     mkdir => through;
@@ -210,6 +212,11 @@ hooks! {
     mmap64(at: *mut c_void, len: size_t, prot: c_int, flags: c_int, fd: c_int, offset: off_t) -> *mut c_void
         => answer(map_early(Row::mmap64, [at as usize, len, prot as usize, flags as usize, fd as usize, offset as usize])),
         then prefer_huge(len, prot, flags);
+
+    // signals
+    signal(number: c_int, handler: sighandler_t) -> sighandler_t => answer(interrupt::signal(number, handler));
+    sigaction(number: c_int, new: Action, old: *mut libc::sigaction) -> c_int
+        => answer(interrupt::sigaction(number, new, old));
 
     // dlopen
     dlopen => through;

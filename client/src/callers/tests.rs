@@ -64,6 +64,7 @@ fn job(must: bool) -> CallerJob {
         stdio: Stdio::without_input(),
         inherited: Vec::new(),
         must,
+        is_driven: false,
     }
 }
 

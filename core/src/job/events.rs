@@ -155,6 +155,9 @@ pub struct Policy {
     pub most_repeated: u32,
     /// Paths that a job may conflict on.
     pub most_contended: usize,
+    /// What a job wrote until a signal ended it is committed. Else it is dropped: who started the
+    /// job may have removed the target by then, which would be there again.
+    pub keeps_interrupted: bool,
 }
 
 impl Policy {
@@ -163,6 +166,7 @@ impl Policy {
         most_failures: 3,
         most_repeated: 3,
         most_contended: 16,
+        keeps_interrupted: false,
     };
 
     /// Times that a job may be sent to a worker.

@@ -12,7 +12,7 @@
 //!  Home ◄────────────────────────────────────────────────────────────            │
 //!   └──────────────────────────── HomeEnded ─────────────────────────────────────┘
 //!
-//!  Running ► Ended:     Finished without changes, or interrupted and not successful
+//!  Running ► Ended:     Finished without changes, or interrupted and not successful (see `Policy`)
 //!  Committing ► Ended:  Committed, or HalfCommitted
 //!  Conflict ► Ended:    the job was interrupted, or its caller left
 //!  CallerLeft:          Home and Committing go on to their end, all others ► Ended
@@ -234,8 +234,7 @@ impl<W: Copy + Eq> Job<W> {
                 succeeded,
                 has_changes,
             } if attempt == running => {
-                // make removes the targets of what it interrupts, and by then it has done so.
-                let broken_off = self.interrupted.is_some() && !succeeded;
+                let broken_off = self.interrupted.is_some() && !succeeded && !self.policy.keeps_interrupted;
                 if has_changes && !broken_off {
                     self.act(Action::Commit(attempt));
                     return self.set(State::Committing(attempt));

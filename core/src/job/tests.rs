@@ -302,6 +302,19 @@ fn the_first_conflict_on_a_path_is_progress() {
 }
 
 #[test]
+fn what_was_interrupted_is_kept_where_the_driver_waits_for_that() {
+    let mut job = Job::new(Policy {
+        keeps_interrupted: true,
+        ..Policy::PLAIN
+    });
+    does(&mut job, [remote(), Event::Claimed, placed(1)]);
+    let actions = does(&mut job, [Event::Interrupted(2), finished(1, false, true)]);
+    assert_eq!(actions, [Action::Commit(Attempt(1))]);
+    let actions = does(&mut job, [Event::Conflicted(Attempt(1), conflict("n"))]);
+    assert_eq!(actions[2..], [Action::Release, Action::Answer(Answer::Signaled(2))]);
+}
+
+#[test]
 fn who_is_interrupted_leaves_nothing_unless_it_ends_well() {
     let mut job = running();
     let actions = does(&mut job, [Event::Interrupted(2), finished(1, false, true)]);

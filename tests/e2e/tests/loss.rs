@@ -9,7 +9,7 @@ use std::time::Duration;
 use termite_e2e::process::{PATIENCE, wait_until};
 use termite_e2e::project::{Kind, write_all};
 use termite_e2e::reference::{local, same};
-use termite_e2e::{Client, Fleet, Project, Scene, Tree, User, Way};
+use termite_e2e::{Client, Fleet, Mode, Place, Project, Scene, Tree, User, Way};
 
 /// Four jobs that each take a while and then make a file.
 const SLOW: &str = "all: a b c d\na b c d:\n\t@echo half > $@; sleep 2.71; echo whole > $@\n";
@@ -134,6 +134,41 @@ fn an_interrupted_make_leaves_no_job_and_no_half_file() -> Result<()> {
     client.stop()?;
     fleet.stop()?;
     scene.finish()
+}
+
+/// Recipes that have written something when they are interrupted.
+const INTERRUPTED: &str = "all: a b\n\
+    a: ; @echo line >> log; echo half > $@; sleep 2.71; echo whole > $@\n\
+    b: ; @trap 'echo caught > trap; exit 3' INT TERM; sleep 2.71; touch $@\n";
+
+#[test]
+fn what_an_interrupted_job_wrote_stays_but_for_its_target() -> Result<()> {
+    for user in [User::Me, User::Ordinary] {
+        let scene = Scene::new(user)?;
+        for mode in Mode::all(&scene, Place::Embedded)? {
+            let embedded = mode.start(&scene, 4)?;
+            for (way, signal) in [(Way::Env, Signal::INT), (Way::Preload, Signal::TERM)] {
+                let dir = scene.dir(&format!("p/{mode}/{way:?}"))?;
+                write_all(&dir, &[("Makefile".into(), INTERRUPTED.into())])?;
+                scene.give(&dir)?;
+                let build = embedded.client.drive(way, &dir, "make").arg("-j4").start()?;
+                running(&scene, 2)?;
+                build.signal(signal)?;
+                let outcome = build.wait()?;
+                ensure!(!outcome.status.success(), "{mode}: {}", outcome.describe());
+                let left = |name: &str| fs::read_to_string(dir.join(name)).unwrap_or_default();
+                let found = [left("log"), left("trap"), left("a")];
+                ensure!(
+                    found == ["line\n", "caught\n", ""],
+                    "{mode}: {found:?}, {}",
+                    outcome.describe()
+                );
+            }
+            embedded.stop()?;
+        }
+        scene.finish()?;
+    }
+    Ok(())
 }
 
 #[test]

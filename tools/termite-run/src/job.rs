@@ -49,6 +49,7 @@ pub(crate) fn of_process(program: PathBuf, argv: Vec<OsString>, environment: &[O
         groups: groups.into_iter().map(|group| group.as_raw()).collect(),
         stdio: stdio(),
         inherited: inherited().map_err(|e| format!("the open files: {}", sys::words(&e)))?,
+        is_driven: environment::value(environment, ENV_BUILD).is_some(),
         must: environment::value(environment, ENV_MUST).is_some_and(|value| value == "1"),
     })
 }

@@ -281,6 +281,7 @@ impl Scene {
             stdio,
             inherited: Vec::new(),
             must: true,
+            is_driven: false,
         };
         stream.write_all(&encode(&ToDaemon::Job(job))).await.unwrap();
         Asker {

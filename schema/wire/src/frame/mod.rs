@@ -56,6 +56,9 @@ pub struct CallerJob {
     pub inherited: Vec<u32>,
     /// Asked for as a job by the user: rules do not apply.
     pub must: bool,
+    /// Below a driver that removes the targets of interrupted recipes only once their stubs have
+    /// ended, as the preloaded library has it.
+    pub is_driven: bool,
 }
 
 /// A request of the `termite` command.

@@ -99,6 +99,7 @@ fn read_job(from: job::Reader<'_>) -> Result<CallerJob> {
         },
         inherited: checked::inherited(from.get_inherited()?)?,
         must: from.get_must(),
+        is_driven: from.get_driven(),
     })
 }
 
@@ -141,6 +142,7 @@ fn write_job(job: &CallerJob, mut to: job::Builder<'_>) {
         to.set_cols(size.cols);
     }
     to.set_must(job.must);
+    to.set_driven(job.is_driven);
 }
 
 fn read_control(from: control::Reader<'_>) -> Result<Control> {

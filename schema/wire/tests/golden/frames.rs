@@ -57,6 +57,7 @@ fn to_daemon() {
         },
         inherited: vec![9],
         must: true,
+        is_driven: true,
     };
     let begin = Control::Begin {
         build: BUILD,

@@ -152,10 +152,13 @@ pub fn caller_job() -> impl Strategy<Value = CallerJob> {
         vec(any::<u32>(), 0..4),
         stdio(),
         vec(JobSpec::INHERITABLE, 0..4),
-        any::<bool>(),
+        any::<[bool; 2]>(),
     );
     (command, rest).prop_map(
-        |((program, argv, env, cwd), ((build, request), umask, limits, groups, stdio, inherited, must))| CallerJob {
+        |(
+            (program, argv, env, cwd),
+            ((build, request), umask, limits, groups, stdio, inherited, [must, is_driven]),
+        )| CallerJob {
             request: RequestId(request),
             build: BuildId(build),
             program,
@@ -168,6 +171,7 @@ pub fn caller_job() -> impl Strategy<Value = CallerJob> {
             stdio,
             inherited,
             must,
+            is_driven,
         },
     )
 }
