@@ -140,6 +140,13 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+// A commit's name, which a command on the client may see beside its target (docs/commit.md, "What it
+// does not promise"). That views hide it is tested in client/src/tree.
+static int is_passing(const char *name)
+{
+	return strncmp(name, ".termite-commit-", 16) == 0;
+}
+
 static long do_list(char **w)
 {
 	char *names[64];
@@ -151,7 +158,7 @@ static long do_list(char **w)
 	if (!dir)
 		return -1;
 	for (struct dirent *entry; count < 64 && (entry = readdir(dir));)
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && !is_passing(entry->d_name))
 			names[count++] = strdup(entry->d_name);
 	closedir(dir);
 	qsort(names, count, sizeof *names, by_name);
