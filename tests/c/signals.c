@@ -1,6 +1,6 @@
 // Signals inside a program, in handlers that make path calls, and as its end.
 // end: signal 15
-// hooks: open stat access
+// hooks: open stat access signal sigaction
 #include "common.h"
 #include <setjmp.h>
 #include <sys/resource.h>

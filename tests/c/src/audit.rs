@@ -13,6 +13,7 @@ const NO_TWINS: &[(&str, &str)] = &[
     ("__mktemp", "private to libc, whose own calls no preloaded library sees"),
     ("__fstat64", "private to libc"),
     ("__mmap", "private to libc"),
+    ("__sigaction", "not what make calls, for which sigaction is hooked"),
     ("openat2", "left to the guard, as exports.txt says"),
 ];
 

@@ -242,7 +242,7 @@ impl<'v> Walk<'v> {
     /// Fills the client's file at a canonical path, unless the job has put another one there.
     fn fill_unseen(&self, path: &Path) -> Result<(), Stop> {
         let mirror = &self.view.mirror;
-        if mirror.unfilled_at(path)?.is_none() || confine::handle(&self.view.upper, path).is_ok() {
+        if mirror.unfilled_at(path).is_none() || confine::handle(&self.view.upper, path).is_ok() {
             return Ok(());
         }
         match self.patience {

@@ -66,24 +66,20 @@ impl Mirror {
         }
     }
 
-    /// The inode number of the client's file at a path, if it has no content yet.
-    pub(in crate::view) fn unfilled_at(&self, path: &Path) -> Result<Option<u64>, Trouble> {
-        let known = || match (path.parent(), path.file_name()) {
-            (Some(parent), Some(name)) => match self.workplace(parent)? {
-                Some(dir) => self.known(&dir, name),
-                None => Ok(None),
-            },
-            _ => Ok(None),
-        };
-        let known = known().map_err(|errno| Trouble::from_store(errno, path))?;
-        Ok(known.filter(|known| known.fill != Fill::Filled).map(|known| known.ino))
+    /// The inode number of the client's file at a path, if it has no content yet. What cannot be
+    /// looked at has none: who goes on sees why.
+    pub(in crate::view) fn unfilled_at(&self, path: &Path) -> Option<u64> {
+        let (parent, name) = (path.parent()?, path.file_name()?);
+        let dir = self.workplace(parent).ok().flatten()?;
+        let known = self.known(&dir, name).ok().flatten()?;
+        (known.fill != Fill::Filled).then_some(known.ino)
     }
 
     /// Gives the client's file at a path its content before the kernel of a job looks at it,
     /// which goes by the length that it sees first. Blocks.
     pub(in crate::view) fn fill_unseen(&self, path: &Path) -> Result<(), Trouble> {
         for _ in 0..RENEWALS {
-            let Some(ino) = self.unfilled_at(path)? else { break };
+            let Some(ino) = self.unfilled_at(path) else { break };
             match self.try_fill(ino) {
                 Ok(Brought::Resized(_)) => {}
                 // Who looks then sees what is there.
