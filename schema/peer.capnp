@@ -237,6 +237,7 @@ struct Abandon {
     }
     start @10 :Text;          # the system refuses to start it
     machine @11 :Text;        # what it needs, only the client's own machine has
+    needs @12 :Resource;      # the same, where it can be asked for again
   }
 }
 

@@ -59,6 +59,7 @@ struct Control {
       build @7 :UInt64;
       exit @8 :UInt8;
     }
+    forget @9 :List(Data);   # words of a command line whose sign is to be forgotten; none: all
   }
 }
 

@@ -1,7 +1,7 @@
 //! The client daemon's life: what it holds together, when it starts and when it ends.
 //! Knows every room of the client; decides nothing about jobs itself.
 
-use crate::build::Builds;
+use crate::build::{Builds, command_line};
 use crate::callers::{self, Caller, Listener, Requests, Surroundings};
 use crate::commit::{self, Leftovers};
 use crate::config::{Config, FilesState};
@@ -14,7 +14,7 @@ use crate::journal::{Journal, Predecessor};
 use crate::link::{Introduction, State};
 use crate::overlap::Overlap;
 use crate::pids::JobPids;
-use crate::report::{Status, WorkerStatus};
+use crate::report::{Forgotten, Status, WorkerStatus};
 use crate::traffic::Traffic;
 use crate::tree::{DenyRules, Tree, TreeOptions};
 use anyhow::Context;
@@ -28,6 +28,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use termite_core::rules::{self, Rules};
+use termite_core::signs::Signs;
 use termite_wire::frame::{CallerJob, Control};
 use termite_wire::meet::Greeting;
 use termite_wire::peer::ClientInfo;
@@ -59,6 +60,8 @@ pub struct Daemon {
     pub fleet: Rc<Fleet>,
     /// Which job may change a contended path.
     pub contention: Rc<Contention>,
+    /// Which commands had to go home, and why.
+    pub signs: RefCell<Signs>,
     /// What was committed while each job ran.
     pub overlap: Arc<Overlap>,
     /// How far each commit has come, for stubs that lose this daemon.
@@ -194,6 +197,7 @@ impl Daemon {
         Ok(Rc::new(Self {
             fleet: Fleet::new(introduction, tree.clone(), traffic.clone(), forecasts.clone()),
             contention: Contention::new(forecasts.load_contended()),
+            signs: RefCell::new(Signs::saved(forecasts.load_signs())),
             forecasts,
             builds: Builds::new(config.history_dir(), traffic),
             overlap: Arc::new(Overlap::of(tree.clone())),
@@ -296,6 +300,13 @@ impl Daemon {
         self.tree.flush();
         self.forecasts.flush();
         self.forecasts.save_contended(&self.contention.take_unsaved());
+        self.forecasts.save_signs(&self.signs.borrow_mut().take_unsaved());
+    }
+
+    /// Forgets the signs of the commands whose line has these words in it.
+    fn forget(&self, words: &[OsString]) -> Vec<String> {
+        let words = command_line(words);
+        self.signs.borrow_mut().forget(|sign| sign.command.contains(&words))
     }
 
     fn status(&self) -> Status {
@@ -356,6 +367,9 @@ impl Requests for Daemon {
                 self.builds.begin(build, &cwd, workers);
                 Ok("{}".to_string())
             }
+            Control::Forget(words) => serde_json::to_string(&Forgotten {
+                commands: self.forget(&words),
+            }),
             Control::Finish { build, exit } => serde_json::to_string(&self.builds.finish(build, exit)),
         };
         json.map_err(|e| format!("the answer cannot be written: {e}"))

@@ -9,7 +9,7 @@ mod outputs;
 mod tests;
 
 use crate::account::Account;
-use crate::build::{Build, Running};
+use crate::build::{Build, Running, command_line, unix_ms};
 use crate::callers::Caller;
 use crate::commit::{ClockShift, CommitRequest, Committed};
 use crate::contention::Claim;
@@ -37,6 +37,7 @@ use std::time::{Duration, Instant};
 use termite_core::job::{Action, Attempt, Event, Job, Policy, State};
 use termite_core::jobserver;
 use termite_core::rules::{self, Verdict};
+use termite_core::signs::Sign;
 use termite_types::{Conflict, JobEnd, JobId, JobResult, JobSpec, Jobserver, Owner, RequestId, TraceItem};
 use termite_wire::frame::{CallerJob, ToCaller, ToDaemon};
 use tokio::sync::Notify;
@@ -112,16 +113,8 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
         }
     };
     let id = build.next_job();
-    let mut account = Account::open(id, &job);
-    let mut drivers = daemon.drivers.clone();
-    let mut is_remote = false;
-    if let Verdict::Remote { why, whole } = &verdict {
-        account.goes_because(why.clone());
-        is_remote = true;
-        if *whole {
-            drivers.clear();
-        }
-    }
+    let is_whole = matches!(verdict, Verdict::Remote { whole: true, .. });
+    let drivers = if is_whole { Vec::new() } else { daemon.drivers.clone() };
     let spec = specify(daemon, &job, id, drivers);
     let policy = Policy {
         keeps_interrupted: job.is_driven,
@@ -129,6 +122,18 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
     };
     let (request, caller) = (job.request, Rc::new(caller));
     let command = Command::of(&spec);
+    let verdict = match verdict {
+        Verdict::Remote { .. } if !job.must => heed(daemon, &command).unwrap_or(verdict),
+        verdict => verdict,
+    };
+    let mut account = Account::open(id, &job);
+    let is_remote = match &verdict {
+        Verdict::Remote { why, .. } => {
+            account.goes_because(why.clone());
+            true
+        }
+        Verdict::Local { .. } | Verdict::Driver { .. } => false,
+    };
     let mut dispatch = Dispatch {
         running: is_remote.then(|| daemon.builds.started(&spec, &build)),
         machine: Job::new(policy),
@@ -174,6 +179,17 @@ fn judge(daemon: &Daemon, job: &CallerJob) -> Result<Verdict, String> {
             whole: false,
         },
         decided => decided,
+    })
+}
+
+/// Where a command belongs by what an earlier run of it needed, if that still holds.
+fn heed(daemon: &Daemon, command: &Command) -> Option<Verdict> {
+    let mut signs = daemon.signs.borrow_mut();
+    let sign = signs.heed(command.exact, unix_ms() / 1000, machine::has)?;
+    let why = format!("{}, as before", sign.reason);
+    Some(match sign.as_driver {
+        true => Verdict::Driver { why },
+        false => Verdict::Local { why },
     })
 }
 
@@ -443,6 +459,10 @@ impl Dispatch<'_> {
             place.link().traffic.between(result.usage.from_peers);
         }
         if let JobEnd::Abandoned(why) = result.end {
+            let (line, cwd) = (command_line(&self.spec.argv), self.spec.cwd.clone());
+            if let Some(sign) = Sign::of(&why, unix_ms() / 1000, line, cwd) {
+                self.daemon.signs.borrow_mut().note(self.command.exact, sign);
+            }
             return Event::GivenUp { attempt, why };
         }
         let succeeded = result.end == JobEnd::Exited(0);

@@ -138,6 +138,13 @@ impl Sub for Bytes {
     }
 }
 
+/// What [`Control::Forget`](termite_wire::frame::Control::Forget) came to.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// Command lines.
+    pub commands: Vec<String>,
+}
+
 /// How the daemon stands.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Status {

@@ -9,6 +9,7 @@ pub mod overlap;
 pub mod pids;
 pub mod placement;
 pub mod rules;
+pub mod signs;
 pub mod sockets;
 pub mod spelling;
 pub mod writers;

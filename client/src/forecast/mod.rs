@@ -10,6 +10,7 @@ mod gist;
 mod lengths;
 mod needs;
 mod route;
+mod signs;
 mod store;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
+use termite_core::signs::Sign;
 use termite_core::writers::Contended;
 use termite_types::{Expected, TraceItem, Update};
 
@@ -145,6 +147,18 @@ impl Forecasts {
     pub fn save_contended(&self, contended: &[(PathBuf, Contended)]) {
         if !contended.is_empty() {
             self.store.save_contended(contended);
+        }
+    }
+
+    /// The signs that earlier daemons have kept.
+    pub fn load_signs(&self) -> HashMap<u128, Sign> {
+        self.store.load_signs()
+    }
+
+    /// Writes signs to disk, and removes others. For idle moments, and before the end.
+    pub fn save_signs(&self, signs: &[(u128, Option<Sign>)]) {
+        if !signs.is_empty() {
+            self.store.save_signs(signs);
         }
     }
 

@@ -1,8 +1,8 @@
 //! Forecasts on disk. A cache only: what it has lost is learnt anew.
 
-use super::contended;
 use super::needs::{Needs, PathId, Paths};
 use super::{MOST_COMMANDS, needs};
+use super::{contended, signs};
 use crate::cache;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 use std::collections::HashMap;
@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use termite_core::signs::Sign;
 use termite_core::writers::Contended;
 
 /// Paths by their numbers, which have no gaps.
@@ -60,6 +61,23 @@ impl Store {
         let Some(database) = &self.0 else { return };
         if let Err(error) = contended::save(database, contended) {
             tracing::warn!("{} contended paths are not kept: {error}", contended.len());
+        }
+    }
+
+    /// The signs that it holds.
+    pub fn load_signs(&self) -> HashMap<u128, Sign> {
+        let loaded = self.0.as_ref().map_or(Ok(HashMap::new()), signs::load);
+        loaded.unwrap_or_else(|error| {
+            tracing::warn!("the signs on disk are of no use: {error}");
+            HashMap::new()
+        })
+    }
+
+    /// Adds signs to it, and removes others.
+    pub fn save_signs(&self, signs: &[(u128, Option<Sign>)]) {
+        let Some(database) = &self.0 else { return };
+        if let Err(error) = signs::save(database, signs) {
+            tracing::warn!("{} signs are not kept: {error}", signs.len());
         }
     }
 

@@ -263,7 +263,9 @@ impl<W: Copy + Eq> Job<W> {
             Abandon::Conflict(conflict) => self.conflicted(conflict),
             Abandon::Driver(program) => self.go_home(format!("it starts {}", program.display()), true, false),
             why @ (Abandon::Denied(_) | Abandon::Unsupported(_)) => self.go_home(why.to_string(), false, true),
-            why @ (Abandon::Start(_) | Abandon::Machine(_)) => self.go_home(why.to_string(), false, false),
+            why @ (Abandon::Start(_) | Abandon::Machine(_) | Abandon::Needs(_)) => {
+                self.go_home(why.to_string(), false, false)
+            }
             why => self.failed(&why.to_string()),
         }
     }

@@ -1,7 +1,7 @@
 //! A job: the command as the driver started it, and how it ended. Knows nothing of
 //! slots or sockets.
 
-use crate::{BlobHash, BuildId, Change, FileTime, JobId, Premises};
+use crate::{BlobHash, BuildId, Change, FileTime, JobId, Premises, Resource};
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -223,6 +223,9 @@ pub enum Abandon {
     /// It needs something that only the client's own machine has or does.
     #[error("it needs {0}")]
     Machine(String),
+    /// It looked for this, which is not in its slot and is on the client's own machine.
+    #[error("it needs {0}")]
+    Needs(Resource),
     /// The system refuses to start it, as it does on the client too, where the command stands and
     /// gets the error itself.
     #[error("it cannot be started: {0}")]

@@ -139,6 +139,12 @@ impl<'a> Client<'a> {
         self.bare(dir, self.scene.installed("bin/termite")).args(args)
     }
 
+    /// Has the next build try the fleet for commands that went home before: other programs of the
+    /// same line may follow.
+    pub fn forget(&self, dir: &Path) -> Result<()> {
+        self.termite(dir, ["forget"]).run()?.success().map(drop)
+    }
+
     /// What `termite ARGS`, in `dir`, says as JSON.
     pub fn ask<T: DeserializeOwned>(&self, dir: &Path, args: &[&str]) -> Result<T> {
         let outcome = self.termite(dir, args).run()?.success()?;

@@ -262,6 +262,62 @@ fn services_and_processes_of_the_machine_are_reached_from_home() -> Result<()> {
     scene.finish()
 }
 
+/// Recipes of which every other one needs the client: a service, a FIFO that it makes, and make.
+fn needing_again(port: u16) -> String {
+    format!(
+        "all: service plain fifo other sub\n\
+         service: ; @python3 -c \"import socket; socket.create_connection(('127.0.0.1', {port}))\" || :\n\
+         fifo: ; @rm -f f; mkfifo f\n\
+         sub: ; @sh -c 'exec make -f /dev/null -q nothing 2> /dev/null' || :\n\
+         plain other: ; @touch $@; rm $@\n"
+    )
+}
+
+#[test]
+fn what_went_home_before_does_so_at_once() -> Result<()> {
+    let scene = Scene::new(User::Me)?;
+    let client = Client::new(&scene, "c", "")?;
+    let dir = scene.dir("p/again")?;
+    let tcp = TcpListener::bind("127.0.0.1:0")?;
+    let port = tcp.local_addr()?.port();
+    fs::write(dir.join("Makefile"), needing_again(port))?;
+    let service = format!("it needs a service at 127.0.0.1:{port}");
+    let fifo = "it needs a FIFO, socket or device at";
+    // What it went home for, and how many jobs stayed on the worker.
+    let build = |reasons: &[String], remote: u64| {
+        client.drive(Way::Env, &dir, "make").arg("-j1").run()?.success()?;
+        let last = client.last(&dir)?;
+        let is_one = |reason: &String| {
+            reasons
+                .iter()
+                .any(|known| reason.starts_with(known) && reason.contains("as before") == known.contains("as before"))
+        };
+        ensure!(
+            last.jobs.remote == remote
+                && last.local_reasons.len() == reasons.len()
+                && last.local_reasons.keys().all(is_one),
+            "expected {reasons:?}, {remote}: {last:?}"
+        );
+        anyhow::Ok(())
+    };
+    let made = format!("{fifo} {}/f", dir.display());
+    build(&[service.clone(), made.clone()], 2)?;
+    let before = [format!("{service}, as before"), format!("{made}, as before")];
+    build(&before, 2)?;
+    // Another daemon knows it, too.
+    client.stop()?;
+    build(&before, 2)?;
+    let forgot = client.termite(&dir, ["forget", "mkfifo"]).run()?.success()?;
+    ensure!(forgot.out().contains("rm -f f; mkfifo f"), "{}", forgot.describe());
+    build(&[before[0].clone(), made], 2)?;
+    drop(tcp);
+    build(&before[1..], 3)?;
+    ensure!(client.termite(&dir, ["forget", "mkfifoo"]).run()?.code() == 1);
+    client.termite(&dir, ["forget"]).run()?.success()?;
+    client.stop()?;
+    scene.finish()
+}
+
 #[test]
 fn a_build_has_the_workers_that_it_names() -> Result<()> {
     let scene = Scene::new(User::Me)?;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use termite_client::config::{Config, Shown};
 use termite_client::explain::{Explained, Jobs};
 use termite_client::history::History;
-use termite_client::report::{Last, Status};
+use termite_client::report::{Forgotten, Last, Status};
 use termite_wire::frame::Control;
 
 /// A word is taken for a misspelt command if at most one in so many of its letters is wrong.
@@ -43,6 +43,12 @@ enum Command {
         job: Option<String>,
         #[command(flatten)]
         form: Form,
+    },
+    /// Try the fleet again for commands that had to run on the client
+    Forget {
+        /// Words of their command line, as `termite explain` shows it; none: all of them
+        #[arg(trailing_var_arg = true)]
+        words: Vec<OsString>,
     },
     /// Show what this host allows and what to do about it
     Doctor(Form),
@@ -83,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Status(form) => status(&form),
         Command::Config(form) => config(&form),
         Command::Explain { job, form } => explain(job.as_deref(), &form),
+        Command::Forget { words } => forget(words),
         Command::Doctor(form) => doctor(&form),
         Command::Daemon(flags) => serve::run(&flags),
         Command::Stop => stop(),
@@ -249,6 +256,28 @@ fn setting_line(
 ) -> String {
     let value = value.as_deref().filter(|value| !value.is_empty()).unwrap_or("-");
     format!("{key:<15} {value}\n{:<15}   from {origin}; {meaning}\n", "")
+}
+
+fn forget(words: Vec<OsString>) -> ExitCode {
+    let is_for_some = !words.is_empty();
+    let json = match ask::daemon(true, Control::Forget(words)) {
+        Ok(json) => json,
+        Err(error) => return failed(error),
+    };
+    match serde_json::from_str::<Forgotten>(&json) {
+        Ok(Forgotten { commands }) if commands.is_empty() && is_for_some => {
+            failed("no such command is known to need the client")
+        }
+        Ok(Forgotten { commands }) => {
+            commands
+                .iter()
+                .for_each(|command| println!("tries the fleet again: {command}"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => failed(format!(
+            "the daemon's answer cannot be read: {error}; end it with `termite stop`"
+        )),
+    }
 }
 
 fn stop() -> ExitCode {

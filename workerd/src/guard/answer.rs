@@ -211,7 +211,7 @@ impl Court {
         }
         match self.view.machine_has(resource)? {
             true if request.is_test_of_process() => Ok(Some(Verdict::Finish(0))),
-            true => Err(Abandon::Machine(resource.to_string())),
+            true => Err(Abandon::Needs(resource.clone())),
             false => Ok(None),
         }
     }

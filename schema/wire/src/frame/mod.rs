@@ -88,6 +88,8 @@ pub enum Control {
         /// Its exit status.
         exit: u8,
     },
+    /// Try the fleet again for the commands whose line has these words; none: for all.
+    Forget(Vec<OsString>),
 }
 
 /// What the daemon says to a caller.

@@ -164,6 +164,7 @@ fn read_control(from: control::Reader<'_>) -> Result<Control> {
             build: BuildId(finish.get_build()),
             exit: finish.get_exit(),
         },
+        control::Forget(words) => Control::Forget(checked::strings("word", words?)?),
     })
 }
 
@@ -192,5 +193,6 @@ fn write_control(control: &Control, mut to: control::Builder<'_>) {
             to.set_build(build.0);
             to.set_exit(*exit);
         }
+        Control::Forget(words) => checked::write_strings(words, to.init_forget(checked::count(words))),
     }
 }

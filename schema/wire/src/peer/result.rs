@@ -1,6 +1,6 @@
 //! How a job ended, on its way back to the client. Knows nothing of commits.
 
-use super::{read_change, read_premises, write_change, write_premises};
+use super::{read_change, read_premises, read_resource, write_change, write_premises, write_resource};
 use crate::peer_capnp::{abandon, job_result, output, trace_item};
 use crate::{WireError, checked};
 use termite_types::{Abandon, Conflict, JobEnd, JobResult, Phases, Premises, TraceItem, Usage, Use};
@@ -121,6 +121,7 @@ fn read_abandon(from: abandon::Reader<'_>) -> Result<Abandon> {
         abandon::Unsupported(what) => Abandon::Unsupported(text(what)?),
         abandon::Start(why) => Abandon::Start(text(why)?),
         abandon::Machine(what) => Abandon::Machine(text(what)?),
+        abandon::Needs(resource) => Abandon::Needs(read_resource(resource?)?),
         abandon::Cancelled(()) => Abandon::Cancelled,
         abandon::Conflict(conflict) => Abandon::Conflict(Conflict {
             path: checked::plain_path("path of a conflict", conflict.get_path()?)?,
@@ -140,6 +141,7 @@ fn write_abandon(why: &Abandon, mut to: abandon::Builder<'_>) {
         Abandon::Unsupported(what) => to.set_unsupported(&what[..]),
         Abandon::Start(why) => to.set_start(&why[..]),
         Abandon::Machine(what) => to.set_machine(&what[..]),
+        Abandon::Needs(resource) => write_resource(resource, to.init_needs()),
         Abandon::Cancelled => to.set_cancelled(()),
         Abandon::Conflict(Conflict { path, seen, found }) => {
             let mut to = to.init_conflict();

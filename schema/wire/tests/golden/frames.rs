@@ -72,6 +72,10 @@ fn to_daemon() {
         ("last", ToDaemon::Control(Control::Last("/home/u/p".into()))),
         ("begin", ToDaemon::Control(begin)),
         ("finish", ToDaemon::Control(Control::Finish { build: BUILD, exit: 2 })),
+        (
+            "forget",
+            ToDaemon::Control(Control::Forget(vec!["sh".into(), "x y".into()])),
+        ),
         ("signal", ToDaemon::Signal(15)),
         ("input", ToDaemon::Input(vec![0, 10, 255])),
         ("end", ToDaemon::Input(Vec::new())),

@@ -442,6 +442,7 @@ fn results() {
         ("unsupported", Abandon::Unsupported("FIFO".into())),
         ("start", Abandon::Start("errno 8".into())),
         ("machine", Abandon::Machine("mount(2)".into())),
+        ("needs", Abandon::Needs(Resource::Process(7))),
         ("cancelled", Abandon::Cancelled),
         (
             "conflict",

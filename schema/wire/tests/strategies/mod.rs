@@ -331,6 +331,7 @@ fn end() -> impl Strategy<Value = JobEnd> {
         any::<String>().prop_map(Abandon::Unsupported),
         any::<String>().prop_map(Abandon::Start),
         any::<String>().prop_map(Abandon::Machine),
+        path().prop_map(|path| Abandon::Needs(termite_types::Resource::Socket(path))),
         Just(Abandon::Cancelled),
         (path(), any::<String>(), any::<String>()).prop_map(|(path, seen, found)| Abandon::Conflict(Conflict {
             path,
@@ -410,6 +411,7 @@ fn control() -> impl Strategy<Value = Control> {
             build: BuildId(build),
             exit
         }),
+        vec(string(), 0..3).prop_map(Control::Forget),
     ]
 }
 

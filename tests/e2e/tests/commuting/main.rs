@@ -86,6 +86,7 @@ impl<'a> Bench<'a> {
 
     fn run_termite(&self, program: &Program, running: &Running<'_>) -> Result<Ended> {
         self.lay_out(program)?;
+        running.client.forget(&self.dir)?;
         let make = running.client.termite_env(&self.dir, ["--", "make", "-j4"]);
         let outcome = make.limit(LIMIT).run()?;
         running.check_ran_on_workers(self.scene, &outcome)?;

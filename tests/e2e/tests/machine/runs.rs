@@ -61,6 +61,7 @@ impl<'a> Batch<'a> {
         let outcome = match runner {
             Runner::Plain(client) => client.bare(&self.dir, "make").arg(jobs).limit(LIMIT).run()?,
             Runner::Termite(running) => {
+                running.client.forget(&self.dir)?;
                 let make = running.client.termite_env(&self.dir, ["--", "make", jobs.as_str()]);
                 let outcome = make.limit(LIMIT).run()?;
                 running.check_ran_on_workers(self.scene, &outcome)?;
