@@ -187,3 +187,30 @@ fn streams_that_are_closed_or_full() -> Result<()> {
     client.stop()?;
     scene.finish()
 }
+
+/// Bear preloads a library of its own, whose programs report to it over the loopback.
+#[test]
+fn bear_around_and_inside_sees_every_compile() -> Result<()> {
+    let scene = Scene::new(User::Me)?;
+    let client = Client::new(&scene, "a", "")?;
+    let env = scene.installed("bin/termite-env").display().to_string();
+    for (name, command) in [
+        ("around", ["bear", "--", &env, "--", "make"]),
+        ("inside", [&env, "--", "bear", "--", "make"]),
+    ] {
+        let dir = scene.dir(&format!("p/{name}"))?;
+        let rules = "prog: a.o b.o ; gcc -o $@ $^\n%.o: %.c ; gcc -c -o $@ $<\n";
+        let sources = [
+            ("Makefile", rules),
+            ("a.c", "int main(void) { return 0; }\n"),
+            ("b.c", "int b;\n"),
+        ];
+        write_all(&dir, &sources.map(|(file, text)| (file.into(), text.to_owned())))?;
+        client.bare(&dir, command[0]).args(&command[1..]).run()?.success()?;
+        let seen = fs::read_to_string(dir.join("compile_commands.json"))?;
+        ensure!(seen.matches("\"file\"").count() == 2, "{name}: {seen}");
+        ensure!(dir.join("prog").exists(), "{name}");
+    }
+    client.stop()?;
+    scene.finish()
+}
