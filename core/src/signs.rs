@@ -2,12 +2,13 @@
 //! it is not sent to a worker in vain.
 //!
 //! A sign that names something which can be asked for (a service, a socket) holds as long as that
-//! is there. Another one holds for 19 runs: the 20th tries the fleet again. Each is forgotten
-//! after a week.
+//! is there. Another one holds for 19 runs: the 20th tries the fleet again; so does one of a
+//! service whose port is another one each time. Each is forgotten after a week.
 //!
 //! Knows commands as numbers; does not know the machine, the disk or the clock.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use termite_types::{Abandon, Resource};
 
@@ -41,6 +42,8 @@ pub struct Sign {
 #[derive(Default, Debug)]
 pub struct Signs {
     by_command: HashMap<u128, Sign>,
+    /// Services by whose absence a sign was forgotten last.
+    gone: HashMap<u128, SocketAddr>,
     unsaved: BTreeSet<u128>,
 }
 
@@ -71,7 +74,7 @@ impl Signs {
     pub fn saved(by_command: HashMap<u128, Sign>) -> Self {
         Self {
             by_command,
-            unsaved: BTreeSet::new(),
+            ..Self::default()
         }
     }
 
@@ -83,7 +86,13 @@ impl Signs {
     }
 
     /// A sign showed in a run of a command.
-    pub fn note(&mut self, command: u128, sign: Sign) {
+    pub fn note(&mut self, command: u128, mut sign: Sign) {
+        if let (Some(gone), Some(Resource::Service(now))) = (self.gone.remove(&command), &sign.needs)
+            && gone.ip() == now.ip()
+            && gone.port() != now.port()
+        {
+            sign.needs = None;
+        }
         if self.by_command.len() < MOST || self.by_command.contains_key(&command) {
             self.by_command.insert(command, sign);
             self.unsaved.insert(command);
@@ -102,7 +111,12 @@ impl Signs {
             None => sign.runs < TRIED_EVERY,
         };
         if is_old || !lasts {
-            self.by_command.remove(&command);
+            let forgotten = self.by_command.remove(&command);
+            if let Some(Resource::Service(gone)) = forgotten.and_then(|sign| sign.needs)
+                && self.gone.len() < MOST
+            {
+                self.gone.insert(command, gone);
+            }
         }
         self.by_command.get(&command)
     }
@@ -155,6 +169,16 @@ mod tests {
             assert_eq!(is_heeded.iter().filter(|heeded| **heeded).count(), 19, "{why}");
             assert!(!is_heeded[19], "{why}");
         }
+    }
+
+    #[test]
+    fn a_service_that_is_elsewhere_each_time_cannot_be_asked_for() {
+        let mut signs = Signs::default();
+        let at = |port: u16| sign(&Abandon::Needs(Resource::Service(([127, 0, 0, 1], port).into())));
+        signs.note(1, at(4000));
+        assert_eq!(signs.heed(1, 1000, |_| false), None, "the next run listens elsewhere");
+        signs.note(1, at(4001));
+        assert!(signs.heed(1, 1000, |_| false).is_some());
     }
 
     #[test]
