@@ -389,6 +389,11 @@ impl View {
                 (Standing::File, found(used))
             }
         };
+        if let Walked::Missing(path) = &walked
+            && !used.makes
+        {
+            self.note_missing(path)?;
+        }
         if used.act.fails_at(&walked, used.makes) {
             self.note_failure(&walk, &walked, used.act)?;
         } else if used.act != Act::Look {

@@ -1,6 +1,7 @@
-//! Calls that fail at one name again and again, or that sleep: the job waits for others to take a
-//! name away or to make it, as for a lock. It would wait for ever: what its kernel has shown it
-//! of the client's names stays as it was. Knows no calls.
+//! Calls that fail at one name again and again, or that sleep and look for one: the job waits for
+//! others to take a name away or to make it, as for a lock. It would wait for ever: what its
+//! kernel has shown it of the client's names stays as it was, and those for whom it waits may
+//! wait for it. Knows no calls.
 
 use super::acts::Act;
 use super::fault::{Patience, Reply, Standing, View};
@@ -24,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Who has slept so often waits for something.
 const SLEEPS: u32 = 3;
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Who has looked for a name in vain after so many sleeps, and for so long, waits for it.
+const LOOKS: u32 = 3;
+const LONG: Duration = Duration::from_secs(1);
 /// So many names are asked for then.
 const ASKED: usize = 8;
 /// So many names are remembered at most.
@@ -35,12 +39,22 @@ struct Failures {
     count: u32,
 }
 
+/// Of a name that was looked for in vain since the job first slept.
+struct Missed {
+    since: Instant,
+    /// The number of the last sleep before the last look.
+    slept: u32,
+    /// Sleeps with a look after them.
+    looks: u32,
+}
+
 /// The names at which calls of a job failed, and its sleep.
 #[derive(Default)]
 pub(super) struct Waiting {
     failures: HashMap<PathBuf, Failures>,
     asked: Option<Instant>,
     sleeps: u32,
+    missed: HashMap<PathBuf, Missed>,
     /// When what the job has seen was compared, and for how long it is not to be again.
     compared: Option<(Instant, Duration)>,
 }
@@ -68,6 +82,22 @@ impl Waiting {
         self.sleeps >= SLEEPS && is_due
     }
 
+    /// One more look was in vain: whether the job waits for that name.
+    fn missed(&mut self, path: &Path) -> bool {
+        if self.sleeps == 0 {
+            return false;
+        }
+        if self.missed.len() == MOST {
+            self.missed.clear();
+        }
+        let (since, slept, looks) = (Instant::now(), 0, 0);
+        let missed = self.missed.entry(path.to_path_buf());
+        let missed = missed.or_insert(Missed { since, slept, looks });
+        missed.looks += u32::from(missed.slept != self.sleeps);
+        missed.slept = self.sleeps;
+        missed.looks >= LOOKS && missed.since.elapsed() >= LONG
+    }
+
     /// It is compared; the next time later than this time.
     fn compare(&mut self) {
         let pause = self.compared.map_or(PAUSE, |(_, pause)| LONGEST_PAUSE.min(pause * 2));
@@ -80,7 +110,10 @@ impl View {
     /// for in vain, and what its kernel will never show it, the job is to run again.
     pub fn note_sleep(&self, task: u32, patience: Patience) -> Result<Reply, Abandon> {
         let done = Ok(Reply::Ready(Standing::Outside));
-        if !self.waiting.lock().slept() {
+        let is_due = self.waiting.lock().slept();
+        // So that the next look at each name is seen.
+        self.shared().next_epoch();
+        if !is_due {
             return done;
         }
         if patience == Patience::None {
@@ -93,6 +126,15 @@ impl View {
             }
         }
         done
+    }
+
+    /// Takes down that a name was looked for in vain. Whoever does so after one sleep and the next
+    /// goes where the client's names are seen as they come.
+    pub(super) fn note_missing(&self, path: &Path) -> Result<(), Stop> {
+        if self.waiting.lock().missed(path) && self.is_of_client(path) {
+            return Err(Trouble::from(Abandon::Machine(to_see(path))).into());
+        }
+        Ok(())
     }
 
     /// The last names below a task's working directory that the job has looked for in vain.

@@ -242,7 +242,9 @@ fn with_bench(manner: Manner, work: impl FnOnce(&Bench<'_>) -> Result<()>) -> Re
         "said {said} times that it cannot watch\n{log}"
     );
     let workers = bench.workers.into_inner()?;
-    ensure!(workers.len() == bench.desks.len(), "only {workers:?} had jobs");
+    // Where no call is seen, all jobs may end on the client that run while files change.
+    let fewest = bench.desks.len() - usize::from(bench.is_unseen);
+    ensure!(workers.len() >= fewest, "only {workers:?} had jobs");
     bench.client.stop()?;
     fleets.into_iter().try_for_each(Fleet::stop)?;
     scene.finish()
