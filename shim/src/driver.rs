@@ -106,6 +106,11 @@ pub fn is_recipe() -> bool {
     current().is_some_and(|driver| driver.kind() == Kind::Make)
 }
 
+/// The same, but not a child of it before its exec, which may share its memory (vfork(2)).
+pub fn is_recipe_itself() -> bool {
+    current().is_some_and(|driver| driver.kind() == Kind::Make && driver.process == sys::getpid())
+}
+
 /// One program about to be started.
 struct Start<'a> {
     driver: &'static Driver,

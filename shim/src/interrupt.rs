@@ -32,10 +32,15 @@ static RUNS: AtomicBool = AtomicBool::new(false);
 /// By the monotonic clock, when the children are waited for no longer; zero: they were not yet.
 static DEADLINE: AtomicU64 = AtomicU64::new(0);
 
-/// Where the program's handler of a signal is kept, if it is called through ours.
+/// Where the program's handler of a signal is kept.
 fn place_of(signal: c_int) -> Option<&'static AtomicUsize> {
     let at = FATAL.iter().position(|fatal| *fatal == signal)?;
-    HANDLERS.get(at).filter(|_| driver::is_recipe())
+    HANDLERS.get(at)
+}
+
+/// The same where it is to be called through ours.
+fn hooked(signal: c_int) -> Option<&'static AtomicUsize> {
+    place_of(signal).filter(|_| driver::is_recipe_itself())
 }
 
 extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
@@ -71,7 +76,7 @@ fn instead_of(handler: sighandler_t) -> sighandler_t {
 /// # Safety
 /// As the function.
 pub unsafe fn signal(signal: c_int, handler: sighandler_t) -> Option<sighandler_t> {
-    let place = place_of(signal)?;
+    let place = hooked(signal)?;
     let before = place.swap(handler, Ordering::Relaxed);
     let real = crate::real::real(Row::signal as usize);
     // SAFETY: the function's signature.
@@ -89,7 +94,7 @@ pub unsafe fn signal(signal: c_int, handler: sighandler_t) -> Option<sighandler_
 /// # Safety
 /// As the function.
 pub unsafe fn sigaction(signal: c_int, new: *const libc::sigaction, old: *mut libc::sigaction) -> Option<c_int> {
-    let place = place_of(signal)?;
+    let place = hooked(signal)?;
     if !new.is_null() && sys::is_unmappable(new) || !old.is_null() && sys::is_unmappable(old) {
         return None;
     }
