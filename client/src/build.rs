@@ -78,6 +78,12 @@ impl Builds {
         self.write(&build);
     }
 
+    /// Whether a build was begun that has not ended.
+    pub fn is_any_under_way(&self) -> bool {
+        let is_under_way = |build: &Rc<Build>| build.reported.get() && build.record.borrow().report.exit.is_none();
+        self.known.borrow().values().any(is_under_way)
+    }
+
     /// Its command ended: the final figures.
     pub fn finish(&self, id: BuildId, exit: u8) -> Last {
         let build = self.of(id, Path::new("/"));

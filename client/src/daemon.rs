@@ -14,6 +14,7 @@ use crate::journal::{Journal, Predecessor};
 use crate::link::{Introduction, State};
 use crate::overlap::Overlap;
 use crate::pids::JobPids;
+use crate::program::OwnProgram;
 use crate::report::{Forgotten, Status, WorkerStatus};
 use crate::traffic::Traffic;
 use crate::tree::{DenyRules, Tree, TreeOptions};
@@ -83,6 +84,7 @@ pub struct Daemon {
     /// Where the daemon is, and so its jobs.
     pub surroundings: Surroundings,
     rules: RefCell<HashMap<PathBuf, KnownRules>>,
+    program: OwnProgram,
     started: Instant,
     busy: Cell<u32>,
     last_use: Cell<Instant>,
@@ -147,6 +149,7 @@ async fn live(config: Config, listener: Listener, journal: Arc<Journal>) -> anyh
         served = served => served.context("the socket for termite-run broke"),
         () = daemon.stop.notified() => Ok(()),
         () = daemon.idle() => Ok(()),
+        () = daemon.outdated() => Ok(()),
         () = daemon.tend(embedded.as_mut()) => Ok(()),
         signal = callers::termination() => signal.context("cannot wait for signals"),
     };
@@ -206,6 +209,7 @@ impl Daemon {
             drivers: rules::DRIVERS.iter().map(OsString::from).collect(),
             surroundings: Surroundings::own().context("cannot look at this process in /proc")?,
             rules: RefCell::default(),
+            program: OwnProgram::find().context("cannot look at this program's file")?,
             started: Instant::now(),
             busy: Cell::new(0),
             last_use: Cell::new(Instant::now()),
@@ -291,6 +295,19 @@ impl Daemon {
                 if self.last_use.get().elapsed() >= limit {
                     return;
                 }
+            }
+        }
+    }
+
+    /// Resolves when termite was installed anew in the place of this daemon's program, and no
+    /// build is under way: the next job starts the new one.
+    async fn outdated(&self) {
+        loop {
+            tokio::time::sleep(IDLE_CHECK).await;
+            let is_idle = self.busy.get() == 0 && self.last_use.get().elapsed() >= IDLE_CHECK;
+            if is_idle && !self.builds.is_any_under_way() && self.program.is_replaced() {
+                tracing::info!("another program has taken the place of this daemon's, which ends");
+                return;
             }
         }
     }

@@ -21,6 +21,7 @@ pub mod link;
 mod machine;
 mod overlap;
 mod pids;
+mod program;
 pub mod report;
 mod serve;
 mod sink;

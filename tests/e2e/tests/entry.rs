@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use termite_e2e::process::{PATIENCE, wait_until};
 use termite_e2e::project::{Kind, write_all};
 use termite_e2e::reference::{local, same};
 use termite_e2e::{Client, Fleet, Project, Scene, User, Way};
@@ -184,6 +185,29 @@ fn streams_that_are_closed_or_full() -> Result<()> {
         ensure!(plain == ours, "make {goal} {streams}: {plain:?}, with termite {ours:?}");
     }
     client.all_remote(&dir)?;
+    client.stop()?;
+    scene.finish()
+}
+
+/// Installing termite anew is enough: nobody has to end the daemon.
+#[test]
+fn an_idle_daemon_of_an_earlier_installation_ends() -> Result<()> {
+    // That user's scene has an installation of its own.
+    let scene = Scene::new(User::Ordinary)?;
+    let client = Client::new(&scene, "a", "")?;
+    let dir = scene.dir("p/one")?;
+    scene.give(&dir)?;
+    let job = || client.termite(&dir, ["run", "--", "true"]).run()?.success().map(drop);
+    job()?;
+    let before = scene.find("termite daemon");
+    let (program, new) = (scene.installed("bin/termite"), scene.installed("bin/termite.new"));
+    fs::copy(&program, &new)?;
+    fs::rename(&new, &program)?;
+    wait_until("the daemon to end", PATIENCE, || {
+        scene.find("termite daemon").iter().all(|pid| !before.contains(pid))
+    })?;
+    job()?;
+    ensure!(before.len() == 1 && scene.find("termite daemon").len() == 1);
     client.stop()?;
     scene.finish()
 }
