@@ -1,7 +1,7 @@
 //! The embedded databases of the cache directory. What they hold can be made anew, so one
-//! that cannot be used is given up. Knows no tables.
+//! that cannot be used is given up. Knows no table by its name.
 
-use redb::{Database, DatabaseError};
+use redb::{Database, DatabaseError, Key, ReadOnlyTable, ReadTransaction, TableDefinition, TableError, Value};
 use std::path::Path;
 
 /// The database `name` in `dir`, which is made if it is missing. `None`, with one warning
@@ -11,6 +11,17 @@ pub fn open(dir: &Path, name: &str) -> Option<Database> {
         tracing::warn!("{name} are not kept between runs: {}: {why}", dir.display());
         None
     })
+}
+
+/// A table of it. `None`: nothing was ever kept there.
+pub fn table<K: Key, V: Value>(
+    read: &ReadTransaction,
+    definition: TableDefinition<'_, K, V>,
+) -> Result<Option<ReadOnlyTable<K, V>>, redb::Error> {
+    match read.open_table(definition) {
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        table => Ok(Some(table?)),
+    }
 }
 
 /// `Ok(None)`: another daemon has it.

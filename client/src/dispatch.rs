@@ -459,8 +459,7 @@ impl Dispatch<'_> {
             place.link().traffic.between(result.usage.from_peers);
         }
         if let JobEnd::Abandoned(why) = result.end {
-            let (line, cwd) = (command_line(&self.spec.argv), self.spec.cwd.clone());
-            if let Some(sign) = Sign::of(&why, unix_ms() / 1000, line, cwd) {
+            if let Some(sign) = Sign::of(&why, unix_ms() / 1000, command_line(&self.spec.argv)) {
                 self.daemon.signs.borrow_mut().note(self.command.exact, sign);
             }
             return Event::GivenUp { attempt, why };

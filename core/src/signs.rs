@@ -9,7 +9,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use termite_types::{Abandon, Resource};
 
 /// Commands that are remembered.
@@ -34,8 +33,6 @@ pub struct Sign {
     pub runs: u32,
     /// The command line, for people.
     pub command: String,
-    /// Its directory.
-    pub cwd: PathBuf,
 }
 
 /// The signs of all commands.
@@ -49,7 +46,7 @@ pub struct Signs {
 
 impl Sign {
     /// Of a job that was given up, if it would be so again.
-    pub fn of(why: &Abandon, since: u64, command: String, cwd: PathBuf) -> Option<Self> {
+    pub fn of(why: &Abandon, since: u64, command: String) -> Option<Self> {
         let needs = match why {
             // The next run looks for another process.
             Abandon::Needs(Resource::Process(_) | Resource::Target(_)) => None,
@@ -64,7 +61,6 @@ impl Sign {
             since,
             runs: 0,
             command,
-            cwd,
         })
     }
 }
@@ -138,7 +134,7 @@ mod tests {
     use super::*;
 
     fn sign(why: &Abandon) -> Sign {
-        Sign::of(why, 1000, "cc x.c".into(), "/w".into()).unwrap()
+        Sign::of(why, 1000, "cc x.c".into()).unwrap()
     }
 
     #[test]
@@ -200,7 +196,7 @@ mod tests {
             Abandon::Cancelled,
             Abandon::Files("gone".into()),
         ] {
-            assert_eq!(Sign::of(&why, 0, String::new(), "/".into()), None, "{why}");
+            assert_eq!(Sign::of(&why, 0, String::new()), None, "{why}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Contended paths on disk, with the commands that are known to change them. A cache only:
 //! what it has lost is learnt anew, by a conflict. Knows the database; decides nothing.
 
+use crate::cache;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -14,9 +15,8 @@ const CONTENDED: TableDefinition<'static, &'static [u8], &'static [u8]> = TableD
 /// All that is there. What cannot be read is left out.
 pub fn load(database: &Database) -> Result<HashMap<PathBuf, Contended>, redb::Error> {
     let read = database.begin_read()?;
-    let table = match read.open_table(CONTENDED) {
-        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(HashMap::new()),
-        table => table?,
+    let Some(table) = cache::table(&read, CONTENDED)? else {
+        return Ok(HashMap::new());
     };
     let mut contended = HashMap::new();
     for row in table.iter()? {

@@ -1,6 +1,7 @@
 //! Signs on disk, by which commands go home. A cache only: what it has lost shows again. Knows
 //! the database; decides nothing.
 
+use crate::cache;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -20,7 +21,6 @@ struct Row {
     since: u64,
     runs: u32,
     command: String,
-    cwd: PathBuf,
 }
 
 /// What can be asked for again.
@@ -35,9 +35,8 @@ enum Needed {
 /// All that are there. What cannot be read is left out.
 pub fn load(database: &Database) -> Result<HashMap<u128, Sign>, redb::Error> {
     let read = database.begin_read()?;
-    let table = match read.open_table(SIGNS) {
-        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(HashMap::new()),
-        table => table?,
+    let Some(table) = cache::table(&read, SIGNS)? else {
+        return Ok(HashMap::new());
     };
     let mut signs = HashMap::new();
     for row in table.iter()? {
@@ -82,7 +81,6 @@ impl From<&Sign> for Row {
             since: sign.since,
             runs: sign.runs,
             command: sign.command.clone(),
-            cwd: sign.cwd.clone(),
         }
     }
 }
@@ -102,7 +100,6 @@ impl From<Row> for Sign {
             since: row.since,
             runs: row.runs,
             command: row.command,
-            cwd: row.cwd,
         }
     }
 }
@@ -130,7 +127,6 @@ mod tests {
             since: 1 << 40,
             runs: 3,
             command: "sh -c 'x'".into(),
-            cwd: "/w".into(),
         };
         let signs: Vec<_> = (1..).zip(resources.map(|needs| Some(sign(needs)))).collect();
         save(&database, &signs).unwrap();

@@ -49,10 +49,14 @@ impl Store {
 
     /// The contended paths that it holds.
     pub fn load_contended(&self) -> HashMap<PathBuf, Contended> {
-        let loaded = self.0.as_ref().map_or(Ok(HashMap::new()), contended::load);
+        self.load_table("contended paths", contended::load)
+    }
+
+    fn load_table<T: Default>(&self, what: &str, load: impl FnOnce(&Database) -> Result<T, redb::Error>) -> T {
+        let loaded = self.0.as_ref().map_or(Ok(T::default()), load);
         loaded.unwrap_or_else(|error| {
-            tracing::warn!("the contended paths on disk are of no use: {error}");
-            HashMap::new()
+            tracing::warn!("the {what} on disk are of no use: {error}");
+            T::default()
         })
     }
 
@@ -66,11 +70,7 @@ impl Store {
 
     /// The signs that it holds.
     pub fn load_signs(&self) -> HashMap<u128, Sign> {
-        let loaded = self.0.as_ref().map_or(Ok(HashMap::new()), signs::load);
-        loaded.unwrap_or_else(|error| {
-            tracing::warn!("the signs on disk are of no use: {error}");
-            HashMap::new()
-        })
+        self.load_table("signs", signs::load)
     }
 
     /// Adds signs to it, and removes others.
@@ -134,9 +134,8 @@ fn load(database: &Database) -> Result<Loaded, Unusable> {
 
 /// A store of an earlier version has none.
 fn lengths(read: &ReadTransaction) -> Result<HashMap<u128, Duration>, Unusable> {
-    let table = match read.open_table(LENGTHS) {
-        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(HashMap::new()),
-        table => table.map_err(redb::Error::from)?,
+    let Some(table) = cache::table(read, LENGTHS)? else {
+        return Ok(HashMap::new());
     };
     let mut lengths = HashMap::new();
     for row in table.iter().map_err(redb::Error::from)? {

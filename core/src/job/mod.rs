@@ -89,10 +89,9 @@ pub struct Job<W> {
     failed: Vec<W>,
     last_fault: String,
     attempts: u32,
-    conflicts: u32,
-    /// Of the conflicts, those on a path that it had claimed.
+    /// Conflicts on a path that it had claimed.
     repeated: u32,
-    /// Paths that it conflicted on.
+    /// Paths that it conflicted on, each for the first time before it had claimed it.
     contended: BTreeSet<PathBuf>,
     was_shown: bool,
     is_input_lost: bool,
@@ -111,7 +110,6 @@ impl<W: Copy + Eq> Job<W> {
             failed: Vec::new(),
             last_fault: String::new(),
             attempts: 0,
-            conflicts: 0,
             repeated: 0,
             contended: BTreeSet::new(),
             was_shown: false,
@@ -183,7 +181,8 @@ impl<W: Copy + Eq> Job<W> {
 
     fn claimed(&mut self) {
         if self.repeated >= self.policy.most_repeated || self.contended.len() > self.policy.most_contended {
-            let reason = format!("it conflicted {} times, last on {}", self.conflicts, self.last_fault);
+            let conflicts = self.repeated as usize + self.contended.len();
+            let reason = format!("it conflicted {conflicts} times, last on {}", self.last_fault);
             return self.go_home(reason, false, true);
         }
         if self.is_input_lost {
@@ -220,7 +219,7 @@ impl<W: Copy + Eq> Job<W> {
     /// other jobs ends at once: the user wants the build to end.
     fn interrupted_early(&mut self, signal: u8) {
         self.interrupted = Some(signal);
-        if self.state == State::Claiming || self.conflicts > 0 {
+        if self.state == State::Claiming || !self.contended.is_empty() {
             self.act(Action::Cancel);
             self.answer(Answer::Signaled(signal));
         }
@@ -312,7 +311,6 @@ impl<W: Copy + Eq> Job<W> {
 
     /// The attempt does not count. The job claims the path and runs again.
     fn conflicted(&mut self, conflict: Conflict) {
-        self.conflicts += 1;
         let is_new = self.contended.insert(conflict.path.clone());
         self.repeated += u32::from(!is_new);
         self.last_fault = conflict.to_string();

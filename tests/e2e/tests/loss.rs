@@ -30,6 +30,11 @@ fn running(scene: &Scene, count: usize) -> Result<()> {
     wait_until("jobs to run", PATIENCE / 5, enough)
 }
 
+fn none_running(scene: &Scene) -> Result<()> {
+    let quiet = || scene.find(SLEEPING).is_empty();
+    wait_until("the interrupted jobs to end", PATIENCE / 10, quiet)
+}
+
 fn all_whole(dir: &std::path::Path) -> Result<()> {
     for name in ["a", "b", "c", "d"] {
         let text = fs::read_to_string(dir.join(name))?;
@@ -125,9 +130,7 @@ fn an_interrupted_make_leaves_no_job_and_no_half_file() -> Result<()> {
         ensure!(!outcome.status.success(), "{}", outcome.describe());
         ensure!(outcome.took < Duration::from_secs(60), "{}", outcome.describe());
         same(&Tree::read(&dir)?, &before)?;
-        wait_until("the interrupted jobs to end", PATIENCE / 10, || {
-            scene.find(SLEEPING).is_empty()
-        })?;
+        none_running(&scene)?;
     }
     client.drive(Way::Env, &dir, "make").arg("-j4").run()?.success()?;
     all_whole(&dir)?;
@@ -156,6 +159,7 @@ fn what_an_interrupted_job_wrote_stays_but_for_its_target() -> Result<()> {
                 build.signal(signal)?;
                 let outcome = build.wait()?;
                 ensure!(!outcome.status.success(), "{mode}: {}", outcome.describe());
+                none_running(&scene)?;
                 let left = |name: &str| fs::read_to_string(dir.join(name)).unwrap_or_default();
                 let found = [left("log"), left("trap"), left("a")];
                 ensure!(

@@ -4,6 +4,7 @@
 use crate::ask::{self, AskError};
 use crate::{USAGE, complain, is_in_slot, serve, supervise, wrapper};
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use serde::de::DeserializeOwned;
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 use termite_client::config::{Config, Shown};
@@ -120,12 +121,10 @@ fn last(form: &Form) -> ExitCode {
         Ok(json) => json,
         Err(error) => return failed(error),
     };
-    match serde_json::from_str::<Option<Last>>(&json) {
+    match read::<Option<Last>>(&json) {
         Ok(None) => failed(format!("no build under {} is known", cwd.display())),
         Ok(Some(last)) => show(form, &json, || last.render()),
-        Err(error) => failed(format!(
-            "the daemon's answer cannot be read: {error}; end it with `termite stop`"
-        )),
+        Err(why) => why,
     }
 }
 
@@ -140,11 +139,9 @@ fn status(form: &Form) -> ExitCode {
         }
         Err(error) => return failed(error),
     };
-    match serde_json::from_str::<Status>(&json) {
+    match read::<Status>(&json) {
         Ok(status) => show(form, &json, || status.render()),
-        Err(error) => failed(format!(
-            "the daemon's answer cannot be read: {error}; end it with `termite stop`"
-        )),
+        Err(why) => why,
     }
 }
 
@@ -258,13 +255,22 @@ fn setting_line(
     format!("{key:<15} {value}\n{:<15}   from {origin}; {meaning}\n", "")
 }
 
+/// The daemon's answer, or the status with which the command ends that cannot read it.
+fn read<T: DeserializeOwned>(json: &str) -> Result<T, ExitCode> {
+    serde_json::from_str(json).map_err(|error| {
+        failed(format!(
+            "the daemon's answer cannot be read: {error}; end it with `termite stop`"
+        ))
+    })
+}
+
 fn forget(words: Vec<OsString>) -> ExitCode {
     let is_for_some = !words.is_empty();
     let json = match ask::daemon(true, Control::Forget(words)) {
         Ok(json) => json,
         Err(error) => return failed(error),
     };
-    match serde_json::from_str::<Forgotten>(&json) {
+    match read::<Forgotten>(&json) {
         Ok(Forgotten { commands }) if commands.is_empty() && is_for_some => {
             failed("no such command is known to need the client")
         }
@@ -274,9 +280,7 @@ fn forget(words: Vec<OsString>) -> ExitCode {
                 .for_each(|command| println!("tries the fleet again: {command}"));
             ExitCode::SUCCESS
         }
-        Err(error) => failed(format!(
-            "the daemon's answer cannot be read: {error}; end it with `termite stop`"
-        )),
+        Err(why) => why,
     }
 }
 

@@ -348,12 +348,8 @@ impl View {
     }
 
     fn try_fault(&self, task: Option<u32>, used: &PathUse<'_>, patience: Patience) -> Result<Reply, Stop> {
-        let walk = Walk::new(self, task, patience);
-        let walk = if used.intent.is_for_content() {
-            walk.reading()
-        } else {
-            walk
-        };
+        let mut walk = Walk::new(self, task, patience);
+        walk.reads = used.intent.is_for_content();
         let outside = || {
             if used.intent == Intent::Exec {
                 walk.fill_for_nameless(used)?;

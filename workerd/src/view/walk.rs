@@ -92,8 +92,9 @@ pub(super) struct Walk<'v> {
     pub view: &'v View,
     pub task: Option<u32>,
     pub patience: Patience,
-    /// The content of what stands at its end is looked at, too.
-    reads: bool,
+    /// The content of what stands at its end is looked at, too: a file is filled before the job's
+    /// kernel sees it.
+    pub reads: bool,
     /// The last walk of [`Walk::locate`] went through a symlink.
     pub linked: Cell<bool>,
     /// A walk went through the slot's own files, whose magic links lead each task elsewhere:
@@ -119,11 +120,6 @@ impl<'v> Walk<'v> {
             turns_back: Cell::new(false),
             followed: RefCell::default(),
         }
-    }
-
-    /// One whose file at the end is filled before the job's kernel looks at it.
-    pub fn reading(self) -> Self {
-        Self { reads: true, ..self }
     }
 
     /// Where an absolute spelling leads.
