@@ -4,6 +4,8 @@
 use crate::build::{command_line, unix_ms};
 use crate::history::{ConflictRecord, JobRecord, Site};
 use crate::report::Phases;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 use termite_types::{JobEnd, JobId, JobResult};
 use termite_wire::frame::CallerJob;
@@ -31,6 +33,11 @@ impl Account {
             since: Instant::now(),
             record,
         }
+    }
+
+    /// When it was asked for.
+    pub fn since(&self) -> Instant {
+        self.since
     }
 
     /// What decided that it goes to the fleet.
@@ -120,5 +127,17 @@ impl Account {
     fn close(&mut self) -> JobRecord {
         self.record.wall_s = self.since.elapsed().as_secs_f64();
         std::mem::take(&mut self.record)
+    }
+}
+
+/// The record of a job that stayed on the client and has ended now, as far as that is known.
+pub fn ended_at_home(record: JobRecord, since: Instant, end: Option<ExitStatus>) -> JobRecord {
+    let end = end.map(|status| (status.code(), status.signal()));
+    let (exit, signal) = end.unwrap_or_default();
+    JobRecord {
+        exit: exit.and_then(|code| code.try_into().ok()),
+        signal: signal.and_then(|signal| signal.try_into().ok()),
+        wall_s: since.elapsed().as_secs_f64(),
+        ..record
     }
 }

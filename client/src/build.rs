@@ -7,7 +7,7 @@ use crate::report::{Bytes, JobCounts, Last, RunningJob};
 use crate::traffic::Traffic;
 use crate::tree::WorkerKey;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -78,16 +78,23 @@ impl Builds {
         self.write(&build);
     }
 
-    /// Whether a build was begun that has not ended.
-    pub fn is_any_under_way(&self) -> bool {
-        let is_under_way = |build: &Rc<Build>| build.reported.get() && build.record.borrow().report.exit.is_none();
-        self.known.borrow().values().any(is_under_way)
+    /// The builds that were begun and have not ended. Of those that no `termite-env` reports, whose
+    /// end nobody tells, the ones that have a job at the moment.
+    pub fn under_way(&self) -> BTreeSet<BuildId> {
+        let known = self.known.borrow();
+        let reported = known.iter().filter(|(_, build)| build.is_under_way());
+        let reported = reported.map(|(id, _)| *id);
+        let running = self.running.borrow();
+        reported.chain(running.keys().map(|job| job.build)).collect()
     }
 
-    /// Its command ended: the final figures.
-    pub fn finish(&self, id: BuildId, exit: u8) -> Last {
+    /// Its command ended: the final figures. `outdated`: the daemon is of an earlier installation.
+    pub fn finish(&self, id: BuildId, exit: u8, outdated: bool) -> Last {
         let build = self.of(id, Path::new("/"));
-        build.record.borrow_mut().report.exit = Some(exit);
+        {
+            let report = &mut build.record.borrow_mut().report;
+            (report.exit, report.outdated) = (Some(exit), outdated);
+        }
         self.touched(&build);
         build.record.borrow().report.clone()
     }
@@ -228,6 +235,11 @@ impl Build {
     /// The workers that it named; none: the usual ones.
     pub fn workers(&self) -> Rc<[WorkerKey]> {
         self.workers.borrow().clone()
+    }
+
+    /// Whether `termite-env` has begun it, and has not told its end.
+    fn is_under_way(&self) -> bool {
+        self.reported.get() && self.record.borrow().report.exit.is_none()
     }
 
     /// Whether `termite-env` will show a summary at its end.

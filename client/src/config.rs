@@ -20,6 +20,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use termite_abi::{ENV_DISABLE, ENV_MODE, ENV_PREFIX};
 use termite_core::rules::{Rule, RuleError, Rules};
 
 pub use address::{AddressError, parse_workers};
@@ -53,6 +54,10 @@ const KEYS: &[(&str, &str)] = &[
     ("serial", "run a serial build on the whole fleet"),
 ];
 
+/// What the daemon logs, as tracing's filters spell it.
+pub const ENV_LOG: &str = "TERMITE_LOG";
+/// Set by compiler wrappers, for those that they start.
+const ENV_WRAPPING: &str = "TERMITE_WRAPPING";
 const PROJECT_FILE: &str = ".termite.toml";
 const LOCALRC: &str = ".termite-localrc";
 const DEFAULT_IDLE_S: u64 = 900;
@@ -238,12 +243,16 @@ impl Config {
         FilesState::of(project.chain([self.user_file.clone()]))
     }
 
-    /// Value for `TERMITE__TOOLS`; empty: the shim's own list.
-    pub fn tools_value(&self) -> OsString {
-        self.tools
-            .as_ref()
-            .map(|names| names.join(":").into())
-            .unwrap_or_default()
+    /// Value for `TERMITE__TOOLS` where these rules hold, whose names are tools, too; empty: the
+    /// shim's own list.
+    pub fn tools_value(&self, rules: &Rules) -> OsString {
+        let of_rules: Vec<&str> = rules.remote_names().collect();
+        let names = match &self.tools {
+            None if of_rules.is_empty() => return OsString::new(),
+            None => vec![termite_abi::tools::AND_BUILT_IN],
+            Some(tools) => tools.iter().map(String::as_str).collect(),
+        };
+        [names, of_rules].concat().join(":").into()
     }
 
     /// Every key with its value and origin.
@@ -322,6 +331,18 @@ impl Sources {
             .flat_map(|layer| layer.rules.iter().cloned())
             .collect()
     }
+}
+
+/// The variables that mean something to termite, but for those that its programs set for each other.
+pub fn variables() -> impl Iterator<Item = String> {
+    let settings = KEYS.iter().map(|(key, _)| variable_of(key));
+    let others = [ENV_DISABLE, ENV_MODE, ENV_PREFIX, ENV_WRAPPING, ENV_LOG];
+    settings.chain(others.into_iter().map(str::to_owned))
+}
+
+/// The variable of a setting.
+fn variable_of(key: &str) -> String {
+    format!("TERMITE_{}", key.to_ascii_uppercase())
 }
 
 /// The files that hold in a directory: `.termite.toml` and `.termite-localrc`, nearest

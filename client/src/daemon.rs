@@ -16,6 +16,7 @@ use crate::overlap::Overlap;
 use crate::pids::JobPids;
 use crate::program::OwnProgram;
 use crate::report::{Forgotten, Status, WorkerStatus};
+use crate::stopped;
 use crate::traffic::Traffic;
 use crate::tree::{DenyRules, Tree, TreeOptions};
 use anyhow::Context;
@@ -33,7 +34,7 @@ use termite_core::signs::Signs;
 use termite_wire::frame::{CallerJob, Control};
 use termite_wire::meet::Greeting;
 use termite_wire::peer::ClientInfo;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// How often an idle daemon looks whether it may end.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
@@ -46,6 +47,9 @@ const EMBEDDED_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// How long an ending daemon waits for stubs to be told of the commits that are under way.
 const SETTLING: Duration = Duration::from_secs(2);
+
+/// How often it looks whether they have been told.
+const SETTLED_CHECK: Duration = Duration::from_millis(5);
 
 /// What the client's rooms share.
 pub struct Daemon {
@@ -88,7 +92,8 @@ pub struct Daemon {
     started: Instant,
     busy: Cell<u32>,
     last_use: Cell<Instant>,
-    stop: Notify,
+    /// It is to end, at the user's request.
+    stopping: watch::Sender<bool>,
 }
 
 /// The rules of a directory, and the files that they were read from as those were.
@@ -137,6 +142,7 @@ fn begin_journal(socket: &Path) -> anyhow::Result<Journal> {
         commit::clear(&left);
         embedded::remove_socket(&Embedded::socket(socket, mark));
     }
+    stopped::clear(socket).context("cannot clear away what the last daemon left")?;
     Journal::begin(socket, commit::mark(), &last)
         .with_context(|| format!("cannot write the journal beside {}", socket.display()))
 }
@@ -147,12 +153,14 @@ async fn live(config: Config, listener: Listener, journal: Arc<Journal>) -> anyh
     let served = callers::serve(listener, daemon.clone());
     let outcome = tokio::select! {
         served = served => served.context("the socket for termite-run broke"),
-        () = daemon.stop.notified() => Ok(()),
+        () = daemon.stopping() => Ok(()),
         () = daemon.idle() => Ok(()),
         () = daemon.outdated() => Ok(()),
         () = daemon.tend(embedded.as_mut()) => Ok(()),
         signal = callers::termination() => signal.context("cannot wait for signals"),
     };
+    daemon.stop();
+    daemon.settled().await;
     if tokio::time::timeout(SETTLING, daemon.journal.settled()).await.is_err() {
         tracing::warn!("commits are under way still; their stubs look into the journal");
     }
@@ -213,7 +221,7 @@ impl Daemon {
             started: Instant::now(),
             busy: Cell::new(0),
             last_use: Cell::new(Instant::now()),
-            stop: Notify::new(),
+            stopping: watch::Sender::new(false),
             config,
             tree,
             deny,
@@ -283,6 +291,37 @@ impl Daemon {
         rules
     }
 
+    /// Resolves once the daemon is to end, at the user's request.
+    pub async fn stopping(&self) {
+        // It is not dropped meanwhile.
+        let _ = self.stopping.subscribe().wait_for(|stops| *stops).await;
+    }
+
+    /// The daemon is to end: the jobs that are under way go on in their own places, and those that
+    /// their builds start later begin there.
+    fn stop(&self) {
+        if *self.stopping.borrow() {
+            return;
+        }
+        let builds = self.builds.under_way();
+        if let Err(error) = stopped::note(&self.config.socket_path(), &builds) {
+            tracing::warn!("the jobs that builds start from now on begin another daemon: {error}");
+        }
+        self.stopping.send_replace(true);
+    }
+
+    /// Waits until the jobs that are under way have been told.
+    async fn settled(&self) {
+        let are_home = async {
+            while self.busy.get() > 0 {
+                tokio::time::sleep(SETTLED_CHECK).await;
+            }
+        };
+        if tokio::time::timeout(SETTLING, are_home).await.is_err() {
+            tracing::warn!("jobs are under way still");
+        }
+    }
+
     /// Resolves when nobody has used the daemon for the configured time.
     async fn idle(&self) {
         let Some(limit) = self.config.idle_timeout else {
@@ -305,7 +344,7 @@ impl Daemon {
         loop {
             tokio::time::sleep(IDLE_CHECK).await;
             let is_idle = self.busy.get() == 0 && self.last_use.get().elapsed() >= IDLE_CHECK;
-            if is_idle && !self.builds.is_any_under_way() && self.program.is_replaced() {
+            if is_idle && self.builds.under_way().is_empty() && self.program.is_replaced() {
                 tracing::info!("another program has taken the place of this daemon's, which ends");
                 return;
             }
@@ -366,7 +405,7 @@ impl Requests for Daemon {
         let json = match control {
             Control::Status => serde_json::to_string(&self.status()),
             Control::Stop => {
-                self.stop.notify_one();
+                self.stop();
                 Ok("{}".to_string())
             }
             Control::Last(directory) => {
@@ -387,7 +426,10 @@ impl Requests for Daemon {
             Control::Forget(words) => serde_json::to_string(&Forgotten {
                 commands: self.forget(&words),
             }),
-            Control::Finish { build, exit } => serde_json::to_string(&self.builds.finish(build, exit)),
+            Control::Finish { build, exit } => {
+                let outdated = self.program.is_replaced();
+                serde_json::to_string(&self.builds.finish(build, exit, outdated))
+            }
         };
         json.map_err(|e| format!("the answer cannot be written: {e}"))
     }

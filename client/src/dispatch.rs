@@ -71,6 +71,8 @@ struct Dispatch<'a> {
     /// What the caller said while no worker had the job.
     early: Vec<ToDaemon>,
     caller_left: bool,
+    /// The daemon is about to end, and the job knows.
+    is_stopped: bool,
 }
 
 /// How an action ended that took a while.
@@ -93,6 +95,7 @@ enum News {
     Said(ToDaemon),
     CallerLeft,
     WantsInput,
+    Stopping,
 }
 
 /// Serves one `termite-run` to its end.
@@ -152,6 +155,7 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
         input: Input::default(),
         early: Vec::new(),
         caller_left: false,
+        is_stopped: false,
         daemon,
         build,
         command,
@@ -260,6 +264,10 @@ impl Dispatch<'_> {
                     self.machine.handle(Event::CallerLeft);
                 }
                 News::WantsInput => self.give_input().await,
+                News::Stopping => {
+                    self.is_stopped = true;
+                    self.machine.handle(Event::Stopped);
+                }
             }
         }
     }
@@ -285,6 +293,7 @@ impl Dispatch<'_> {
             () = self.caller.gone(), if !self.caller_left => News::CallerLeft,
             said = self.caller.next(), if !self.caller_left => said.map_or(News::CallerLeft, News::Said),
             () = wanted => News::WantsInput,
+            () = self.daemon.stopping(), if !self.is_stopped => News::Stopping,
         }
     }
 

@@ -2,7 +2,7 @@
 //! files nor the command line.
 
 use crate::history::{BuildRecord, ConflictRecord, JobRecord, Site};
-use crate::report::line;
+use crate::report::{line, one_line};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -61,6 +61,17 @@ pub struct Jobs {
     pub jobs: Vec<JobRecord>,
 }
 
+/// Some of the jobs of a build.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Selection {
+    /// Only those that ran on the client.
+    pub local: bool,
+    /// Only those that failed.
+    pub failed: bool,
+    /// Those that took longest first.
+    pub slow: bool,
+}
+
 impl Explained {
     /// A job as the history holds it.
     pub fn new(job: JobRecord, trace: &[TraceItem]) -> Self {
@@ -73,7 +84,7 @@ impl Explained {
         let mut text = String::new();
         let job = &self.job;
         line(&mut text, "job", &job.job);
-        line(&mut text, "command", &job.command);
+        line(&mut text, "command", &one_line(&job.command));
         line(&mut text, "directory", &job.cwd);
         line(&mut text, "ran", &place(job));
         line(&mut text, "because", &job.reason);
@@ -123,16 +134,30 @@ impl Jobs {
         }
     }
 
+    /// Some of them.
+    pub fn select(mut self, selection: Selection) -> Self {
+        let failed = |job: &JobRecord| {
+            job.exit.is_some_and(|status| status != 0) || job.signal.is_some() || job.commit_fault.is_some()
+        };
+        self.jobs
+            .retain(|job| (!selection.local || job.site == Site::Client) && (!selection.failed || failed(job)));
+        if selection.slow {
+            self.jobs.sort_by(|a, b| b.wall_s.total_cmp(&a.wall_s));
+        }
+        self
+    }
+
     /// A line for each job.
     pub fn render(&self) -> String {
         let mut text = String::new();
         line(&mut text, "build", &self.build);
         line(&mut text, "directory", &self.cwd.display().to_string());
         if self.jobs.is_empty() {
-            line(&mut text, "jobs", "none are kept");
+            line(&mut text, "jobs", "none");
         }
         for job in &self.jobs {
-            let says = format!("{}, {}, {:.3} s: {}", place(job), ending(job), job.wall_s, job.command);
+            let command = one_line(&job.command);
+            let says = format!("{}, {}, {:.3} s: {command}", place(job), ending(job), job.wall_s);
             line(&mut text, &job.job, &says);
         }
         text
@@ -321,6 +346,41 @@ mod tests {
         assert!(
             text.contains("00000000000000ab.3") && text.contains("exit 1, 2.000 s: gcc -c x.c"),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn some_jobs_of_a_build() {
+        let job = |number: u32, site, exit, wall_s| JobRecord {
+            job: format!("ab.{number}"),
+            command: "sh -c echo a\n\techo b".to_owned(),
+            site,
+            exit,
+            wall_s,
+            ..JobRecord::default()
+        };
+        let jobs = Jobs {
+            build: "ab".into(),
+            cwd: "/p".into(),
+            jobs: vec![
+                job(1, Site::Worker, Some(0), 1.0),
+                job(2, Site::Client, Some(0), 3.0),
+                job(3, Site::Worker, Some(2), 2.0),
+            ],
+        };
+        let numbers = |local, failed, slow| {
+            let selected = jobs.clone().select(Selection { local, failed, slow });
+            selected.jobs.iter().map(|job| job.job.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(false, false, false), ["ab.1", "ab.2", "ab.3"]);
+        assert_eq!(numbers(true, false, false), ["ab.2"]);
+        assert_eq!(numbers(false, true, false), ["ab.3"]);
+        assert_eq!(numbers(false, false, true), ["ab.2", "ab.3", "ab.1"]);
+        assert_eq!(numbers(true, true, false), [""; 0]);
+        assert!(
+            jobs.render().contains("sh -c echo a\\n\\techo b\n"),
+            "{}",
+            jobs.render()
         );
     }
 }

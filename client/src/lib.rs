@@ -25,5 +25,6 @@ mod program;
 pub mod report;
 mod serve;
 mod sink;
+mod stopped;
 mod traffic;
 pub mod tree;

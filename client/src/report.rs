@@ -10,6 +10,8 @@ use std::ops::{Add, AddAssign, Sub};
 /// Reasons that the summary names, and characters of each.
 const REASONS_SHOWN: usize = 4;
 const REASON_LENGTH: usize = 120;
+/// Programs that the summary names.
+const NAMES_SHOWN: usize = 6;
 
 /// What one build did.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -43,6 +45,9 @@ pub struct Last {
     pub reruns: u64,
     /// Commits of serial mode that were undone.
     pub rollbacks: u64,
+    /// The daemon is of an installation that another one has taken the place of.
+    #[serde(default)]
+    pub outdated: bool,
 }
 
 /// Jobs by where they ran.
@@ -193,18 +198,29 @@ pub struct RunningJob {
 }
 
 impl Last {
-    /// The one line that `termite-env` ends with.
-    pub fn summary(&self) -> String {
+    /// The one line that `termite-env` ends with. `others`: programs that were started and are
+    /// no build tools, of which it says something where there was no job.
+    pub fn summary(&self, others: &[String]) -> String {
         let JobCounts { total, remote, local } = self.jobs;
+        let jobs = match (total, others) {
+            (0, []) => "0 jobs: no start of a program was seen".to_owned(),
+            (0, [first, ..]) => format!(
+                "0 jobs: no program that was started is a known build tool ({}); to make jobs of one, write \
+                 `[[rule]]`, `names = [{first:?}]`, `run = \"remote\"` into .termite.toml",
+                some_of(others)
+            ),
+            (1, _) => format!("1 job, {remote} on the fleet, {local} local"),
+            _ => format!("{total} jobs, {remote} on the fleet, {local} local"),
+        };
         let reasons = match self.reasons() {
             reasons if reasons.is_empty() => reasons,
             reasons => format!(" ({reasons})"),
         };
-        let jobs = if total == 1 { "job" } else { "jobs" };
-        format!(
-            "termite: {total} {jobs}, {remote} on the fleet, {local} local{reasons}; {:.1} s",
-            self.wall_s
-        )
+        let outdated = match self.outdated {
+            true => "; by a daemon of an earlier installation, which ends once it is idle",
+            false => "",
+        };
+        format!("termite: {jobs}{reasons}; {:.1} s{outdated}", self.wall_s)
     }
 
     /// All of it, a line for each thing.
@@ -245,6 +261,9 @@ impl Last {
         if self.rollbacks > 0 {
             line(&mut text, "rollbacks", &self.rollbacks.to_string());
         }
+        if self.outdated {
+            line(&mut text, "daemon", "of an earlier installation");
+        }
         text
     }
 
@@ -263,6 +282,16 @@ impl Last {
         }
         shown.join(", ")
     }
+}
+
+/// The first names of a list, on one line.
+fn some_of(names: &[String]) -> String {
+    let (shown, others) = names.split_at(names.len().min(NAMES_SHOWN));
+    let mut shown: Vec<String> = shown.iter().map(|name| shortened(name)).collect();
+    if !others.is_empty() {
+        shown.push(format!("{} more", others.len()));
+    }
+    shown.join(", ")
 }
 
 /// A reason in at most so many characters, on one line: it may have paths in it.
@@ -319,10 +348,26 @@ impl Status {
             } else {
                 worker
             };
-            line(&mut text, "job", &format!("{id} {seconds:.1} s, {place}: {command}"));
+            line(
+                &mut text,
+                "job",
+                &format!("{id} {seconds:.1} s, {place}: {}", one_line(command)),
+            );
         }
         text
     }
+}
+
+/// A command line on one line: recipes may have several.
+pub(crate) fn one_line(command: &str) -> String {
+    let escaped = |c: char| {
+        if c.is_control() {
+            c.escape_default().collect()
+        } else {
+            c.to_string()
+        }
+    };
+    command.chars().map(escaped).collect()
 }
 
 pub(crate) fn line(text: &mut String, name: &str, value: &str) {
@@ -373,6 +418,7 @@ mod tests {
             },
             reruns: 0,
             rollbacks: 0,
+            outdated: false,
         }
     }
 
@@ -386,7 +432,7 @@ mod tests {
             "phases": {
                 "wait_s": 0.5, "bring_s": 0.0, "start_s": 0.0, "run_s": 0.0, "harvest_s": 0.0, "commit_s": 0.0,
             },
-            "reruns": 0, "rollbacks": 0,
+            "reruns": 0, "rollbacks": 0, "outdated": false,
         });
         assert_eq!(json, expected);
     }
@@ -394,10 +440,24 @@ mod tests {
     #[test]
     fn the_summary_is_one_line() {
         let line = "termite: 38 jobs, 36 on the fleet, 2 local (rule: git (version control): 2); 2.2 s";
-        assert_eq!(example().summary(), line);
+        assert_eq!(example().summary(&["sh".to_owned()]), line);
+        let mut of_old = example();
+        of_old.outdated = true;
+        assert!(of_old.summary(&[]).contains("earlier installation"));
+    }
+
+    #[test]
+    fn where_there_is_no_job_the_summary_says_what_to_do() {
+        let none = Last::default();
         assert_eq!(
-            Last::default().summary(),
-            "termite: 0 jobs, 0 on the fleet, 0 local; 0.0 s"
+            none.summary(&[]),
+            "termite: 0 jobs: no start of a program was seen; 0.0 s"
+        );
+        let others = ["pdflatex", "b\nb", "c", "d", "e", "f", "g", "h"].map(str::to_owned);
+        let summary = none.summary(&others);
+        assert!(
+            summary.contains("(pdflatex, b?b, c, d, e, f, 2 more)") && summary.contains("`names = [\"pdflatex\"]`"),
+            "{summary}"
         );
     }
 
@@ -407,7 +467,7 @@ mod tests {
         last.local_reasons = (1..=9)
             .map(|n| (format!("/{}/{n}\nis missing", "long/".repeat(99)), n))
             .collect();
-        let summary = last.summary();
+        let summary = last.summary(&[]);
         assert!(summary.len() < 700 && !summary.contains('\n'), "{summary}");
         assert!(
             summary.contains("/9?is missing: 9") && summary.contains("`termite last`: 15"),

@@ -171,23 +171,49 @@ impl Rules {
 
     /// Where the command runs. Never panics, whatever the bytes.
     pub fn decide(&self, command: &Command<'_>) -> Verdict {
-        let words: Vec<Vec<u8>> = command.argv.iter().map(|word| word.as_bytes().to_vec()).collect();
-        let program = shell::base_name(command.program.as_os_str().as_bytes()).to_vec();
-        let commands = shell::commands(program, words.clone());
-        if !self.own.is_empty() {
-            let mut lines = vec![join(&words)];
-            lines.extend(shell::script_text(&words));
-            if let Some(rule) = self.own.iter().find(|rule| rule.matches(&lines, &commands)) {
-                let why = rule.why.clone();
-                return match rule.place {
-                    Place::Remote => Verdict::Remote { why, whole: true },
-                    Place::Local => Verdict::Local { why },
-                    Place::Driver => Verdict::Driver { why },
-                };
-            }
-        }
-        defaults::decide(&commands)
+        let (words, commands) = taken_apart(command);
+        self.own_verdict(&words, &commands)
+            .unwrap_or_else(|| defaults::decide(&commands))
     }
+
+    /// The same by the rules of one's own alone; `None`: none of them matches.
+    pub fn decide_by_own(&self, command: &Command<'_>) -> Option<Verdict> {
+        let (words, commands) = taken_apart(command);
+        self.own_verdict(&words, &commands)
+    }
+
+    fn own_verdict(&self, words: &[Vec<u8>], commands: &[Simple]) -> Option<Verdict> {
+        if self.own.is_empty() {
+            return None;
+        }
+        let mut lines = vec![join(words)];
+        lines.extend(shell::script_text(words));
+        let rule = self.own.iter().find(|rule| rule.matches(&lines, commands))?;
+        let why = rule.why.clone();
+        Some(match rule.place {
+            Place::Remote => Verdict::Remote { why, whole: true },
+            Place::Local => Verdict::Local { why },
+            Place::Driver => Verdict::Driver { why },
+        })
+    }
+
+    /// Base names of which a rule of one's own says that they go to a worker.
+    pub fn remote_names(&self) -> impl Iterator<Item = &str> {
+        let remote = self.own.iter().filter(|rule| rule.place == Place::Remote);
+        let names = remote.filter_map(|rule| match &rule.pattern {
+            Pattern::Names(names) => Some(names),
+            Pattern::Line(_) => None,
+        });
+        names.flatten().map(String::as_str)
+    }
+}
+
+/// The words of a command, and the simple commands that it consists of.
+fn taken_apart(command: &Command<'_>) -> (Vec<Vec<u8>>, Vec<Simple>) {
+    let words: Vec<Vec<u8>> = command.argv.iter().map(|word| word.as_bytes().to_vec()).collect();
+    let program = shell::base_name(command.program.as_os_str().as_bytes()).to_vec();
+    let commands = shell::commands(program, words.clone());
+    (words, commands)
 }
 
 /// The words as one line that a shell would split into them again.

@@ -9,12 +9,13 @@ use crate::path::last_name;
 use crate::program::{self, Format};
 use crate::sys::{self, PATH_MAX, Text};
 use crate::table::Row;
-use crate::{command, pipes, tools};
+use crate::{command, pipes, seen};
 use core::ffi::{CStr, c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 use libc::{AT_FDCWD, pid_t};
+use termite_abi::tools;
 
 /// What kind of driver a program is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -153,6 +154,8 @@ impl Start<'_> {
                 if started == Some(0) {
                     return started;
                 }
+            } else if format.is_some() {
+                self.note();
             }
             let repair = Repair::of(self.envp, &self.driver.kept, preload);
             if repair.is_empty() {
@@ -163,6 +166,16 @@ impl Start<'_> {
             })
             // What does not fit with our variables added may fit without.
             .filter(|&error| error != libc::E2BIG)
+        }
+    }
+
+    /// Has it known that no job was made of this start, where one might have been expected.
+    fn note(&self) {
+        let name = self.program.map(|program| last_name(program.to_bytes()));
+        if let Some(name) = name.filter(|name| Kind::of(name) == Kind::Other)
+            && self.driver.kind() == Kind::Other
+        {
+            seen::note(name);
         }
     }
 

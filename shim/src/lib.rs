@@ -30,10 +30,10 @@ mod pipes;
 mod program;
 mod raw;
 mod real;
+mod seen;
 mod start;
 mod sys;
 mod table;
-mod tools;
 #[cfg(test)]
 mod trial;
 

@@ -7,11 +7,11 @@ use crate::driver::Driver;
 use crate::env::{self, Kept};
 use crate::path::{join, split_last};
 use crate::sys::{self, PATH_MAX};
-use crate::{driver, hook, job, raw, real, tools};
+use crate::{driver, hook, job, raw, real};
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
-use termite_abi::{ENV_BUILD, ENV_MODE, ENV_PREFIX, ENV_TOOLS};
+use termite_abi::{ENV_BUILD, ENV_DISABLE, ENV_MODE, ENV_PREFIX, ENV_TOOLS, is_disabled, tools};
 
 #[cfg(not(test))]
 ctor::declarative::ctor! {
@@ -68,8 +68,11 @@ fn start_job() -> Option<()> {
     Some(())
 }
 
-/// `None` where something that is needed is not to be had.
+/// `None` where it is not wanted, or something that is needed is not to be had.
 fn start_driver() -> Option<()> {
+    if is_disabled(env::get(ENV_DISABLE)) {
+        return None;
+    }
     // SAFETY: called once; uninitialised bytes are initialised.
     let mut text = Rest(unsafe { (*TEXT.0.get()).assume_init_mut() });
     let library = own_path(&mut text)?;

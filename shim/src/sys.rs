@@ -259,6 +259,17 @@ pub fn pread<const N: usize>(fd: c_int, offset: u64) -> ([u8; N], usize) {
     (buf, read.try_into().unwrap_or(0))
 }
 
+/// `write`; what does not fit is left out.
+pub fn write(fd: c_int, bytes: &[u8]) {
+    // SAFETY: `bytes` is as long as is said.
+    unsafe {
+        call(
+            libc::SYS_write,
+            [fd as usize, bytes.as_ptr() as usize, bytes.len(), 0, 0],
+        )
+    };
+}
+
 /// The working directory, absolute, without a final NUL; `None` where it has no path.
 pub fn getcwd(buf: &mut [MaybeUninit<u8>; PATH_MAX]) -> Option<&[u8]> {
     // SAFETY: `buf` is as long as is said.

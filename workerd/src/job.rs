@@ -4,7 +4,7 @@
 use crate::front::Front;
 use crate::fuse::{self, Fuse};
 use crate::guard::{self, Events, Guard, GuardSpec};
-use crate::inherited::Inherited;
+use crate::inherited::{Inherited, Instances};
 use crate::memory::Hold;
 use crate::session::blocking;
 use crate::slot::{Network, Slot, SlotEnd, SlotPlan, SlotStatus, Spawner, Started};
@@ -43,6 +43,8 @@ pub(crate) struct JobEnv {
     pub proc: PathBuf,
     /// What serves the job's file accesses.
     pub front: Front,
+    /// For descriptors that the job inherits.
+    pub instances: Arc<Instances>,
     /// The shim and its preload file, if the job gets it.
     pub shim: Option<(PathBuf, PathBuf)>,
 }
@@ -383,7 +385,7 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
     let (served, lower, fuse) = layer.map_or((None, None, None), |(a, b, c)| (Some(a), Some(b), Some(c)));
     let (inherited, placeholder) = match &spec.inherited[..] {
         [] => (None, None),
-        numbers => Inherited::new(&dir.path, &env.proc, numbers.to_vec())
+        numbers => Inherited::new(&dir.path, &env.proc, numbers.to_vec(), env.instances)
             .map_err(refused)
             .map(|(inherited, placeholder)| (Some(inherited), Some(placeholder)))?,
     };

@@ -106,6 +106,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|_| format!("warn,{LOG_OF_CHOICE}=info,{LOG_OF_STORE}=info").into()))
         .with_writer(std::io::stderr)
+        .with_ansi(false)
         .init();
     let Choice { front, why } = front::choose(cli.fault.wish(), &entered)?;
     tracing::info!(target: LOG_OF_CHOICE, "files are served by {}: {why}", front.name());

@@ -124,6 +124,7 @@ impl Session {
             spawner: self.worker.spawner.clone(),
             proc: self.worker.store.proc.clone(),
             front: self.worker.options.front.clone(),
+            instances: self.worker.instances.clone(),
             shim: self
                 .shim
                 .as_ref()

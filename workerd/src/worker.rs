@@ -3,6 +3,7 @@
 
 use crate::files::ClientFiles;
 use crate::front::Front;
+use crate::inherited::Instances;
 use crate::memory::Memory;
 use crate::peers::{Patience, Peers};
 use crate::session::Session;
@@ -49,6 +50,7 @@ pub struct Worker {
     pub(crate) store: Store,
     pub(crate) memory: Memory,
     pub(crate) spawner: Arc<Spawner>,
+    pub(crate) instances: Arc<Instances>,
     pub(crate) slots: Rc<Semaphore>,
     /// Jobs whose client has not said yet that it has all it wants of them.
     pub(crate) owed: TaskTracker,
@@ -69,6 +71,7 @@ impl Worker {
             numbers: Cell::new(0),
             sessions: RefCell::default(),
             spawner: Arc::new(spawner),
+            instances: Arc::default(),
             memory: Memory::new(&store),
             options,
             store,

@@ -1,10 +1,8 @@
 //! One caller that waits for its job: what it says, what it is told, and that it went
 //! away. Knows frames; knows nothing of jobs.
 
-use super::{PIECE, Surroundings};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use super::{PIECE, Surroundings, Watched};
+use rustix::process::Pid;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -65,11 +63,11 @@ impl Caller {
     }
 
     /// Begins to watch the caller's process, which outlives the connection if it executes
-    /// another program. Resolves when the process has ended. To be called while the caller
-    /// waits for an answer: later the number may be another process's.
-    pub fn process_end(&self) -> io::Result<impl Future<Output = ()> + use<>> {
+    /// another program. To be called while the caller waits for an answer: later the number
+    /// may be another process's.
+    pub fn watch(&self) -> io::Result<Watched> {
         let pid = self.pid.and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
-        end_of(pid)
+        Watched::new(pid)
     }
 
     /// Tells the caller; waits while it is slow to listen. What a caller that went away
@@ -106,23 +104,6 @@ impl Caller {
         // An error means that the listening task has ended, which is the same.
         let _ = self.gone.clone().wait_for(|gone| *gone).await;
     }
-}
-
-/// Resolves when a process has ended. Takes a thread until then; few are watched.
-fn end_of(pid: Pid) -> io::Result<impl Future<Output = ()> + use<>> {
-    let process = pidfd_open(pid, PidfdFlags::empty())?;
-    let (tell, told) = oneshot::channel::<()>();
-    std::thread::Builder::new()
-        .name("process end".to_owned())
-        .spawn(move || {
-            // The descriptor is readable once the process has ended (pidfd_open(2)).
-            while let Err(Errno::INTR) = poll(&mut [PollFd::new(&process, PollFlags::IN)], None) {}
-            drop(tell);
-        })?;
-    Ok(async move {
-        // An error means that the thread has ended, which is the news.
-        let _ = told.await;
-    })
 }
 
 /// Reads frames until the caller leaves or talks nonsense, which it is told.
@@ -186,24 +167,5 @@ async fn speak(mut to: OwnedWriteHalf, mut queue: mpsc::Receiver<Outgoing>) {
     }
     if let Err(error) = to.shutdown().await {
         tracing::debug!("a caller left first: {error}");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::process::{Command, Stdio};
-    use std::time::Duration;
-
-    #[tokio::test]
-    async fn the_end_of_a_process_is_noticed() {
-        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
-        let end = end_of(Pid::from_child(&child)).unwrap();
-        tokio::pin!(end);
-        let soon = Duration::from_millis(50);
-        assert!(tokio::time::timeout(soon, &mut end).await.is_err(), "it lives");
-        drop(child.stdin.take());
-        end.await;
-        child.wait().unwrap();
     }
 }

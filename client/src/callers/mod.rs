@@ -6,12 +6,15 @@
 mod caller;
 mod listener;
 mod surroundings;
+mod sys;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 pub use caller::Caller;
 pub use listener::{BindError, Listener, SocketLock, bind};
 pub use surroundings::Surroundings;
+pub use watched::Watched;
 
 use crate::config::Config;
 use std::fs::File;

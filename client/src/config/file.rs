@@ -3,7 +3,7 @@
 
 use super::places::Surroundings;
 use super::setting::{Origin, Raw};
-use super::{ConfigError, KEYS, text};
+use super::{ConfigError, KEYS, text, variable_of};
 use std::collections::BTreeMap;
 use std::path::Path;
 use termite_core::rules::{Place, Rule, Rules};
@@ -33,7 +33,7 @@ impl Layer {
     pub fn of_environment(around: &Surroundings<'_>) -> Self {
         let mut layer = Self::default();
         for (key, _) in KEYS {
-            let name = format!("TERMITE_{}", key.to_ascii_uppercase());
+            let name = variable_of(key);
             if let Some(value) = (around.variable)(&name).as_deref().and_then(text) {
                 layer.values.insert(key, (Raw::Text(value), Origin::Environment(name)));
             }

@@ -66,7 +66,7 @@ fn defaults_need_no_file() {
     assert_eq!(config.socket_path(), Path::new(&socket));
     assert_eq!(config.fault, "auto");
     assert_eq!(config.idle_timeout, Some(Duration::from_secs(900)));
-    assert!(config.workers.is_empty() && config.tools_value().is_empty());
+    assert!(config.workers.is_empty() && config.tools_value(&Rules::default()).is_empty());
     assert!(config.cache_dir.ends_with("home/.cache/termite"));
     assert_eq!(config.shown().len(), KEYS.len());
     assert_eq!(shown(&config, "idle_timeout_s"), ("900".into(), "default".into()));
@@ -98,7 +98,7 @@ fn the_stronger_source_wins_and_is_named() {
 
     stage.variables = vec![("TERMITE_SLOTS", "3".into()), ("TERMITE_TOOLS", "a,b".into())];
     let config = stage.load(&[]).unwrap();
-    assert_eq!((config.slots, config.tools_value()), (3, "a:b".into()));
+    assert_eq!((config.slots, config.tools_value(&Rules::default())), (3, "a:b".into()));
     assert_eq!(shown(&config, "slots"), ("3".into(), "TERMITE_SLOTS".into()));
 
     let config = stage.load(&[("slots", "4".into())]).unwrap();

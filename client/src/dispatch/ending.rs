@@ -2,6 +2,7 @@
 //! written, and the caller is told. Decides none of it.
 
 use super::{Dispatch, Happened};
+use crate::account;
 use crate::daemon::Daemon;
 use crate::forecast::Command;
 use crate::history::JobRecord;
@@ -91,16 +92,18 @@ impl Dispatch<'_> {
         }
         self.end_attempt();
         let record = self.account.stays(as_driver, &reason);
-        self.keep(record).await;
+        self.keep(record.clone()).await;
         let mut is_news = false;
         // A driver is not a job.
         if !as_driver {
             is_news = self.build.local(&reason);
             self.daemon.builds.touched(&self.build);
         }
-        let home_end = self.home_end();
-        let tell = fault && is_news && !self.build.has_reporter();
-        let tools = self.daemon.config.tools_value();
+        let home_end = self.home_end(record);
+        // Nobody will ask a daemon that ends for a summary.
+        let tell = fault && is_news && (self.is_stopped || !self.build.has_reporter());
+        let rules = self.daemon.rules_for(&self.spec.cwd).unwrap_or_default();
+        let tools = self.daemon.config.tools_value(&rules);
         let reason = if fault { reason } else { String::new() };
         self.caller
             .send(ToCaller::Local {
@@ -110,23 +113,28 @@ impl Dispatch<'_> {
                 tools,
             })
             .await;
+        // Others that would change what it reads are held up until it has ended.
+        let is_awaited = self.claim.holds_any();
         self.under_way = Some(Box::pin(async move {
-            if let Some(home_end) = home_end {
-                home_end.await;
+            match home_end {
+                Some(home_end) if is_awaited => home_end.await,
+                Some(home_end) => drop(tokio::task::spawn_local(home_end)),
+                None => {}
             }
             Happened::HomeEnded
         }));
     }
 
-    /// Begins to wait for the end of a command that the caller executes, if that holds up
-    /// others: they would change what it reads.
-    fn home_end(&self) -> Option<impl Future<Output = ()> + use<>> {
-        if !self.claim.holds_any() {
-            return None;
-        }
-        let watched = self.caller.process_end();
+    /// Begins to wait for the end of a command that the caller executes: its record is then kept
+    /// anew, with how it ended.
+    fn home_end(&self, record: JobRecord) -> Option<impl Future<Output = ()> + use<>> {
         let unwatched = |error| tracing::warn!("job {} cannot be watched on the client: {error}", self.spec.id);
-        watched.map_err(unwatched).ok()
+        let watched = self.caller.watch().map_err(unwatched).ok()?;
+        let (daemon, id, since) = (self.daemon.clone(), self.spec.id, self.account.since());
+        Some(async move {
+            let record = account::ended_at_home(record, since, watched.end().await);
+            daemon.builds.keep(id, record, Vec::new(), |_| {}).await;
+        })
     }
 
     /// The caller went away.

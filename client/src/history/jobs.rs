@@ -7,6 +7,7 @@ use super::History;
 use super::log::torn;
 use crate::report::Phases;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, BufRead, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -56,7 +57,8 @@ pub struct JobRecord {
     /// Why only a part of its changes was made, for which it failed.
     #[serde(default)]
     pub commit_fault: Option<String>,
-    /// Exit status; null where a signal ended it or it did not end on a worker.
+    /// Exit status; null where a signal ended it, or it is not known: of a job on the client it is
+    /// once that has ended, if the kernel tells it.
     pub exit: Option<u8>,
     /// Signal that ended it.
     pub signal: Option<u8>,
@@ -64,7 +66,7 @@ pub struct JobRecord {
     pub started_unix_ms: u64,
     /// From then until it was given to the worker that ended it, seconds.
     pub waited_s: f64,
-    /// From then until its outputs were committed, or it was sent home, seconds.
+    /// From then until its outputs were committed, or it ended on the client, seconds.
     pub wall_s: f64,
     /// From its start to its end on the worker, seconds.
     pub worker_s: f64,
@@ -132,32 +134,36 @@ impl History {
         self.logs.append(id, &content)
     }
 
-    /// A job and what it used, in order of first use; `None`: it is not kept.
+    /// A job and what it used, in order of first use; `None`: it is not kept. Of several records of
+    /// one job the last one counts, here and below: one that runs on the client has one of its
+    /// beginning and one of its end.
     pub fn job(&self, id: JobId) -> io::Result<Option<(JobRecord, Vec<TraceItem>)>> {
-        self.logs.find(id.build, |number, record| {
-            if number != id.number {
-                return Ok(None);
+        let mut last = None;
+        self.logs.visit(id.build, |number, record| {
+            if number == id.number {
+                let mut content = Vec::new();
+                record.read_to_end(&mut content)?;
+                if record.limit() == 0 {
+                    last = Some(read_job(&content)?);
+                }
             }
-            let mut content = Vec::new();
-            record.read_to_end(&mut content)?;
-            let is_whole = record.limit() == 0;
-            is_whole.then(|| read_job(&content)).transpose()
-        })
+            Ok(())
+        })?;
+        Ok(last)
     }
 
     /// The jobs of a build that are kept, in the order of their numbers.
     pub fn jobs(&self, build: BuildId) -> io::Result<Vec<JobRecord>> {
-        let mut records: Vec<(u32, JobRecord)> = Vec::new();
-        self.logs.find(build, |number, record| {
+        let mut records = BTreeMap::new();
+        self.logs.visit(build, |number, record| {
             let mut line = Vec::new();
             record.read_until(b'\n', &mut line)?;
             if line.ends_with(b"\n") {
-                records.push((number, serde_json::from_slice(&line)?));
+                records.insert(number, serde_json::from_slice(&line)?);
             }
-            Ok(None::<()>)
+            Ok(())
         })?;
-        records.sort_by_key(|(number, _)| *number);
-        Ok(records.into_iter().map(|(_, record)| record).collect())
+        Ok(records.into_values().collect())
     }
 }
 

@@ -73,12 +73,12 @@ impl Logs {
         kept.make_room(self.limit)
     }
 
-    /// Goes through the records of a build, until one gives something.
-    pub fn find<T>(
+    /// Goes through the records of a build.
+    pub fn visit(
         &self,
         build: BuildId,
-        mut look: impl FnMut(u32, &mut Record<'_>) -> io::Result<Option<T>>,
-    ) -> io::Result<Option<T>> {
+        mut look: impl FnMut(u32, &mut Record<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut files: Vec<(u32, PathBuf)> = entries(&self.dir_of(build))?
             .into_iter()
             .filter_map(|path| Some((first_number(&path)?, path)))
@@ -90,13 +90,10 @@ impl Logs {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => BufReader::new(file?),
             };
-            let found = find_in(&mut log, &mut look);
             let damaged = |error| io::Error::other(format!("{} is damaged ({error}); remove it", path.display()));
-            if let Some(found) = found.map_err(damaged)? {
-                return Ok(Some(found));
-            }
+            visit_all(&mut log, &mut look).map_err(damaged)?;
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Removes the records of a build.
@@ -192,20 +189,17 @@ impl Kept {
     }
 }
 
-fn find_in<T>(
+fn visit_all(
     log: &mut BufReader<File>,
-    look: &mut impl FnMut(u32, &mut Record<'_>) -> io::Result<Option<T>>,
-) -> io::Result<Option<T>> {
+    look: &mut impl FnMut(u32, &mut Record<'_>) -> io::Result<()>,
+) -> io::Result<()> {
     while let Some((number, length)) = header(log)? {
         let mut record = log.by_ref().take(length);
-        let found = look(number, &mut record)?;
-        if found.is_some() {
-            return Ok(found);
-        }
+        look(number, &mut record)?;
         let rest = record.limit();
         log.seek_relative(i64::try_from(rest).map_err(|_| torn())?)?;
     }
-    Ok(None)
+    Ok(())
 }
 
 /// The number and length of the next record. `None`: there is none, or not yet.

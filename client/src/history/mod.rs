@@ -6,10 +6,12 @@
 
 mod jobs;
 mod log;
+mod names;
 #[cfg(test)]
 mod tests;
 
 pub use jobs::{ConflictRecord, JobRecord, Site};
+pub use names::NoSuchJob;
 
 use crate::report::Last;
 use log::Logs;

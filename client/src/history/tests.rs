@@ -167,3 +167,49 @@ fn old_builds_go_with_their_jobs() {
     assert_eq!(last.started_unix, BUILDS as u64 + 1);
     assert!(history.last_build(Path::new("/q")).unwrap().is_none());
 }
+
+#[test]
+fn the_last_record_of_a_job_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = History::new(dir.path().join("history"));
+    let begun = JobRecord {
+        exit: None,
+        ..record(id(1, 2))
+    };
+    let ended = record(id(1, 2));
+    history.write_job(id(1, 2), &begun, &[]).unwrap();
+    history.write_job(id(1, 3), &record(id(1, 3)), &[]).unwrap();
+    history.write_job(id(1, 2), &ended, &[]).unwrap();
+    assert_eq!(history.job(id(1, 2)).unwrap().unwrap().0, ended);
+    let jobs = history.jobs(BuildId(1)).unwrap();
+    assert_eq!(jobs, [ended, record(id(1, 3))]);
+}
+
+#[test]
+fn jobs_are_called_by_less_than_their_whole_id() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = History::new(dir.path().join("history"));
+    for (build, cwd, started_unix) in [(0xab00, "/p", 1), (0xab01, "/p/deep", 2), (0xcd00, "/q", 3)] {
+        let build = BuildId(build << 48);
+        let record = BuildRecord {
+            build: build.to_string(),
+            cwd: cwd.into(),
+            started_unix,
+            report: Last::default(),
+        };
+        history.write_build(&record).unwrap();
+    }
+    let called = |name: &str| history.job_called(name, Path::new("/p"));
+    assert_eq!(called("3").unwrap(), id(0xab01 << 48, 3));
+    assert_eq!(called("c.3").unwrap(), id(0xcd00 << 48, 3));
+    assert_eq!(called("AB00.4").unwrap(), id(0xab00 << 48, 4));
+    assert_eq!(called("ab01000000000000.5").unwrap(), id(0xab01 << 48, 5));
+    let wrong = |name: &str| called(name).unwrap_err().to_string();
+    assert!(wrong("ab.1").starts_with("ab may be any of ab0"), "{}", wrong("ab.1"));
+    assert!(wrong("ef.1").starts_with("no build is known whose id begins with ef"));
+    for none in ["", "x", "-1", "ab.", ".1", "ab.x", "zz.1", "1.2.3"] {
+        assert!(wrong(none).contains(" is no job: "), "{none}");
+    }
+    let nowhere = history.job_called("3", Path::new("/r")).unwrap_err().to_string();
+    assert_eq!(nowhere, "no build under /r is known");
+}

@@ -66,6 +66,8 @@ pub enum Event<W> {
     CallerLeft,
     /// The caller passed on a signal that asks the job to end.
     Interrupted(u8),
+    /// The daemon is about to end, at the user's request.
+    Stopped,
     /// The user has seen some of the job's output.
     Shown,
     /// The job took more of its standard input than is kept to be given again.

@@ -17,6 +17,7 @@
 //!  Conflict ► Ended:    the job was interrupted, or its caller left
 //!  CallerLeft:          Home and Committing go on to their end, all others ► Ended
 //!  Interrupted ► Ended: in Claiming, and in Placing after a conflict
+//!  Stopped:             Claiming, Placing and Running ► Home, Committing goes on to its end, Home ► Ended
 //! ```
 //!
 //! **Failures** (a worker is lost, full, or cannot start the job) send a job to another
@@ -145,9 +146,10 @@ impl<W: Copy + Eq> Job<W> {
             (State::Placing, Event::Placed { worker, address }) => self.placed(worker, address),
             (State::Placing, Event::Unclaimed) => self.claim(),
             (State::Placing, Event::NoWorker(why)) => self.unplaced(why),
+            (State::Claiming | State::Placing | State::Running(_), Event::Stopped) => self.stopped(),
             (State::Running(running), event) => self.ran(running, event),
             (State::Committing(committing), event) => self.validated(committing, event),
-            (State::Home, Event::HomeEnded) => {
+            (State::Home, Event::HomeEnded | Event::Stopped) => {
                 self.act(Action::Release);
                 self.set(State::Ended);
             }
@@ -329,6 +331,15 @@ impl<W: Copy + Eq> Job<W> {
             false => Action::Answer(answer),
         });
         self.set(State::Ended);
+    }
+
+    /// A commit that is under way comes to its end; whatever else a job does, the client does.
+    fn stopped(&mut self) {
+        self.act(Action::Cancel);
+        match self.interrupted {
+            Some(signal) => self.answer(Answer::Signaled(signal)),
+            None => self.go_home("the daemon was stopped".to_owned(), false, true),
+        }
     }
 
     fn leave(&mut self) {

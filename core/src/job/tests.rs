@@ -394,3 +394,23 @@ fn late_answers_are_ignored() {
     assert_eq!(does(&mut job, late), []);
     assert_eq!(job.state(), State::Running(Attempt(2)));
 }
+
+#[test]
+fn where_the_daemon_is_stopped_a_job_goes_home_unless_it_is_committed() {
+    let stopped = home("the daemon was stopped", false, true);
+    let mut claiming = job();
+    does(&mut claiming, [remote()]);
+    let mut placing = job();
+    does(&mut placing, [remote(), Event::Claimed]);
+    for mut job in [claiming, placing, running()] {
+        assert_eq!(does(&mut job, [Event::Stopped]), [Action::Cancel, stopped.clone()]);
+        assert_eq!(does(&mut job, [Event::Stopped]), [Action::Release]);
+        assert_eq!(job.state(), State::Ended);
+    }
+    let mut committing = running();
+    does(&mut committing, [finished(1, true, true)]);
+    assert_eq!(does(&mut committing, [Event::Stopped]), []);
+    let mut interrupted = running();
+    let actions = does(&mut interrupted, [Event::Interrupted(2), Event::Stopped]);
+    assert_eq!(actions[2], Action::Answer(Answer::Signaled(2)));
+}

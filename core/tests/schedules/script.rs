@@ -42,6 +42,8 @@ pub struct Faults {
     /// The worker says that there is a conflict where there is none.
     pub false_conflict: u32,
     pub shown: u32,
+    /// The daemon is stopped, as one job sees it.
+    pub stopped: u32,
 }
 
 /// A schedule's jobs and workers.
@@ -83,6 +85,7 @@ impl Plan {
             duplicated: chance(200),
             false_conflict: chance(200),
             shown: chance(200),
+            stopped: chance(20),
         };
         Self { jobs, workers, faults }
     }

@@ -192,6 +192,9 @@ impl<'a> World<'a> {
         if self.random.permille(faults.interrupted) {
             self.tell(job, Event::Interrupted(2))?;
         }
+        if self.random.permille(faults.stopped) {
+            self.tell(job, Event::Stopped)?;
+        }
         if self.random.permille(faults.shown) {
             self.tell(job, Event::Shown)?;
         }

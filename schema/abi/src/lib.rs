@@ -7,6 +7,8 @@
 
 #![no_std]
 
+pub mod tools;
+
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Directory of a slot in which the worker puts termite's own files.
@@ -33,6 +35,15 @@ pub const ENV_TOOLS: &str = "TERMITE__TOOLS";
 pub const ENV_PREFIX: &str = "TERMITE_PREFIX";
 /// Path of the client daemon's socket.
 pub const ENV_SOCKET: &str = "TERMITE_SOCKET";
+/// Set, and neither empty nor `0`: what is started so runs as if termite were not there.
+pub const ENV_DISABLE: &str = "TERMITE_DISABLE";
+/// A file to which drivers add the names of programs that are no jobs, a line for each start.
+pub const ENV_SEEN: &str = "TERMITE__SEEN";
+
+/// What a value of [`ENV_DISABLE`] says.
+pub fn is_disabled(value: Option<&[u8]>) -> bool {
+    value.is_some_and(|value| !value.is_empty() && value != b"0")
+}
 
 /// Protocol version of the shared memory.
 pub const VERSION: u32 = 3;

@@ -22,7 +22,7 @@ pub use job::{
     TerminalSize, TraceItem, Usage, Use,
 };
 pub use machine::Resource;
-pub use place::{journal_path, lock_path, socket_path};
+pub use place::{journal_path, lock_path, socket_path, stopped_path};
 
 /// Version of both protocols, one number, apart from the release version. It grows
 /// with every change of a schema.

@@ -25,6 +25,12 @@ pub fn journal_path(socket: &Path) -> PathBuf {
     beside(socket, ".journal")
 }
 
+/// The builds that were under way when the daemon on `socket` was stopped, one id a line: their
+/// jobs start no other daemon.
+pub fn stopped_path(socket: &Path) -> PathBuf {
+    beside(socket, ".stopped")
+}
+
 fn beside(socket: &Path, ending: &str) -> PathBuf {
     let mut name = socket.as_os_str().to_owned();
     name.push(ending);

@@ -88,6 +88,39 @@ fn shells_start_tools_as_jobs_and_nothing_else() {
 }
 
 #[test]
+fn what_a_shell_starts_besides_is_written_down() {
+    let rig = rig_with_tool();
+    rig.write("seen", "");
+    let script = "cc 1; /bin/echo 2; /bin/echo 3; make --version; ./none; exec env true";
+    let status = rig
+        .preloaded(&["sh", "-c", script])
+        .env("TERMITE__SEEN", rig.path("seen"))
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let seen = fs::read_to_string(rig.path("seen")).unwrap();
+    assert_eq!(
+        seen, "echo\necho\nenv\ntrue\n",
+        "neither jobs, drivers nor what is not there"
+    );
+}
+
+#[test]
+fn where_termite_is_disabled_nothing_becomes_a_job() {
+    let rig = rig_with_tool();
+    for (value, jobs) in [("1", 0), ("yes", 0), ("0", 1), ("", 1)] {
+        let log = rig.path("log");
+        // Made by the stub, if that is started.
+        let _ = fs::remove_file(&log);
+        let mut command = rig.preloaded(&["sh", "-c", "cc 1; :"]);
+        command.env("TERMITE_DISABLE", value);
+        assert!(command.status().unwrap().success());
+        let told = fs::read_to_string(&log).unwrap_or_default();
+        assert_eq!(told.lines().count(), jobs, "{value:?}: {told}");
+    }
+}
+
+#[test]
 fn errors_of_exec_are_the_true_ones() {
     let rig = Rig::new();
     // A name that no other directory of PATH has.

@@ -176,6 +176,39 @@ fn what_an_interrupted_job_wrote_stays_but_for_its_target() -> Result<()> {
 }
 
 #[test]
+fn a_build_goes_on_here_whose_daemon_is_stopped() -> Result<()> {
+    let scene = Scene::new(User::Me)?;
+    let fleet = Fleet::start(&scene, 1, 4)?;
+    let client = Client::new(&scene, "a", &fleet.addresses())?;
+    for way in [Way::Env, Way::Preload] {
+        let dir = slow(&scene)?;
+        let text = fs::read_to_string(dir.join("Makefile"))?;
+        fs::write(dir.join("Makefile"), format!("last: all\n\t@echo whole > last\n{text}"))?;
+        let build = client.drive(way, &dir, "make").arg("-j4").start()?;
+        running(&scene, 4)?;
+        client.termite(&dir, ["stop"]).run()?.success()?;
+        let outcome = build.wait()?.success()?;
+        all_whole(&dir)?;
+        ensure!(fs::read_to_string(dir.join("last"))? == "whole\n");
+        ensure!(
+            outcome.err().contains("the daemon was stopped"),
+            "{}",
+            outcome.describe()
+        );
+        let status = client.termite(&dir, ["status"]).run()?;
+        ensure!(status.code() == 1, "the build started a daemon: {}", status.describe());
+        // A new one clears away what the old one left for the build.
+        client.termite(&dir, ["last"]).run()?.success()?;
+        client.stop()?;
+        for name in ["a", "b", "c", "d", "last"] {
+            fs::remove_file(dir.join(name))?;
+        }
+    }
+    fleet.stop()?;
+    scene.finish()
+}
+
+#[test]
 fn nobody_listens() -> Result<()> {
     let scene = Scene::new(User::Me)?;
     let nowhere = format!("unix:{}", scene.base().join("nobody").display());

@@ -14,7 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use termite_abi::{ENV_PREFIX, ENV_SOCKET};
-use termite_types::socket_path;
+use termite_types::{BuildId, socket_path, stopped_path};
 
 /// How long a daemon may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,6 +40,9 @@ pub enum NoDaemon {
     /// Nobody listens, and nobody was to be started.
     #[error("no daemon listens on {}", .0.display())]
     Absent(PathBuf),
+    /// The user stopped it during this build.
+    #[error("the daemon was stopped")]
+    Stopped,
     /// The kernel refuses the socket.
     #[error("cannot connect to {}: {why}", .socket.display())]
     Refused {
@@ -113,6 +116,35 @@ impl Place {
         sys::above_stdio(OwnedFd::from(stream))
             .map(UnixStream::from)
             .map_err(|e| self.refused(e))
+    }
+
+    /// The same for a job of a build: where the daemon was stopped while the build was under way,
+    /// none is started for it.
+    pub fn connect_for(&self, build: BuildId) -> Result<UnixStream, NoDaemon> {
+        match self.connect() {
+            Err(NoDaemon::Absent(_)) if self.was_stopped_under(build) => Err(NoDaemon::Stopped),
+            Err(NoDaemon::Absent(_)) => self.connect_or_start(),
+            done => done,
+        }
+    }
+
+    /// Whether the user stopped the daemon while the build was under way, and none listens since.
+    pub fn was_stopped_under(&self, build: BuildId) -> bool {
+        let builds = std::fs::read_to_string(stopped_path(&self.socket)).unwrap_or_default();
+        builds.lines().any(|line| line == build.to_string())
+    }
+
+    /// The build has ended.
+    pub fn forget_stopped(&self, build: BuildId) {
+        let path = stopped_path(&self.socket);
+        let builds = std::fs::read_to_string(&path).unwrap_or_default();
+        let others = builds.lines().filter(|line| *line != build.to_string());
+        let others: String = others.map(|line| format!("{line}\n")).collect();
+        // What stays is cleared away by the next daemon.
+        let _ = match others.is_empty() {
+            true => std::fs::remove_file(&path),
+            false => std::fs::write(&path, others),
+        };
     }
 
     /// Connects, and starts the daemon first where none listens. However many do so at

@@ -20,6 +20,12 @@ pub(crate) fn complain(what: &str) {
     let _ = rustix::io::write(sys::borrow(2), line.as_bytes());
 }
 
+/// Lines on stdout; the status with which the stub ends then.
+pub(crate) fn print(first: &str, rest: &str) -> c_int {
+    let text = format!("{first}\n{rest}\n");
+    c_int::from(rustix::io::write(sys::borrow(1), text.as_bytes()).is_err())
+}
+
 /// Becomes the command. Returns the status where that cannot be, having said why.
 pub(crate) fn become_command(program: &Path, argv: &[OsString], environment: Vec<OsString>) -> c_int {
     let error = match execute(program, argv, &environment) {

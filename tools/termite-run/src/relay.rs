@@ -6,14 +6,15 @@ use crate::journal::{Journal, Known};
 use crate::output::Output;
 use crate::shared_input::SharedInput;
 use crate::signals::{self, Signals};
-use crate::sys;
 use crate::terminal::Raw;
+use crate::{finish, sys};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SendFlags;
 use std::ffi::{OsString, c_int};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use termite_types::journal::{Answer, Ended};
 use termite_types::{Stdin, Stdio};
 use termite_wire::frame::{CallerJob, Decoder, ToCaller, ToDaemon, encode};
@@ -23,7 +24,13 @@ const PIECE: usize = 64 << 10;
 /// Input is kept, for a command that has to begin anew here, up to so many bytes.
 const KEPT: usize = 8 << 20;
 /// So long does a reader of our output have after a signal that asks to end.
-const STUCK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+const STUCK: Duration = Duration::from_secs(1);
+/// So long may the daemon leave unread what it was sent, until the user is told.
+const SILENCE: Duration = Duration::from_secs(2);
+/// A second signal that asks to end, so long after the first one, ends this process whatever
+/// becomes of the job. One that comes sooner may be the same: make passes on what the terminal
+/// sent to all.
+const INSISTS: Duration = Duration::from_secs(1);
 
 /// Signals that are the job's.
 const FORWARDED: [c_int; 9] = [
@@ -80,6 +87,8 @@ pub(crate) struct Outcome {
 }
 
 struct Relay {
+    /// The command's, for people.
+    name: String,
     journal: Journal,
     daemon: UnixStream,
     decoder: Decoder<ToCaller>,
@@ -100,8 +109,12 @@ struct Relay {
     raw: Option<Raw>,
     /// Bytes of output that came, of descriptors 1 and 2.
     came: [u64; 2],
-    /// A signal that asks to end was passed on.
-    asked_to_end: Option<c_int>,
+    /// The first signal that asks to end was passed on, and when.
+    asked_to_end: Option<(c_int, Instant)>,
+    /// One that came long after it.
+    insists: Option<c_int>,
+    /// When the daemon is looked at that has said nothing; `None`: it has, or was looked at.
+    suspect: Option<Instant>,
     /// How the job has ended, and bytes of its input that it read; what is left is to write
     /// its output.
     ended: Option<(End, u64)>,
@@ -144,6 +157,7 @@ pub(crate) fn relay(daemon: UnixStream, job: CallerJob, socket: &Path) -> Outcom
     };
     let journal = Journal::new(socket, job.request, &daemon);
     let mut relay = Relay {
+        name: finish::short_name(&job.argv, &job.program),
         journal,
         daemon,
         decoder: Decoder::new(),
@@ -160,6 +174,8 @@ pub(crate) fn relay(daemon: UnixStream, job: CallerJob, socket: &Path) -> Outcom
         raw: None,
         came: [0; 2],
         asked_to_end: None,
+        insists: None,
+        suspect: Some(Instant::now() + SILENCE),
         ended: None,
     };
     let (end, read) = relay.live();
@@ -186,14 +202,21 @@ impl Relay {
             }
             let ready = self.wait();
             if ready.stuck
-                && let Some(signal) = self.asked_to_end
+                && let Some((signal, _)) = self.asked_to_end
             {
                 return (End::Killed(signal), 0);
+            }
+            if self.suspect.is_some_and(|time| time <= Instant::now()) {
+                self.suspect = None;
+                self.tell_of_silence();
             }
             while ready.signals
                 && let Some(arrival) = signals::next_signal(&self.signals)
             {
                 self.signal(arrival.signal);
+            }
+            if let Some(signal) = self.insists {
+                return (End::Killed(signal), 0);
             }
             if ready.send {
                 self.send();
@@ -238,11 +261,13 @@ impl Relay {
         }
         // A job that was asked to end may not be waited for while nobody reads our output.
         let waits_for_reader = output.is_some() && (!alive || self.output.is_full());
-        let patience = (waits_for_reader && self.asked_to_end.is_some()).then_some(&STUCK);
-        match poll(&mut fds, patience) {
+        let patience = (waits_for_reader && self.asked_to_end.is_some()).then_some(STUCK);
+        let suspect = self.suspect.map(|time| time.saturating_duration_since(Instant::now()));
+        let timeout = patience.into_iter().chain(suspect).min().map(timespec);
+        match poll(&mut fds, timeout.as_ref()) {
             Ok(0) => {
                 return Ready {
-                    stuck: true,
+                    stuck: patience.is_some() && patience <= suspect.or(patience),
                     ..Ready::default()
                 };
             }
@@ -263,6 +288,23 @@ impl Relay {
             output: output.is_some() && !next().is_empty(),
             input: input && !next().is_empty(),
         }
+    }
+
+    /// Names the daemon if it has not even read what it was sent. It may be stopped, or hang.
+    fn tell_of_silence(&self) {
+        if self.sent == self.unsent.len() && !sys::is_unread(&self.daemon) {
+            return;
+        }
+        let peer = rustix::net::sockopt::socket_peercred(&self.daemon);
+        let who = peer.map_or_else(
+            |_| "the daemon".to_owned(),
+            |peer| format!("the daemon (pid {})", peer.pid.as_raw_nonzero()),
+        );
+        finish::complain(&format!(
+            "{}: {who} has not answered for {} s; it is waited for, and a second interrupt ends that",
+            self.name,
+            SILENCE.as_secs()
+        ));
     }
 
     fn say(&mut self, frame: &ToDaemon) {
@@ -307,6 +349,7 @@ impl Relay {
     /// Reads what the daemon says. `Some`: the job has ended, and read so many bytes of its input.
     fn receive(&mut self) -> Option<(End, u64)> {
         let mut piece = vec![0; PIECE];
+        self.suspect = None;
         match rustix::io::read(&self.daemon, &mut piece[..]) {
             Ok(len) if len > 0 => self.decoder.feed(&piece[..len]),
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return None,
@@ -417,7 +460,8 @@ impl Relay {
     /// Passes a signal on.
     fn signal(&mut self, signal: c_int) {
         if matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT) {
-            self.asked_to_end = Some(signal);
+            let (_, first) = *self.asked_to_end.get_or_insert((signal, Instant::now()));
+            self.insists = (first.elapsed() >= INSISTS).then_some(signal);
         }
         match signal {
             libc::SIGWINCH => {
@@ -438,6 +482,13 @@ impl Relay {
             }
             other => self.say(&ToDaemon::Signal(other as u8)),
         }
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: duration.as_secs() as i64,
+        tv_nsec: duration.subsec_nanos().into(),
     }
 }
 

@@ -7,12 +7,18 @@ use crate::{environment, finish, job, sys};
 use std::ffi::{OsStr, OsString, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use termite_abi::{ENV_DISABLE, is_disabled};
 use termite_wire::frame::CallerJob;
 
 /// Status where the daemon was lost after some of the job's output was shown.
 const LOST: c_int = 255;
 /// Status for a wrong use of the stub.
 const USAGE: c_int = 2;
+
+/// For people.
+const WHAT_IT_IS: &str = "usage: termite-run PROGRAM ARGV0 [ARG...]
+It stands in make, ninja and shells for a command that runs on the fleet as one job, and ends as
+that ended. The library that is preloaded into them starts it; people use `termite run CMD`.";
 
 /// The command and its surroundings.
 struct Stub {
@@ -26,9 +32,16 @@ struct Stub {
 pub fn run() -> c_int {
     let mut arguments = std::env::args_os().skip(1);
     let (Some(program), argv) = (arguments.next(), arguments.collect::<Vec<_>>()) else {
-        finish::complain("usage: termite-run PROGRAM ARGV0 [ARG...]; drivers start it, people use `termite run`");
+        finish::complain(WHAT_IT_IS);
         return USAGE;
     };
+    if argv.is_empty()
+        && ["--help", "-h", "--version", "-V"]
+            .iter()
+            .any(|option| program == *option)
+    {
+        return finish::print(concat!("termite-run ", env!("CARGO_PKG_VERSION")), WHAT_IT_IS);
+    }
     let environment = sys::environment();
     let place = Place::of(&environment);
     Stub {
@@ -43,7 +56,8 @@ pub fn run() -> c_int {
 impl Stub {
     fn live(self) -> c_int {
         // In a slot there is no daemon, and the command is where it should be.
-        if Path::new(OsStr::from_bytes(termite_abi::SHARED_FILE.to_bytes())).exists() {
+        let disabled = environment::value(&self.environment, ENV_DISABLE).map(OsStr::as_bytes);
+        if is_disabled(disabled) || Path::new(OsStr::from_bytes(termite_abi::SHARED_FILE.to_bytes())).exists() {
             return finish::become_command(&self.program, &self.argv, self.environment);
         }
         let job = match job::of_process(self.program.clone(), self.argv.clone(), &self.environment) {
@@ -54,6 +68,8 @@ impl Stub {
         let build = job.build;
         let outcome = match self.converse(job) {
             Ok(outcome) => outcome,
+            // Told by the job that was under way.
+            Err(NoDaemon::Stopped) => return self.run_here(),
             Err(none) => return self.fault(&none.to_string()),
         };
         let local = |as_driver: bool, tools: &OsStr| match as_driver {
@@ -113,17 +129,22 @@ impl Stub {
 
     /// Talks to the daemon; once more, to a new one, if it ended before it said anything.
     fn converse(&self, job: CallerJob) -> Result<Outcome, NoDaemon> {
-        let first = relay(self.place.connect_or_start()?, job.clone(), &self.place.socket);
+        let build = job.build;
+        let first = relay(self.place.connect_for(build)?, job.clone(), &self.place.socket);
         if !matches!(first.end, End::Lost) || !first.taken.is_empty() || first.taken_lost {
             return Ok(first);
         }
         first.mask.set();
-        Ok(relay(self.place.connect_or_start()?, job, &self.place.socket))
+        Ok(relay(self.place.connect_for(build)?, job, &self.place.socket))
     }
 
     /// No daemon has seen the command: it runs here.
     fn fault(&self, why: &str) -> c_int {
         self.tell(why);
+        self.run_here()
+    }
+
+    fn run_here(&self) -> c_int {
         finish::become_command(&self.program, &self.argv, environment::of_job(&self.environment))
     }
 

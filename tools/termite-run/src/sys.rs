@@ -50,6 +50,15 @@ pub fn execute(program: &CStr, argv: &[CString], environment: &[CString]) -> io:
     io::Error::last_os_error()
 }
 
+/// Whether the other side of a socket has not read all that it was sent (`SIOCOUTQ`, which is
+/// `TIOCOUTQ` by another name).
+pub fn is_unread(socket: &impl AsFd) -> bool {
+    let mut bytes: c_int = 0;
+    // SAFETY: the call writes one number.
+    let done = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    done == 0 && bytes > 0
+}
+
 /// Whether two descriptors have one open file; by `kcmp(2)`, else by what they show.
 pub fn same_open_file(a: RawFd, b: RawFd) -> bool {
     const KCMP_FILE: c_int = 0;

@@ -1,6 +1,7 @@
 //! One request to the daemon and its answer. Knows the socket; knows nothing of what is
 //! asked.
 
+use crate::complain;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
 use std::ffi::OsString;
@@ -13,8 +14,9 @@ use termite_run::connect::{NoDaemon, Place};
 use termite_run::environment;
 use termite_wire::frame::{Control, Decoder, ToCaller, ToDaemon, encode};
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an answer may take until the user is told, and how long after that.
+const SILENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(28);
 /// How long a daemon may take to end: its worker's jobs have to end first.
 const STOPPING: Timespec = Timespec { tv_sec: 15, tv_nsec: 0 };
 
@@ -31,17 +33,14 @@ pub enum AskError {
     #[error("the daemon did not answer: {0}; see its log, or end it with `termite stop`")]
     Broken(io::Error),
     /// It was asked to end and did not.
-    #[error("the daemon does not end; its jobs may be stuck: end it with kill")]
-    Stays,
+    #[error("the daemon (pid {0}) does not end; its jobs may be stuck: end it with kill")]
+    Stays(i32),
     /// The settings cannot be used.
     #[error(transparent)]
     Config(ConfigError),
     /// The installation is not whole.
     #[error("there is no {}; install it or set TERMITE_PREFIX", .0.display())]
     NoLibrary(PathBuf),
-    /// The working directory has no path.
-    #[error("the working directory: {0}")]
-    NoDirectory(io::Error),
 }
 
 /// The daemon's place: the socket by all settings, not only the environment.
@@ -91,7 +90,7 @@ pub fn request(mut stream: UnixStream, control: Control) -> Result<String, AskEr
 }
 
 fn converse(stream: &mut UnixStream, frame: &ToDaemon) -> io::Result<ToCaller> {
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(SILENCE))?;
     stream.write_all(&encode(frame))?;
     let mut decoder = Decoder::new();
     let mut piece = vec![0; 1 << 16];
@@ -99,9 +98,19 @@ fn converse(stream: &mut UnixStream, frame: &ToDaemon) -> io::Result<ToCaller> {
         if let Some(frame) = decoder.next().map_err(io::Error::other)? {
             return Ok(frame);
         }
-        match stream.read(&mut piece)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            len => decoder.feed(&piece[..len]),
+        match stream.read(&mut piece) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(len) => decoder.feed(&piece[..len]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && stream.read_timeout()? == Some(SILENCE) => {
+                let pid = rustix::net::sockopt::socket_peercred(&*stream)?.pid;
+                complain(format_args!(
+                    "the daemon (pid {}) has not answered for {} s; it is waited for",
+                    pid.as_raw_nonzero(),
+                    SILENCE.as_secs()
+                ));
+                stream.set_read_timeout(Some(PATIENCE))?;
+            }
+            Err(error) => return Err(error),
         }
     }
 }
@@ -126,7 +135,7 @@ pub fn stop() -> Result<bool, AskError> {
     }
     let mut fds = [PollFd::new(&process, PollFlags::IN)];
     match poll(&mut fds, Some(&STOPPING)).map_err(broken)? {
-        0 => Err(AskError::Stays),
+        0 => Err(AskError::Stays(peer.pid.as_raw_nonzero().get())),
         _ => Ok(true),
     }
 }

@@ -2,19 +2,17 @@
 //! of how a command is run.
 
 use crate::ask::{self, AskError};
-use crate::{USAGE, complain, is_in_slot, serve, supervise, wrapper};
+use crate::{USAGE, complain, is_in_slot, serve, spelling, supervise, wrapper};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::ExitCode;
 use termite_client::config::{Config, Shown};
-use termite_client::explain::{Explained, Jobs};
+use termite_client::explain::{Explained, Jobs, Selection};
 use termite_client::history::History;
 use termite_client::report::{Forgotten, Last, Status};
 use termite_wire::frame::Control;
-
-/// A word is taken for a misspelt command if at most one in so many of its letters is wrong.
-const LETTERS_AN_EDIT: usize = 3;
 
 /// Runs the commands of a build on a fleet of workers that have nothing installed.
 #[derive(Parser)]
@@ -40,8 +38,19 @@ enum Command {
     Config(Form),
     /// Show where a job ran, why, and what it read and wrote
     Explain {
-        /// BUILD.N; without it the jobs of the last build under this directory
+        /// BUILD.N (the beginning of BUILD will do), or N of the last build under this directory; without it
+        /// that build's jobs
+        #[arg(conflicts_with_all = ["local", "failed", "slow"])]
         job: Option<String>,
+        /// Of those only what ran on the client
+        #[arg(long)]
+        local: bool,
+        /// Of those only what failed
+        #[arg(long)]
+        failed: bool,
+        /// What took longest first
+        #[arg(long)]
+        slow: bool,
         #[command(flatten)]
         form: Form,
     },
@@ -89,7 +98,13 @@ pub fn main() -> ExitCode {
         Command::Last(form) => last(&form),
         Command::Status(form) => status(&form),
         Command::Config(form) => config(&form),
-        Command::Explain { job, form } => explain(job.as_deref(), &form),
+        Command::Explain {
+            job,
+            local,
+            failed,
+            slow,
+            form,
+        } => explain(job.as_deref(), Selection { local, failed, slow }, &form),
         Command::Forget { words } => forget(words),
         Command::Doctor(form) => doctor(&form),
         Command::Daemon(flags) => serve::run(&flags),
@@ -102,10 +117,7 @@ fn misspelt(word: &OsStr) -> Option<String> {
     let word = word.to_str().filter(|name| !is_program(OsStr::new(name)))?;
     let cli = Cli::command();
     let names = cli.get_subcommands().map(|command| command.get_name().to_owned());
-    let near = names.map(|name| (strsim::damerau_levenshtein(word, &name), name));
-    near.filter(|(edits, _)| edits * LETTERS_AN_EDIT <= word.len())
-        .min()
-        .map(|(_, name)| name)
+    spelling::nearest(word, names)
 }
 
 fn is_program(word: &OsStr) -> bool {
@@ -162,7 +174,7 @@ fn config(form: &Form) -> ExitCode {
 
 /// Reads the history itself: what it tells is on disk, whether a daemon runs or not. One that
 /// runs answers once it has written all that has ended.
-fn explain(job: Option<&str>, form: &Form) -> ExitCode {
+fn explain(job: Option<&str>, selection: Selection, form: &Form) -> ExitCode {
     let config = match Config::load(&[]) {
         Ok(config) => config,
         Err(error) => {
@@ -174,18 +186,20 @@ fn explain(job: Option<&str>, form: &Form) -> ExitCode {
         complain(error);
     }
     let history = History::new(config.history_dir());
+    let cwd = match std::env::current_dir() {
+        Ok(cwd) => cwd,
+        Err(error) => return failed(format!("the working directory: {error}")),
+    };
     match job {
-        Some(name) => explain_job(&history, name, form),
-        None => explain_build(&history, form),
+        Some(name) => explain_job(&history, name, &cwd, form),
+        None => explain_build(&history, &cwd, selection, form),
     }
 }
 
-fn explain_job(history: &History, name: &str, form: &Form) -> ExitCode {
-    let Ok(id) = name.parse() else {
-        complain(format!(
-            "{name} is no job: a job is BUILD.N; `termite explain` lists those of the last build"
-        ));
-        return ExitCode::FAILURE;
+fn explain_job(history: &History, name: &str, cwd: &Path, form: &Form) -> ExitCode {
+    let id = match history.job_called(name, cwd) {
+        Ok(id) => id,
+        Err(error) => return failed(error),
     };
     match history.job(id) {
         Ok(None) => failed(format!(
@@ -199,15 +213,11 @@ fn explain_job(history: &History, name: &str, form: &Form) -> ExitCode {
     }
 }
 
-fn explain_build(history: &History, form: &Form) -> ExitCode {
-    let cwd = match std::env::current_dir() {
-        Ok(cwd) => cwd,
-        Err(error) => return failed(format!("the working directory: {error}")),
-    };
-    let found = history.last_build(&cwd).and_then(|build| match build {
+fn explain_build(history: &History, cwd: &Path, selection: Selection, form: &Form) -> ExitCode {
+    let found = history.last_build(cwd).and_then(|build| match build {
         Some(build) => {
             let id = build.build.parse().map_err(std::io::Error::other)?;
-            Ok(Some(Jobs::new(build, history.jobs(id)?)))
+            Ok(Some(Jobs::new(build, history.jobs(id)?).select(selection)))
         }
         None => Ok(None),
     });

@@ -4,18 +4,22 @@
 use crate::ask::{self, AskError};
 use crate::lookup;
 use crate::prompt::Marked;
-use crate::{USAGE, complain, is_in_slot, say, supervise};
+use crate::seen::Seen;
+use crate::wrapper::stub;
+use crate::{USAGE, complain, is_in_slot, say, spelling, supervise};
 use clap::Parser;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use termite_abi::{ENV_BUILD, ENV_SOCKET, ENV_TOOLS};
+use termite_abi::{ENV_BUILD, ENV_DISABLE, ENV_SEEN, ENV_SOCKET, ENV_TOOLS, is_disabled, tools};
 use termite_client::config::Config;
 use termite_client::link::Address;
 use termite_client::report::Last;
-use termite_run::connect::Place;
+use termite_core::rules::{self, Rules};
+use termite_run::connect::{NoDaemon, Place};
 use termite_run::{environment, signals};
 use termite_types::BuildId;
 use termite_wire::frame::Control;
@@ -43,6 +47,16 @@ struct Ready {
     program: PathBuf,
     argv: Vec<OsString>,
     marked: Marked,
+    /// It was given, and is not the user's shell.
+    is_given: bool,
+}
+
+/// What holds where a command starts.
+struct Here {
+    cwd: PathBuf,
+    rules: Rules,
+    /// Value for [`ENV_TOOLS`].
+    tools: OsString,
 }
 
 /// The `termite-env` command; the result is its exit status.
@@ -50,6 +64,10 @@ pub fn main() -> u8 {
     // Whoever does not listen to the summary is no reason to end.
     signals::ignore(rustix::process::Signal::PIPE.as_raw());
     let cli = Cli::parse();
+    // A job's place is decided, and a build within a build is part of it.
+    let is_plain = is_disabled(std::env::var_os(ENV_DISABLE).as_deref().map(OsStr::as_bytes))
+        || is_in_slot()
+        || std::env::var_os(ENV_BUILD).is_some();
     let mut flags = Vec::new();
     flags.extend(cli.workers.map(|list| ("workers", list)));
     flags.extend(cli.serial.then(|| ("serial", "true".to_owned())));
@@ -64,8 +82,7 @@ pub fn main() -> u8 {
         Ok(ready) => ready,
         Err(status) => return status,
     };
-    // A job's place is decided, and a build within a build is part of it.
-    if is_in_slot() || std::env::var_os(ENV_BUILD).is_some() {
+    if is_plain {
         let error = ready.command().exec();
         return cannot_run(&ready.program, &error);
     }
@@ -74,7 +91,8 @@ pub fn main() -> u8 {
 
 /// Looks the command up; without one it is the user's shell, with a mark in its prompt.
 fn prepare(command: Vec<OsString>) -> Result<Ready, u8> {
-    let (argv, marked) = if command.is_empty() {
+    let is_given = !command.is_empty();
+    let (argv, marked) = if !is_given {
         let shell = std::env::var_os("SHELL")
             .filter(|shell| !shell.is_empty())
             .unwrap_or_else(|| "/bin/sh".into());
@@ -91,7 +109,12 @@ fn prepare(command: Vec<OsString>) -> Result<Ready, u8> {
     };
     let name = argv[0].clone();
     match lookup::program(&name, std::env::var_os("PATH"), &[]) {
-        Ok(program) => Ok(Ready { program, argv, marked }),
+        Ok(program) => Ok(Ready {
+            program,
+            argv,
+            marked,
+            is_given,
+        }),
         Err(error) => Err(cannot_run(Path::new(&name), &error)),
     }
 }
@@ -104,10 +127,33 @@ fn run(config: &Config, ready: &Ready) -> u8 {
             return 1;
         }
     };
+    let here = match Here::find(config) {
+        Ok(here) => here,
+        Err(error) => {
+            complain(error);
+            return USAGE;
+        }
+    };
+    spelling::strangers(std::env::vars_os().map(|(name, _)| name))
+        .into_iter()
+        .for_each(complain);
     let place = ask::place_of(config);
     let mut command = ready.command();
-    match begin(config, &place, build, &ready.argv) {
-        Ok(()) => surround(&mut command, config, &place, build),
+    let mut seen = None;
+    match begin(config, &place, build, &here, &ready.argv) {
+        Ok(()) => {
+            if here.makes_a_job_of(ready) {
+                command = ready.job();
+            }
+            seen = Seen::begin();
+            surround(&mut command, config, &place, build);
+            if !here.tools.is_empty() {
+                command.env(ENV_TOOLS, &here.tools);
+            }
+            if let Some(seen) = &seen {
+                command.env(ENV_SEEN, seen.path());
+            }
+        }
         Err(AskError::Refused(why)) => {
             complain(why);
             return USAGE;
@@ -119,25 +165,50 @@ fn run(config: &Config, ready: &Ready) -> u8 {
         Err(error) => return cannot_run(&ready.program, &error),
     };
     if is_surrounded(&command) {
-        finish(&place, build, supervise::shell_status(status));
+        let others = seen.map(|seen| seen.names()).unwrap_or_default();
+        finish(&place, build, supervise::shell_status(status), &others);
     }
     supervise::end_as(status)
 }
 
+impl Here {
+    fn find(config: &Config) -> Result<Self, String> {
+        let cwd = std::env::current_dir().map_err(|error| format!("the working directory: {error}"))?;
+        let rules = config.rules_in(&cwd)?;
+        let tools = config.tools_value(&rules);
+        Ok(Self { cwd, rules, tools })
+    }
+
+    /// Whether the command itself is a job, as it would be below a shell, or as a rule of the
+    /// user's says.
+    fn makes_a_job_of(&self, ready: &Ready) -> bool {
+        let command = rules::Command {
+            program: &ready.program,
+            argv: &ready.argv,
+            cwd: &self.cwd,
+        };
+        let name = ready.program.file_name().unwrap_or_default().as_bytes();
+        let tools = match self.tools.as_bytes() {
+            b"" => tools::BUILT_IN,
+            own => own,
+        };
+        ready.is_given && (tools::is_tool(name, tools) || self.rules.decide_by_own(&command).is_some())
+    }
+}
+
 /// Announces the build. The library must be there, or its commands would not find us.
-fn begin(config: &Config, place: &Place, build: BuildId, argv: &[OsString]) -> Result<(), AskError> {
+fn begin(config: &Config, place: &Place, build: BuildId, here: &Here, argv: &[OsString]) -> Result<(), AskError> {
     let library = place.library();
     if !library.is_file() {
         return Err(AskError::NoLibrary(library));
     }
     let stream = place.connect_or_start().map_err(AskError::NoDaemon)?;
-    let cwd = std::env::current_dir().map_err(AskError::NoDirectory)?;
     let workers = config.workers.iter().map(spell).collect();
     ask::request(
         stream,
         Control::Begin {
             build,
-            cwd,
+            cwd: here.cwd.clone(),
             command: argv.to_vec(),
             workers,
         },
@@ -165,10 +236,6 @@ fn surround(command: &mut Command, config: &Config, place: &Place, build: BuildI
     command
         .env(ENV_BUILD, build.to_string())
         .env(ENV_SOCKET, config.socket_path());
-    let tools = config.tools_value();
-    if !tools.is_empty() {
-        command.env(ENV_TOOLS, tools);
-    }
 }
 
 fn is_surrounded(command: &Command) -> bool {
@@ -177,12 +244,16 @@ fn is_surrounded(command: &Command) -> bool {
         .any(|(name, value)| name == ENV_BUILD && value.is_some())
 }
 
-/// Ends the build and prints what it did.
-fn finish(place: &Place, build: BuildId, exit: u8) {
+/// Ends the build and prints what it did. `others`: programs that were started as no jobs.
+fn finish(place: &Place, build: BuildId, exit: u8, others: &[String]) {
     let answer = place.connect().map_err(AskError::NoDaemon);
     let answer = answer.and_then(|stream| ask::request(stream, Control::Finish { build, exit }));
     match answer.map(|json| serde_json::from_str::<Last>(&json)) {
-        Ok(Ok(last)) => say(last.summary()),
+        Ok(Ok(last)) => say(last.summary(others)),
+        Err(AskError::NoDaemon(NoDaemon::Absent(_))) if place.was_stopped_under(build) => {
+            place.forget_stopped(build);
+            complain("no summary: the daemon was stopped; what was left to do ran here");
+        }
         Ok(Err(error)) => complain(format!("no summary: the daemon's answer cannot be read: {error}")),
         Err(error) => complain(format!("no summary: {error}")),
     }
@@ -196,6 +267,13 @@ impl Ready {
             .arg0(zeroth)
             .args(&self.argv[1..])
             .envs(self.marked.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// The same as one job.
+    fn job(&self) -> Command {
+        let mut command = Command::new(stub());
+        command.arg0("termite-run").arg(&self.program).args(&self.argv);
         command
     }
 }

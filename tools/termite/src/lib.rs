@@ -10,7 +10,9 @@ pub mod cli;
 pub mod env;
 mod lookup;
 mod prompt;
+mod seen;
 mod serve;
+mod spelling;
 mod supervise;
 mod wrapper;
 

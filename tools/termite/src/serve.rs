@@ -4,7 +4,7 @@ use crate::{USAGE, complain};
 use clap::Args;
 use std::path::Path;
 use std::process::ExitCode;
-use termite_client::config::Config;
+use termite_client::config::{Config, ENV_LOG};
 use termite_client::daemon;
 use tracing_subscriber::EnvFilter;
 
@@ -60,7 +60,7 @@ pub fn run(flags: &Flags) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let filter = EnvFilter::try_from_env("TERMITE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env(ENV_LOG).unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

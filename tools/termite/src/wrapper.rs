@@ -90,7 +90,7 @@ fn wrapped() -> Vec<PathBuf> {
 }
 
 /// `bin/termite-run` beside this program, or below `TERMITE_PREFIX`.
-fn stub() -> PathBuf {
+pub fn stub() -> PathBuf {
     let prefix = std::env::var_os(termite_abi::ENV_PREFIX).map(PathBuf::from);
     let own = || {
         Some(

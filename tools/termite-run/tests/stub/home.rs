@@ -1,6 +1,6 @@
 //! The command in the stub's own place: by rule, by fault, and when the daemon dies.
 
-use crate::fake::{Caller, Stage, script, text, with};
+use crate::fake::{Caller, Stage, script, stub, text, with};
 use std::io::Write;
 use std::process::Stdio;
 use termite_wire::frame::ToCaller;
@@ -17,6 +17,41 @@ fn a_local_command_sees_nothing_of_termite() {
     assert!(!env.contains("TERMITE__") && !env.contains("LD_PRELOAD"), "{env}");
     assert!(env.contains("TERMITE_SOCKET="), "{env}");
     assert!(!text(&output.stderr).contains("termite:"), "{output:?}");
+}
+
+#[test]
+fn where_termite_is_disabled_no_daemon_is_asked() {
+    let stage = Stage::new();
+    let mut command = stage.stub("/bin/echo", &["echo", "here"]);
+    let output = command.env("TERMITE_DISABLE", "1").output().unwrap();
+    assert_eq!(
+        (text(&output.stdout), text(&output.stderr)),
+        ("here\n".into(), String::new())
+    );
+}
+
+#[test]
+fn a_build_whose_daemon_was_stopped_starts_no_other_one() {
+    for (stopped, is_told) in [("00000000000000ab", false), ("00000000000000ac", true)] {
+        let stage = Stage::new();
+        let list = termite_types::stopped_path(&stage.socket());
+        std::fs::write(list, format!("0000000000000001\n{stopped}\n")).unwrap();
+        let output = stage.stub("/bin/echo", &["echo", "here"]).output().unwrap();
+        assert_eq!(text(&output.stdout), "here\n");
+        // There is none that could be started.
+        let told = text(&output.stderr);
+        assert_eq!(told.contains("the daemon did not start"), is_told, "{told}");
+    }
+}
+
+#[test]
+fn people_are_told_what_the_stub_is() {
+    for (arguments, status) in [(&["--help"][..], 0), (&["--version"], 0), (&[], 2)] {
+        let output = std::process::Command::new(stub()).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(status));
+        let told = text(&[output.stdout, output.stderr].concat());
+        assert!(told.contains("people use `termite run CMD`"), "{told}");
+    }
 }
 
 #[test]

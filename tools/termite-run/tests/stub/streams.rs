@@ -1,10 +1,11 @@
 //! Output, input and signals.
 
-use crate::fake::{Caller, Stage, script, text, with};
+use crate::fake::{Caller, PATIENCE, Stage, script, text, with};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 use termite_wire::frame::{ToCaller, ToDaemon};
 
 #[test]
@@ -202,6 +203,31 @@ fn signals_reach_the_job_and_its_end_comes_back() {
         assert_eq!(child.wait().unwrap().signal(), Some(number.into()));
         daemon.join().unwrap();
     }
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_is_named_and_a_second_signal_ends_the_wait() {
+    let stage = Stage::new();
+    // It is connected to, and nobody accepts.
+    let _listener = std::os::unix::net::UnixListener::bind(stage.socket()).unwrap();
+    let mut child = stage.stub("/bin/x", &["x"]).spawn().unwrap();
+    let mut told = String::new();
+    let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
+    stderr.read_line(&mut told).unwrap();
+    let me = std::process::id();
+    assert!(
+        told.contains(&format!("x: the daemon (pid {me}) has not answered for 2 s")),
+        "{told}"
+    );
+    let pid = Pid::from_child(&child);
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < PATIENCE, "it does not end");
+        kill_process(pid, Signal::TERM).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(1), "the first one is the job's");
+    assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
 }
 
 #[test]

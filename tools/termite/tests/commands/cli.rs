@@ -88,8 +88,11 @@ fn a_job_that_is_not_known_is_status_one() {
     for (arguments, part) in [
         (&["explain"][..], "no build under"),
         (&["explain", "--json"], "no build under"),
-        (&["explain", "ab.1"], "no job ab.1 is known"),
-        (&["explain", "ab.1", "--json"], "no job ab.1 is known"),
+        (&["explain", "ab.1"], "no build is known whose id begins with ab"),
+        (
+            &["explain", "ab.1", "--json"],
+            "no build is known whose id begins with ab",
+        ),
         (&["explain", "nonsense"], "nonsense is no job"),
         (&["explain", "ab."], "ab. is no job"),
         (&["explain", "../x.1"], "../x.1 is no job"),

@@ -41,6 +41,82 @@ fn a_command_in_its_surroundings_and_one_line_at_the_end() {
 }
 
 #[test]
+fn a_tool_or_what_a_rule_names_is_itself_a_job() {
+    const RULE: &str =
+        "[[rule]]\nnames = [\"true\"]\nrun = \"remote\"\n[[rule]]\nregex = \"^false\"\nrun = \"local\"\n";
+    for (command, is_job) in [("gcc -v", true), ("true a", true), ("false", true), ("echo gcc", false)] {
+        let stage = Stage::new();
+        std::fs::write(stage.path("work/.termite.toml"), RULE).unwrap();
+        stage.script(
+            "prefix/bin/termite-run",
+            "echo \"job $TERMITE__BUILD $TERMITE__TOOLS $*\"",
+        );
+        let daemon = stage.answer(vec![Ok("{}"), Ok(LAST)]);
+        let words: Vec<&str> = command.split(' ').collect();
+        let output = stage.env(&words).output().unwrap();
+        let asked = daemon.join().unwrap();
+        let Control::Begin { build, .. } = &asked[0] else {
+            panic!("{asked:?}")
+        };
+        let program = format!("/usr/bin/{}", words[0]);
+        let told = format!("job {build} +:true {program} {command}\n");
+        let wanted = if is_job { told.as_str() } else { "gcc\n" };
+        assert_eq!(text(&output.stdout), wanted, "{output:?}");
+    }
+}
+
+#[test]
+fn where_there_was_no_job_the_summary_names_what_was_started() {
+    const NONE: &str = r#"{"exit":0,"wall_s":1.5,"jobs":{"total":0,"remote":0,"local":0},"local_reasons":{},"client_cpu_s":0,"bytes":{"sent":0,"received":0},"reruns":0,"rollbacks":0}"#;
+    let stage = Stage::new();
+    let daemon = stage.answer(vec![Ok("{}"), Ok(NONE)]);
+    let script = "echo pdflatex >> $TERMITE__SEEN; echo bibtex >> $TERMITE__SEEN; echo pdflatex >> $TERMITE__SEEN";
+    let output = stage.env(&["sh", "-c", script]).output().unwrap();
+    daemon.join().unwrap();
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("termite: 0 jobs: no program that was started is a known build tool (pdflatex, bibtex);"),
+        "{told}"
+    );
+}
+
+#[test]
+fn where_termite_is_disabled_the_command_is_alone() {
+    let stage = Stage::new();
+    let mut command = stage.env(&["sh", "-c", "echo here $LD_PRELOAD"]);
+    let output = command.env("TERMITE_DISABLE", "1").output().unwrap();
+    assert_eq!(
+        (text(&output.stdout), text(&output.stderr)),
+        ("here\n".into(), String::new())
+    );
+}
+
+#[test]
+fn a_variable_that_nobody_reads_is_named() {
+    let stage = Stage::new();
+    let daemon = stage.answer(vec![Ok("{}"), Ok(LAST)]);
+    let output = stage.env(&["true"]).env("TERMITE_WORKER", "x").output().unwrap();
+    daemon.join().unwrap();
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("nothing reads the variable TERMITE_WORKER; did you mean TERMITE_WORKERS?"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_summary_that_a_stopped_daemon_owes() {
+    let stage = Stage::new();
+    let daemon = stage.answer(vec![Ok("{}")]);
+    let socket = stage.path("run/s.sock");
+    let script = format!("echo $TERMITE__BUILD > {0}.stopped; rm {0}", socket.display());
+    let output = stage.env(&["sh", "-c", &script]).output().unwrap();
+    daemon.join().unwrap();
+    let told = text(&output.stderr);
+    assert!(told.contains("no summary: the daemon was stopped;"), "{told}");
+}
+
+#[test]
 fn other_preloaded_libraries_stay() {
     let stage = Stage::new();
     let daemon = stage.answer(vec![Ok("{}"), Ok(LAST)]);

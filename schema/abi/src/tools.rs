@@ -11,6 +11,9 @@ as:nasm:yasm:ld:ld.bfd:ld.gold:ld.lld:lld:mold:\
 ar:ranlib:nm:strip:objcopy:objdump:readelf:gcc-ar:gcc-nm:gcc-ranlib:llvm-ar:llvm-ranlib:llvm-nm:windres:dlltool:\
 protoc:bison:flex:yacc:lex:swig:moc:uic:rcc";
 
+/// In a list of one's own: the built-in ones as well.
+pub const AND_BUILT_IN: &str = "+";
+
 /// Whether a base name is one of the tools, perhaps with a target in front
 /// (`aarch64-linux-gnu-gcc`) and a version behind (`clang++-15`, `gcc-12.2`).
 pub fn is_tool(name: &[u8], tools: &[u8]) -> bool {
@@ -20,7 +23,9 @@ pub fn is_tool(name: &[u8], tools: &[u8]) -> bool {
         .filter(|tool| !tool.is_empty())
         .any(|tool| {
             let target = plain.strip_suffix(tool);
-            name == tool || target.is_some_and(|target| target.is_empty() || is_target(target))
+            name == tool
+                || target.is_some_and(|target| target.is_empty() || is_target(target))
+                || tool == AND_BUILT_IN.as_bytes() && is_tool(name, BUILT_IN)
         })
 }
 
@@ -84,5 +89,9 @@ mod tests {
         assert!(is_tool(b"frobnicate", b"x::frobnicate"));
         assert!(!is_tool(b"gcc", b"x::frobnicate"));
         assert!(!is_tool(b"", b""));
+        for name in ["frobnicate", "gcc-12"] {
+            assert!(is_tool(name.as_bytes(), b"+:frobnicate"), "{name}");
+        }
+        assert!(!is_tool(b"sh", b"+:frobnicate") && !is_tool(b"+", b""));
     }
 }
