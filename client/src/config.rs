@@ -93,6 +93,9 @@ pub struct Config {
     pub prefix: PathBuf,
     socket: PathBuf,
     user_file: PathBuf,
+    /// Where it was read, and with what flags.
+    cwd: PathBuf,
+    flags: Vec<(&'static str, String)>,
     shown: Vec<Shown>,
 }
 
@@ -201,10 +204,23 @@ impl Config {
             prefix: around.prefix.clone(),
             socket,
             user_file,
+            cwd: around.cwd.clone(),
+            flags: flags.to_vec(),
             shown,
         };
         config.show_defaults();
         Ok(config)
+    }
+
+    /// The files that settings come from, as they are now. Where that differs from an earlier state,
+    /// [`Self::anew`] may, too.
+    pub fn files_state(&self) -> FilesState {
+        self.rules_state(&self.cwd)
+    }
+
+    /// The settings as this process would read them now.
+    pub fn anew(&self) -> Result<Self, ConfigError> {
+        Self::load(&self.flags)
     }
 
     /// Where the history is kept.

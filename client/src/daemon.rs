@@ -10,12 +10,13 @@ use crate::dispatch;
 use crate::embedded::{self, Embedded};
 use crate::fleet::Fleet;
 use crate::forecast::Forecasts;
+use crate::home::Room;
 use crate::journal::{Journal, Predecessor};
 use crate::link::{Introduction, State};
 use crate::overlap::Overlap;
 use crate::pids::JobPids;
 use crate::program::OwnProgram;
-use crate::report::{Forgotten, Status, WorkerStatus};
+use crate::report::{Forgotten, SettingStatus, Status, WorkerStatus};
 use crate::stopped;
 use crate::traffic::Traffic;
 use crate::tree::{DenyRules, Tree, TreeOptions};
@@ -71,6 +72,8 @@ pub struct Daemon {
     pub overlap: Arc<Overlap>,
     /// How far each commit has come, for stubs that lose this daemon.
     pub journal: Arc<Journal>,
+    /// The commands that run on the client.
+    pub room: Rc<Room>,
     /// What ran.
     pub builds: Builds,
     /// Process numbers of the running jobs.
@@ -88,6 +91,8 @@ pub struct Daemon {
     /// Where the daemon is, and so its jobs.
     pub surroundings: Surroundings,
     rules: RefCell<HashMap<PathBuf, KnownRules>>,
+    /// The files that the settings came from, when they were read last.
+    settings_read_from: RefCell<FilesState>,
     program: OwnProgram,
     started: Instant,
     busy: Cell<u32>,
@@ -210,6 +215,7 @@ impl Daemon {
             contention: Contention::new(forecasts.load_contended()),
             signs: RefCell::new(Signs::saved(forecasts.load_signs())),
             forecasts,
+            room: Room::new(),
             builds: Builds::new(config.history_dir(), traffic),
             overlap: Arc::new(Overlap::of(tree.clone())),
             journal,
@@ -217,6 +223,7 @@ impl Daemon {
             drivers: rules::DRIVERS.iter().map(OsString::from).collect(),
             surroundings: Surroundings::own().context("cannot look at this process in /proc")?,
             rules: RefCell::default(),
+            settings_read_from: RefCell::new(config.files_state()),
             program: OwnProgram::find().context("cannot look at this program's file")?,
             started: Instant::now(),
             busy: Cell::new(0),
@@ -338,17 +345,34 @@ impl Daemon {
         }
     }
 
-    /// Resolves when termite was installed anew in the place of this daemon's program, and no
-    /// build is under way: the next job starts the new one.
+    /// Resolves when another daemon would be better for the next job, which starts it: termite was
+    /// installed anew in the place of this one's program, or other settings hold; and no build is
+    /// under way.
     async fn outdated(&self) {
         loop {
             tokio::time::sleep(IDLE_CHECK).await;
             let is_idle = self.busy.get() == 0 && self.last_use.get().elapsed() >= IDLE_CHECK;
-            if is_idle && self.builds.under_way().is_empty() && self.program.is_replaced() {
+            if !is_idle || !self.builds.under_way().is_empty() {
+                continue;
+            }
+            if self.program.is_replaced() {
                 tracing::info!("another program has taken the place of this daemon's, which ends");
                 return;
             }
+            if self.has_other_settings() {
+                tracing::info!("other settings hold; this daemon ends, and the next job starts one with them");
+                return;
+            }
         }
+    }
+
+    /// Whether a file was changed so that this daemon would be started with other settings. Those
+    /// that cannot be used change nothing.
+    fn has_other_settings(&self) -> bool {
+        let state = self.config.files_state();
+        let is_known = *self.settings_read_from.borrow() == state;
+        self.settings_read_from.replace(state);
+        !is_known && self.config.anew().is_ok_and(|now| now.shown() != self.config.shown())
     }
 
     /// Writes the caches to disk.
@@ -387,6 +411,7 @@ impl Daemon {
             version: env!("CARGO_PKG_VERSION").to_string(),
             workers: workers.collect(),
             running: self.builds.running(),
+            settings: self.config.shown().iter().map(SettingStatus::of).collect(),
         }
     }
 }
@@ -400,7 +425,9 @@ impl Requests for Daemon {
     }
 
     async fn control(self: Rc<Self>, control: Control) -> Result<String, String> {
-        self.last_use.set(Instant::now());
+        if matches!(control, Control::Begin { .. } | Control::Finish { .. }) {
+            self.last_use.set(Instant::now());
+        }
         self.builds.settled().await;
         let json = match control {
             Control::Status => serde_json::to_string(&self.status()),

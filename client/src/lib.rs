@@ -16,6 +16,7 @@ mod fleet;
 mod forecast;
 pub mod history;
 mod holders;
+mod home;
 mod journal;
 pub mod link;
 mod machine;

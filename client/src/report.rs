@@ -1,6 +1,7 @@
 //! What the daemon answers to `termite last` and `termite status`: the JSON, and the
 //! same for people. Knows neither the daemon nor the socket.
 
+use crate::config::Shown;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -163,6 +164,31 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// Jobs that run at this moment.
     pub running: Vec<RunningJob>,
+    /// What it was started with.
+    #[serde(default)]
+    pub settings: Vec<SettingStatus>,
+}
+
+/// A setting of the daemon.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SettingStatus {
+    /// Its name in files.
+    pub key: String,
+    /// As text, or null.
+    pub value: Option<String>,
+    /// Where the value comes from.
+    pub origin: String,
+}
+
+impl SettingStatus {
+    /// As `termite config` shows it.
+    pub fn of(shown: &Shown) -> Self {
+        Self {
+            key: shown.key.to_owned(),
+            value: shown.value.clone(),
+            origin: shown.origin.clone(),
+        }
+    }
 }
 
 /// One worker.

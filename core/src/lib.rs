@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod claims;
+pub mod home;
 pub mod job;
 pub mod jobserver;
 pub mod overlap;

@@ -495,6 +495,11 @@ fn collect(
         (_, _, SlotStatus::LeftRunning) => {
             return Err(Abandon::Machine("a process that goes on when it has ended".into()));
         }
+        (_, _, SlotStatus::LeftObjects) => {
+            return Err(Abandon::Machine(
+                "shared memory or an object of System V IPC that it leaves".into(),
+            ));
+        }
         (_, _, SlotStatus::InitDied) => return Err(refused("its processes were killed")),
     };
     let Harvest {

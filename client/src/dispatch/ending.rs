@@ -1,19 +1,35 @@
 //! How a job ends: on the fleet, on the client, or with its caller gone. Its record is
 //! written, and the caller is told. Decides none of it.
 
-use super::{Dispatch, Happened};
+use super::{Dispatch, Happened, ends};
 use crate::account;
 use crate::daemon::Daemon;
 use crate::forecast::Command;
 use crate::history::JobRecord;
+use crate::home::Stay;
 use crate::link::Place;
 use crate::sink::Sink;
 use std::path::Path;
+use std::pin::Pin;
 use std::time::Duration;
 use termite_core::job::{Answer, Home};
 use termite_types::journal::{self, Ended};
 use termite_types::{JobEnd, JobResult, TraceItem};
-use termite_wire::frame::ToCaller;
+use termite_wire::frame::{ToCaller, ToDaemon};
+
+/// Resolves when a command has ended on the client.
+type HomeEnd = Pin<Box<dyn Future<Output = ()>>>;
+
+/// How a command that is to run on the client gets there.
+enum Arrival {
+    /// There is room.
+    Room(Stay),
+    /// None is needed.
+    Free,
+    /// Its caller is to end.
+    Interrupted(u8),
+    CallerLeft,
+}
 
 impl Dispatch<'_> {
     /// Tells the caller how its job ended.
@@ -23,14 +39,7 @@ impl Dispatch<'_> {
             (Answer::HalfCommitted(why), Some(result)) => self.fail(result, &why).await,
             // There is a result whenever an attempt was to be committed.
             (Answer::AsItEnded | Answer::HalfCommitted(_), None) => self.leave().await,
-            (Answer::Signaled(signal), _) => {
-                self.end_attempt();
-                let record = self.account.interrupted(signal);
-                self.keep(record).await;
-                // Nothing that it read counts.
-                let read_input = 0;
-                self.caller.send(ToCaller::Signaled { signal, read_input }).await;
-            }
+            (Answer::Signaled(signal), _) => self.end_interrupted(signal).await,
         }
     }
 
@@ -80,7 +89,7 @@ impl Dispatch<'_> {
         self.caller.send(last).await;
     }
 
-    /// Has the caller execute the command itself.
+    /// Has the caller execute the command itself, once there is room for it.
     pub(super) async fn go_home(&mut self, home: Home) {
         let Home {
             reason,
@@ -91,15 +100,31 @@ impl Dispatch<'_> {
             tracing::warn!("{} runs on the client: {reason}", self.spec.program.display());
         }
         self.end_attempt();
+        // A driver is not a job, and mostly waits for those that it starts.
+        let arrival = match as_driver {
+            true => Arrival::Free,
+            false => self.arrive().await,
+        };
+        let stay = match arrival {
+            Arrival::Room(stay) => Some(stay),
+            Arrival::Free => None,
+            Arrival::Interrupted(signal) => {
+                self.end_interrupted(signal).await;
+                return self.home_ends(None);
+            }
+            Arrival::CallerLeft => {
+                self.leave().await;
+                return self.home_ends(None);
+            }
+        };
         let record = self.account.stays(as_driver, &reason);
         self.keep(record.clone()).await;
         let mut is_news = false;
-        // A driver is not a job.
         if !as_driver {
             is_news = self.build.local(&reason);
             self.daemon.builds.touched(&self.build);
         }
-        let home_end = self.home_end(record);
+        let home_end = self.home_end(record, stay);
         // Nobody will ask a daemon that ends for a summary.
         let tell = fault && is_news && (self.is_stopped || !self.build.has_reporter());
         let rules = self.daemon.rules_for(&self.spec.cwd).unwrap_or_default();
@@ -113,7 +138,33 @@ impl Dispatch<'_> {
                 tools,
             })
             .await;
-        // Others that would change what it reads are held up until it has ended.
+        self.home_ends(home_end);
+    }
+
+    /// Waits for room on the client, as long as anybody wants the command.
+    async fn arrive(&mut self) -> Arrival {
+        let enter = self.daemon.room.clone().enter(self.caller.process());
+        tokio::pin!(enter);
+        loop {
+            tokio::select! {
+                biased;
+                stay = &mut enter => return Arrival::Room(stay),
+                () = self.caller.gone() => return Arrival::CallerLeft,
+                // Its build goes on without this daemon.
+                () = self.daemon.stopping() => return Arrival::Free,
+                said = self.caller.next() => match said {
+                    None => return Arrival::CallerLeft,
+                    Some(ToDaemon::Signal(signal)) if ends(signal) => return Arrival::Interrupted(signal),
+                    // The command has its own streams and signals.
+                    Some(_) => {}
+                },
+            }
+        }
+    }
+
+    /// Has the job end with its command on the client, where others that would change what it
+    /// reads are held up until then.
+    fn home_ends(&mut self, home_end: Option<HomeEnd>) {
         let is_awaited = self.claim.holds_any();
         self.under_way = Some(Box::pin(async move {
             match home_end {
@@ -125,16 +176,28 @@ impl Dispatch<'_> {
         }));
     }
 
-    /// Begins to wait for the end of a command that the caller executes: its record is then kept
-    /// anew, with how it ended.
-    fn home_end(&self, record: JobRecord) -> Option<impl Future<Output = ()> + use<>> {
+    /// Begins to wait for the end of a command that the caller executes: it leaves its room, and its
+    /// record is kept anew, with how it ended.
+    fn home_end(&self, record: JobRecord, stay: Option<Stay>) -> Option<HomeEnd> {
         let unwatched = |error| tracing::warn!("job {} cannot be watched on the client: {error}", self.spec.id);
         let watched = self.caller.watch().map_err(unwatched).ok()?;
         let (daemon, id, since) = (self.daemon.clone(), self.spec.id, self.account.since());
-        Some(async move {
-            let record = account::ended_at_home(record, since, watched.end().await);
+        Some(Box::pin(async move {
+            let end = watched.end().await;
+            drop(stay);
+            let record = account::ended_at_home(record, since, end);
             daemon.builds.keep(id, record, Vec::new(), |_| {}).await;
-        })
+        }))
+    }
+
+    /// Ends the caller by a signal that it passed on.
+    async fn end_interrupted(&mut self, signal: u8) {
+        self.end_attempt();
+        let record = self.account.interrupted(signal);
+        self.keep(record).await;
+        // Nothing that it read counts.
+        let read_input = 0;
+        self.caller.send(ToCaller::Signaled { signal, read_input }).await;
     }
 
     /// The caller went away.

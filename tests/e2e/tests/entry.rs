@@ -214,6 +214,39 @@ fn an_idle_daemon_of_an_earlier_installation_ends() -> Result<()> {
 
 /// Bear preloads a library of its own, whose programs report to it over the loopback.
 #[test]
+fn settings_hold_from_the_build_after_the_change_on() -> Result<()> {
+    let scene = Scene::new(User::Me)?;
+    let client = Client::new(&scene, "a", "")?;
+    let dir = scene.dir("p/settings")?;
+    fs::write(dir.join("Makefile"), "all: ; @echo made > out\n")?;
+    let slots = || -> Result<u64> {
+        client.termite_env(&dir, ["make", "-B"]).run()?.success()?;
+        let status: serde_json::Value = client.ask(&dir, &["status", "--json"])?;
+        status["workers"][0]["slots"].as_u64().context("slots")
+    };
+    ensure!(slots()? != 5);
+    let config = client.home().join("config/termite");
+    fs::create_dir_all(&config)?;
+    scene.give(&config)?;
+    let pid = |status: serde_json::Value| status["pid"].as_u64();
+    let first = pid(client.ask(&dir, &["status", "--json"])?);
+    fs::write(config.join("config.toml"), "slots = 5\n")?;
+    let is_gone = || {
+        client
+            .termite(&dir, ["status"])
+            .run()
+            .is_ok_and(|asked| asked.code() == 1)
+    };
+    let shown = client.termite(&dir, ["config"]).run()?.success()?.out();
+    ensure!(shown.contains("the daemon that runs has"), "{shown}");
+    wait_until("the daemon to end", PATIENCE, is_gone)?;
+    ensure!(slots()? == 5);
+    ensure!(pid(client.ask(&dir, &["status", "--json"])?) != first);
+    client.stop()?;
+    scene.finish()
+}
+
+#[test]
 fn bear_around_and_inside_sees_every_compile() -> Result<()> {
     let scene = Scene::new(User::Me)?;
     let client = Client::new(&scene, "a", "")?;
@@ -235,6 +268,46 @@ fn bear_around_and_inside_sees_every_compile() -> Result<()> {
         ensure!(seen.matches("\"file\"").count() == 2, "{name}: {seen}");
         ensure!(dir.join("prog").exists(), "{name}");
     }
+    client.stop()?;
+    scene.finish()
+}
+
+const MODULE: [(&str, &str); 4] = [
+    ("go.mod", "module example.org/m\n\ngo 1.19\n"),
+    (
+        "main.go",
+        "package main\n\nimport \"example.org/m/add\"\n\nfunc main() { println(add.Two(3)) }\n",
+    ),
+    ("add/add.go", "package add\n\nfunc Two(int) int\n"),
+    (
+        "add/add_amd64.s",
+        "TEXT ·Two(SB),4,$0-16\n\tMOVQ x+0(FP), AX\n\tADDQ $2, AX\n\tMOVQ AX, ret+8(FP)\n\tRET\n",
+    ),
+];
+
+#[test]
+fn the_tools_of_go_are_jobs() -> Result<()> {
+    let scene = Scene::new(User::Me)?;
+    let client = Client::new(&scene, "a", "")?;
+    let dir = scene.dir("p/go")?;
+    write_all(&dir, &MODULE.map(|(name, text)| (name.into(), text.into())))?;
+    let build = |program: termite_e2e::Program, cache: &str| -> Result<Vec<u8>> {
+        program.env("GOCACHE", dir.join(cache)).run()?.success()?;
+        let made = fs::read(dir.join("m"))?;
+        fs::remove_file(dir.join("m"))?;
+        Ok(made)
+    };
+    let alone = build(client.bare(&dir, "go").arg("build"), "alone")?;
+    let jobs = build(client.termite_env(&dir, ["go", "build"]), "jobs")?;
+    ensure!(alone == jobs, "another program");
+    let last = client.all_remote(&dir)?;
+    let explained = client.termite(&dir, ["explain"]).run()?.success()?.out();
+    for tool in ["/compile -o", "/asm -p", "/link -o"] {
+        ensure!(explained.contains(tool), "no {tool} in {explained}");
+    }
+    // The cache knows them, with jobs or without.
+    build(client.termite_env(&dir, ["go", "build"]), "jobs")?;
+    ensure!(client.last(&dir)?.jobs.total < last.jobs.total);
     client.stop()?;
     scene.finish()
 }

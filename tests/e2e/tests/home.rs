@@ -10,10 +10,11 @@ use std::net::TcpListener;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use termite_e2e::process::{PATIENCE, wait_until};
 use termite_e2e::{Client, Mode, Place, Scene, User, Way};
 
 /// Targets, their commands, and what a reason of the build must hold.
-const NEEDING: [(&str, &str, &[&str]); 5] = [
+const NEEDING: [(&str, &str, &[&str]); 7] = [
     ("fifo", "mkfifo $@", &["a FIFO, socket or device at"]),
     (
         "socket",
@@ -24,6 +25,16 @@ const NEEDING: [(&str, &str, &[&str]); 5] = [
         "pid",
         "sleep 100 > /dev/null 2>&1 & echo $$! > $@",
         &["a process that goes on when it has ended"],
+    ),
+    (
+        "shared",
+        "echo $@ > /dev/shm/termite-e2e-$$$$ && echo /dev/shm/termite-e2e-$$$$ > $@",
+        &["shared memory or an object of System V IPC that it leaves"],
+    ),
+    (
+        "queue",
+        "ipcmk -Q | sed 's/[^0-9]*//' > $@",
+        &["shared memory or an object of System V IPC that it leaves"],
     ),
     ("keyed", "touch $@", &["the daemon of fakeroot"]),
     (
@@ -40,7 +51,9 @@ fn what_needs_the_machine_goes_home() -> Result<()> {
         for mode in Mode::all(&scene, Place::Embedded)? {
             let dir = scene.dir(&format!("p/{mode}"))?;
             let running = mode.start(&scene, 4)?;
-            check_needs(&running.client, &dir).with_context(|| format!("user {}, {mode}", scene.uid()))?;
+            check_needs(&running.client, &dir)
+                .and_then(|()| check_left_objects(&running.client, &dir, mode))
+                .with_context(|| format!("user {}, {mode}", scene.uid()))?;
             running.stop()?;
         }
         scene.finish()?;
@@ -52,7 +65,7 @@ fn check_needs(client: &Client, dir: &Path) -> Result<()> {
     let names: Vec<_> = NEEDING.iter().map(|(name, ..)| *name).collect();
     let mut makefile = format!(
         "all: {} plain\nplain: ; @mkfifo gone; rm gone; touch $@\n\
-         keyed: export FAKEROOTKEY = 1\n",
+         keyed: export FAKEROOTKEY = 1\nopens: ; @cat $(shell cat shared 2>&1) > $@\n",
         names.join(" ")
     );
     for (name, command, _) in NEEDING {
@@ -69,11 +82,38 @@ fn check_needs(client: &Client, dir: &Path) -> Result<()> {
     let listed = client.bare(dir, "/usr/bin/getfacl").arg("listed").run()?.success()?;
     ensure!(listed.out().contains("\nuser:root:r"), "{}", listed.describe());
     let last = client.last(dir)?;
-    ensure!((last.jobs.local, last.jobs.remote) == (5, 1), "{last:?}");
+    ensure!((last.jobs.local, last.jobs.remote) == (7, 1), "{last:?}");
     for (name, _, reasons) in NEEDING {
         let has = |reason: &&&str| last.local_reasons.keys().any(|known| known.contains(**reason));
         ensure!(reasons.iter().any(|reason| has(&reason)), "{name}: {last:?}");
     }
+    Ok(())
+}
+
+/// What two of them left outlives them, and is found by its name.
+fn check_left_objects(client: &Client, dir: &Path, mode: Mode) -> Result<()> {
+    let queue = fs::read_to_string(dir.join("queue"))?;
+    client
+        .bare(dir, "/usr/bin/ipcrm")
+        .args(["-q", queue.trim()])
+        .run()?
+        .success()?;
+    let shared = fs::read_to_string(dir.join("shared"))?;
+    let shared = shared.trim();
+    let opened = client.drive(Way::Env, dir, "make").arg("opens").run()?;
+    fs::remove_file(shared)?;
+    if mode.fault == "fuse" {
+        // No call is seen there, and the job fails.
+        return Ok(());
+    }
+    ensure!(
+        fs::read_to_string(dir.join("opens"))? == "shared\n",
+        "{}",
+        opened.describe()
+    );
+    let last = client.last(dir)?;
+    let is_told = last.local_reasons.keys().any(|reason| reason.contains(shared));
+    ensure!(is_told, "{last:?} {}", opened.describe());
     Ok(())
 }
 
@@ -332,6 +372,41 @@ fn a_build_has_the_workers_that_it_names() -> Result<()> {
         let jobs = client.last(&dir)?.jobs;
         ensure!((jobs.local, jobs.remote) == expected, "{args:?}: {jobs:?}");
     }
+    client.stop()?;
+    scene.finish()
+}
+
+/// Each of the recipes runs for a while, and counts how many do so at the moment.
+const BUSY: &str = "T := $(shell seq 9)\nall: $(T)\n$(T): ; \
+    @mkdir on.$@; ls -d on.* | wc -l >> counts; i=0; while [ $$i -lt 60000 ]; do i=$$((i+1)); done; rmdir on.$@\n";
+
+#[test]
+fn as_many_run_on_the_client_as_there_are_processors() -> Result<()> {
+    let scene = Scene::new(User::Me)?;
+    let client = Client::new(&scene, "a", "")?;
+    let dir = scene.dir("p/busy")?;
+    fs::write(dir.join("Makefile"), BUSY)?;
+    fs::write(
+        dir.join(".termite.toml"),
+        "[[rule]]\nregex = \"mkdir\"\nrun = \"local\"\n",
+    )?;
+    scene.give(&dir)?;
+    client.drive(Way::Env, &dir, "make").arg("-j9").run()?.success()?;
+    let counts = fs::read_to_string(dir.join("counts"))?;
+    let most = std::thread::available_parallelism()?.get();
+    let counts: Vec<usize> = counts.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+    ensure!(counts.len() == 9, "{counts:?}");
+    ensure!(counts.iter().all(|count| *count <= most), "{counts:?} of {most}");
+    ensure!(client.last(&dir)?.jobs.local == 9);
+
+    // Interrupted while most wait for room: none of those begins.
+    fs::remove_file(dir.join("counts"))?;
+    let build = client.drive(Way::Preload, &dir, "make").arg("-j9").start()?;
+    wait_until("one to begin", PATIENCE, || dir.join("counts").exists())?;
+    build.signal(Signal::INT)?;
+    ensure!(!build.wait()?.status.success());
+    let counts = fs::read_to_string(dir.join("counts"))?;
+    ensure!(counts.lines().count() <= most, "{counts:?}");
     client.stop()?;
     scene.finish()
 }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use termite_client::config::{Config, Shown};
 use termite_client::explain::{Explained, Jobs, Selection};
 use termite_client::history::History;
-use termite_client::report::{Forgotten, Last, Status};
+use termite_client::report::{Forgotten, Last, SettingStatus, Status};
 use termite_wire::frame::Control;
 
 /// Runs the commands of a build on a fleet of workers that have nothing installed.
@@ -169,7 +169,27 @@ fn config(form: &Form) -> ExitCode {
         Ok(json) => json,
         Err(error) => return failed(format!("the settings cannot be written: {error}")),
     };
-    show(form, &json, || config.shown().iter().map(setting_line).collect())
+    let running = running_settings();
+    let text = |shown: &Shown| {
+        let of_daemon = running.iter().find(|setting| setting.key == shown.key);
+        let other = of_daemon.filter(|setting| setting.value != shown.value);
+        let other = other.map(|SettingStatus { value, origin, .. }| {
+            format!(
+                "{:<15}   the daemon that runs has {} from {origin}\n",
+                "",
+                in_text(value)
+            )
+        });
+        setting_line(shown) + &other.unwrap_or_default()
+    };
+    show(form, &json, || config.shown().iter().map(text).collect())
+}
+
+/// What the daemon was started with; nothing where none runs or answers.
+fn running_settings() -> Vec<SettingStatus> {
+    let json = ask::daemon(false, Control::Status);
+    let status = json.ok().and_then(|json| serde_json::from_str::<Status>(&json).ok());
+    status.unwrap_or_default().settings
 }
 
 /// Reads the history itself: what it tells is on disk, whether a daemon runs or not. One that
@@ -261,8 +281,12 @@ fn setting_line(
         meaning,
     }: &Shown,
 ) -> String {
-    let value = value.as_deref().filter(|value| !value.is_empty()).unwrap_or("-");
+    let value = in_text(value);
     format!("{key:<15} {value}\n{:<15}   from {origin}; {meaning}\n", "")
+}
+
+fn in_text(value: &Option<String>) -> &str {
+    value.as_deref().filter(|value| !value.is_empty()).unwrap_or("-")
 }
 
 /// The daemon's answer, or the status with which the command ends that cannot read it.

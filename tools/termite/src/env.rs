@@ -2,6 +2,7 @@
 //! end on what happened. Knows the order of these steps; the daemon does the rest.
 
 use crate::ask::{self, AskError};
+use crate::go;
 use crate::lookup;
 use crate::prompt::Marked;
 use crate::seen::Seen;
@@ -149,6 +150,9 @@ fn run(config: &Config, ready: &Ready) -> u8 {
             surround(&mut command, config, &place, build);
             if !here.tools.is_empty() {
                 command.env(ENV_TOOLS, &here.tools);
+            }
+            if let Some(flags) = go::flags(&stub().with_file_name("termite"), &|name| std::env::var_os(name)) {
+                command.env(go::VARIABLE, flags);
             }
             if let Some(seen) = &seen {
                 command.env(ENV_SEEN, seen.path());

@@ -8,6 +8,7 @@
 mod ask;
 pub mod cli;
 pub mod env;
+mod go;
 mod lookup;
 mod prompt;
 mod seen;

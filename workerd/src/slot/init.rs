@@ -9,9 +9,12 @@ use super::error::{During, Refusal};
 use super::post::{self, Report, fail};
 use super::spawner::Grounds;
 use super::{SlotStatus, Step, job, layers, network, pids, sys};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, RawDir};
+use rustix::io::Errno;
 use rustix::process::{Gid, Pid, PidfdFlags, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
@@ -57,6 +60,10 @@ pub(super) fn run(fds: Vec<OwnedFd>, grounds: &Grounds) -> ! {
     let status = reap_until_empty(job, control.as_fd());
     // Whoever hears the last letter may rely on that nothing writes any more.
     sys::reap_killed();
+    let status = match status {
+        SlotStatus::Exited(_) | SlotStatus::Signaled(_) if leaves_objects() => SlotStatus::LeftObjects,
+        status => status,
+    };
     let report = Report::Ended {
         status,
         cpu_us: sys::cpu_of_children(),
@@ -152,6 +159,25 @@ fn become_owner(brief: &Brief, control: BorrowedFd<'_>) -> Result<(), Refusal> {
     };
     rustix::thread::set_capabilities(None, sets).during(Step::Identity)?;
     rustix::thread::set_no_new_privs(true).during(Step::Identity)
+}
+
+/// Whether there is something by which processes find each other, and which stays until somebody
+/// removes it (shm_overview(7), sysvipc(7)).
+fn leaves_objects() -> bool {
+    sys::has_sysv_objects() || has_names(c"/dev/shm").unwrap_or(false)
+}
+
+fn has_names(dir: &CStr) -> Result<bool, Errno> {
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(dir, flags, Mode::empty())?;
+    let mut room = [MaybeUninit::uninit(); 512];
+    let mut names = RawDir::new(dir, &mut room);
+    while let Some(entry) = names.next() {
+        if ![c".", c".."].contains(&entry?.file_name()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Reaps everything, passes signals on to the job's process group, and ends when the

@@ -133,6 +133,8 @@ pub enum SlotStatus {
     Signaled(u8),
     /// Others went on after it, and were killed.
     LeftRunning,
+    /// All have ended, and shared memory or an object of System V IPC is left.
+    LeftObjects,
     /// Nobody knows: the slot's init was killed, by [`Slot::kill`] or for want of memory.
     InitDied,
 }

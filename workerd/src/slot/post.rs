@@ -126,6 +126,7 @@ impl Report {
                     SlotStatus::Signaled(signal) => [1, signal],
                     SlotStatus::InitDied => [2, 0],
                     SlotStatus::LeftRunning => [3, 0],
+                    SlotStatus::LeftObjects => [4, 0],
                 });
                 bytes.extend(cpu_us.to_le_bytes());
             }
@@ -149,6 +150,7 @@ impl Report {
                     1 => SlotStatus::Signaled(*value),
                     2 => SlotStatus::InitDied,
                     3 => SlotStatus::LeftRunning,
+                    4 => SlotStatus::LeftObjects,
                     _ => return None,
                 },
                 cpu_us: u64::from_le_bytes(cpu.try_into().ok()?),
@@ -186,6 +188,10 @@ mod tests {
             Report::Ended {
                 status: SlotStatus::LeftRunning,
                 cpu_us: 8,
+            },
+            Report::Ended {
+                status: SlotStatus::LeftObjects,
+                cpu_us: 9,
             },
         ];
         for report in reports {

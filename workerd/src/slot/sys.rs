@@ -250,6 +250,27 @@ pub(super) fn reap_any() -> Result<Option<(Pid, SlotStatus)>, Errno> {
     }))
 }
 
+/// Whether the ipc namespace of this process has queues, shared memory or semaphores of System V.
+pub(super) fn has_sysv_objects() -> bool {
+    // msgctl(2), shmctl(2) and semctl(2): the structures that these fill are shorter than the array,
+    // and tell how many objects there are in `msgpool`, `used_ids` and `semusz`.
+    const MSG_INFO: libc::c_int = 12;
+    const SHM_INFO: libc::c_int = 14;
+    const SEM_INFO: libc::c_int = 19;
+    let mut told = [0; 32];
+    let told: *mut libc::c_int = told.as_mut_ptr();
+    // SAFETY: the array outlives the calls, and its places are numbers before and after them.
+    let [queues, memory, semaphores] = unsafe {
+        [
+            (libc::syscall(libc::SYS_msgctl, 0, MSG_INFO, told), *told),
+            (libc::syscall(libc::SYS_shmctl, 0, SHM_INFO, told), *told),
+            (libc::syscall(libc::SYS_semctl, 0, 0, SEM_INFO, told), *told.add(7)),
+        ]
+    };
+    let has_any = |(answer, count)| answer >= 0 && count > 0;
+    has_any(queues) || has_any(memory) || has_any(semaphores)
+}
+
 /// Kills and reaps everything that is left in this process' pid namespace, whose pid 1 it is.
 pub(super) fn reap_killed() {
     // SAFETY: takes no pointers. Failing means that nothing is left.

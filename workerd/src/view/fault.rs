@@ -371,7 +371,10 @@ impl View {
         let epoch = self.learning_epoch();
         let walked = walk.locate(&spelled, used.follow)?;
         let (standing, access) = match &walked {
-            Walked::Outside => return outside(),
+            Walked::Outside => {
+                self.refuse_object(&spelled, patience)?;
+                return outside();
+            }
             Walked::Missing(_) if used.makes => (Standing::Missing, Access::Write),
             Walked::Missing(_) | Walked::Nowhere | Walked::Blocked => (Standing::Missing, Access::Missing),
             Walked::Dir(path) => {

@@ -19,6 +19,7 @@ mod lower;
 mod mapped;
 mod mirror;
 mod moving;
+mod objects;
 mod outputs;
 mod premises;
 mod spelling;

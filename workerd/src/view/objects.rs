@@ -1,0 +1,41 @@
+//! Shared memory and semaphores by name (shm_overview(7), sem_overview(7)). Each slot has its own;
+//! whoever opens one that only the client has is for the client. Knows nothing of those of System V.
+
+use super::fault::{Patience, View};
+use super::trouble::Trouble;
+use super::walk::Stop;
+use rustix::fs::AtFlags;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use termite_core::spelling::lexical;
+use termite_types::{Abandon, Resource};
+
+/// Where all of them are.
+const DIR: &str = "/dev/shm";
+
+impl View {
+    /// Fails for the name of an object that the client has and the slot has not.
+    pub(super) fn refuse_object(&self, spelled: &[u8], patience: Patience) -> Result<(), Stop> {
+        let path = lexical(Path::new(OsStr::from_bytes(spelled)));
+        let Some(name) = path
+            .strip_prefix(DIR)
+            .ok()
+            .filter(|name| name.components().count() == 1)
+        else {
+            return Ok(());
+        };
+        let own = Path::new(DIR).strip_prefix("/").unwrap_or(name).join(name);
+        if rustix::fs::statat(self.root(), own, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+            return Ok(());
+        }
+        if patience == Patience::None {
+            return Err(Stop::NeedsFetch);
+        }
+        let resource = Resource::Name(path);
+        match self.machine_has(&resource).map_err(Trouble::from)? {
+            true => Err(Trouble::from(Abandon::Needs(resource)).into()),
+            false => Ok(()),
+        }
+    }
+}
