@@ -99,7 +99,7 @@ impl Overlap {
 
     /// What an attempt can have seen in no one order with the commits since it began.
     pub fn check(&self, began: Moment, trace: &[TraceItem], premises: &Premises) -> Result<(), Conflict> {
-        if premises.locked || premises.unseen {
+        if premises.locked || premises.unseen || !premises.passing_names.is_empty() {
             self.catch_up();
         }
         let commits = self.commits.lock();

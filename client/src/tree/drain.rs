@@ -199,6 +199,9 @@ impl Tree {
     fn look_at(&self, records: &mut Records, dir: &Path, name: &OsString, content: bool) {
         let present = Stamp::of_any_at(&dir.join(name));
         let news = records.observe(dir, name, present, None, false);
+        if !news && present.is_none() {
+            records.came_and_went(dir.join(name));
+        }
         let Some(stamp) = present.filter(|stamp| content && stamp.kind == Kind::File && !news && is_racy(stamp)) else {
             return;
         };

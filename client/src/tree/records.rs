@@ -265,10 +265,21 @@ impl Records {
         if news || anyway {
             self.log.add(&path, origin);
         }
-        if news && origin.is_none() && self.outside.len() < MOST_OUTSIDE {
-            self.outside.push(path);
+        if news && origin.is_none() {
+            self.changed_outside(path);
         }
         news
+    }
+
+    /// A name was made and removed, and is as it was: somebody may have held a lock by it.
+    pub fn came_and_went(&mut self, path: PathBuf) {
+        self.changed_outside(path);
+    }
+
+    fn changed_outside(&mut self, path: PathBuf) {
+        if self.outside.len() < MOST_OUTSIDE {
+            self.outside.push(path);
+        }
     }
 
     /// A worker is told how a path stands, of which the events may be yet to come: what

@@ -65,10 +65,16 @@ pub fn main() -> u8 {
     // Whoever does not listen to the summary is no reason to end.
     signals::ignore(rustix::process::Signal::PIPE.as_raw());
     let cli = Cli::parse();
+    let ready = match prepare(cli.command) {
+        Ok(ready) => ready,
+        Err(status) => return status,
+    };
     // A job's place is decided, and a build within a build is part of it.
-    let is_plain = is_disabled(std::env::var_os(ENV_DISABLE).as_deref().map(OsStr::as_bytes))
-        || is_in_slot()
-        || std::env::var_os(ENV_BUILD).is_some();
+    let disabled = std::env::var_os(ENV_DISABLE);
+    if is_disabled(disabled.as_deref().map(OsStr::as_bytes)) || is_in_slot() || std::env::var_os(ENV_BUILD).is_some() {
+        let error = ready.command().exec();
+        return cannot_run(&ready.program, &error);
+    }
     let mut flags = Vec::new();
     flags.extend(cli.workers.map(|list| ("workers", list)));
     flags.extend(cli.serial.then(|| ("serial", "true".to_owned())));
@@ -79,14 +85,6 @@ pub fn main() -> u8 {
             return USAGE;
         }
     };
-    let ready = match prepare(cli.command) {
-        Ok(ready) => ready,
-        Err(status) => return status,
-    };
-    if is_plain {
-        let error = ready.command().exec();
-        return cannot_run(&ready.program, &error);
-    }
     run(&config, &ready)
 }
 
@@ -148,15 +146,12 @@ fn run(config: &Config, ready: &Ready) -> u8 {
             }
             seen = Seen::begin();
             surround(&mut command, config, &place, build);
-            if !here.tools.is_empty() {
-                command.env(ENV_TOOLS, &here.tools);
-            }
-            if let Some(flags) = go::flags(&stub().with_file_name("termite"), &|name| std::env::var_os(name)) {
-                command.env(go::VARIABLE, flags);
-            }
-            if let Some(seen) = &seen {
-                command.env(ENV_SEEN, seen.path());
-            }
+            let tools = Some(&here.tools).filter(|tools| !tools.is_empty());
+            let go = go::flags(&stub().with_file_name("termite"), &|name| std::env::var_os(name));
+            command
+                .envs(tools.map(|tools| (ENV_TOOLS, tools)))
+                .envs(go.map(|flags| (go::VARIABLE, flags)))
+                .envs(seen.as_ref().map(|seen| (ENV_SEEN, seen.path())));
         }
         Err(AskError::Refused(why)) => {
             complain(why);

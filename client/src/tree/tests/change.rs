@@ -50,6 +50,18 @@ fn writing_creating_renaming_and_removing_are_seen() {
 }
 
 #[test]
+fn a_name_that_comes_and_goes_is_seen_by_whoever_looks_for_locks() {
+    let mut bench = Bench::new();
+    bench.write("a", "");
+    bench.serve(&[]);
+    bench.tree.take_outside();
+    fs::create_dir(bench.path("lock")).unwrap();
+    fs::remove_dir(bench.path("lock")).unwrap();
+    assert!(bench.news().is_empty());
+    assert_eq!(bench.tree.take_outside(), [bench.path("lock")]);
+}
+
+#[test]
 fn a_write_through_an_open_descriptor_is_seen_before_it_is_closed() {
     use std::io::Write;
     let mut bench = Bench::new();
