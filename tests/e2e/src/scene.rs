@@ -64,7 +64,7 @@ impl Scene {
             fs::remove_dir_all(&base).with_context(|| format!("clearing {}", base.display()))?;
         }
         fs::create_dir(&base)?;
-        let mark = format!("TERMITE_E2E={}-{}", std::process::id(), &place[..6]);
+        let mark = format!("E2E_OF_TERMITE={}-{}", std::process::id(), &place[..6]);
         let mut scene = Self {
             base,
             prefix: prefix.to_owned(),
