@@ -166,7 +166,7 @@ impl Policy {
     /// Of an unmodified `make -jN`.
     pub const PLAIN: Self = Self {
         most_failures: 3,
-        most_repeated: 3,
+        most_repeated: 5,
         most_contended: 16,
         keeps_interrupted: false,
     };

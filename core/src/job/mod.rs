@@ -28,7 +28,7 @@
 //! and was not shown is dropped, its outputs are discarded, and the job runs again on any
 //! worker, the same one too. Before that it claims the paths that it conflicted on (see
 //! [`crate::claims`]), so that no other job that is known to change them runs meanwhile.
-//! Claims are held until the job has ended, in whatever way. After three conflicts on paths that
+//! Claims are held until the job has ended, in whatever way. After five conflicts on paths that
 //! it had claimed, or one on a seventeenth path, the client runs the job in its own place, still
 //! with the claims. What was shown on a terminal
 //! cannot be taken back. The job runs again nevertheless, since its changes are needed, and

@@ -271,16 +271,16 @@ fn a_job_without_changes_can_conflict_too() {
 }
 
 #[test]
-fn after_four_conflicts_it_goes_home_with_its_claim() {
+fn after_six_conflicts_it_goes_home_with_its_claim() {
     let mut job = running();
-    for attempt in 1..4 {
+    for attempt in 1..6 {
         let conflicted = Event::Conflicted(Attempt(attempt), conflict("n"));
         does(&mut job, [finished(attempt, true, true), conflicted, Event::Claimed]);
         does(&mut job, [placed(1)]);
     }
-    let last = [finished(4, true, true), Event::Conflicted(Attempt(4), conflict("n"))];
+    let last = [finished(6, true, true), Event::Conflicted(Attempt(6), conflict("n"))];
     assert_eq!(does(&mut job, last).last(), Some(&claim(&["n"])));
-    let reason = "it conflicted 4 times, last on n: the job saw 1, at its commit there was 2";
+    let reason = "it conflicted 6 times, last on n: the job saw 1, at its commit there was 2";
     assert_eq!(does(&mut job, [Event::Claimed]), [home(reason, false, true)]);
     assert_eq!(does(&mut job, [Event::CallerLeft]), [], "it may be running");
     assert_eq!(does(&mut job, [Event::HomeEnded]), [Action::Release]);

@@ -145,9 +145,9 @@ fn without_progress_the_client_runs_it_and_keeps_the_claim() {
         let Some(ToCaller::Local { reason, as_driver, .. }) = told else {
             panic!("{told:?}");
         };
-        assert!(reason.contains("conflicted 4 times") && !as_driver, "{reason}");
+        assert!(reason.contains("conflicted 6 times") && !as_driver, "{reason}");
         let record = record(scene, 1).await;
-        assert_eq!((record.site, record.conflicts.len()), (Site::Client, 4));
+        assert_eq!((record.site, record.conflicts.len()), (Site::Client, 6));
         // The caller of the first is this process, which lives.
         let mut asker = scene.ask(&["conflict", "9"], false).await;
         let runs = scene.double.runs.get();
