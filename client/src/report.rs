@@ -228,25 +228,27 @@ impl Last {
     /// no build tools, of which it says something where there was no job.
     pub fn summary(&self, others: &[String]) -> String {
         let JobCounts { total, remote, local } = self.jobs;
-        let jobs = match (total, others) {
-            (0, []) => "0 jobs: no start of a program was seen".to_owned(),
-            (0, [first, ..]) => format!(
-                "0 jobs: no program that was started is a known build tool ({}); to make jobs of one, write \
-                 `[[rule]]`, `names = [{first:?}]`, `run = \"remote\"` into .termite.toml",
-                some_of(others)
-            ),
-            (1, _) => format!("1 job, {remote} on the fleet, {local} local"),
-            _ => format!("{total} jobs, {remote} on the fleet, {local} local"),
-        };
+        let jobs = if total == 1 { "job" } else { "jobs" };
         let reasons = match self.reasons() {
             reasons if reasons.is_empty() => reasons,
             reasons => format!(" ({reasons})"),
+        };
+        let advice = match others {
+            [first, ..] if total == 0 => format!(
+                "; no program that was started is a known build tool ({}): to make jobs of one, write `[[rule]]`, \
+                 `names = [{first:?}]`, `run = \"remote\"` into .termite.toml",
+                some_of(others)
+            ),
+            _ => String::new(),
         };
         let outdated = match self.outdated {
             true => "; by a daemon of an earlier installation, which ends once it is idle",
             false => "",
         };
-        format!("termite: {jobs}{reasons}; {:.1} s{outdated}", self.wall_s)
+        format!(
+            "termite: {total} {jobs}, {remote} on the fleet, {local} local{reasons}; {:.1} s{outdated}{advice}",
+            self.wall_s
+        )
     }
 
     /// All of it, a line for each thing.
@@ -475,14 +477,14 @@ mod tests {
     #[test]
     fn where_there_is_no_job_the_summary_says_what_to_do() {
         let none = Last::default();
-        assert_eq!(
-            none.summary(&[]),
-            "termite: 0 jobs: no start of a program was seen; 0.0 s"
-        );
+        let line = "termite: 0 jobs, 0 on the fleet, 0 local; 0.0 s";
+        assert_eq!(none.summary(&[]), line);
         let others = ["pdflatex", "b\nb", "c", "d", "e", "f", "g", "h"].map(str::to_owned);
         let summary = none.summary(&others);
         assert!(
-            summary.contains("(pdflatex, b?b, c, d, e, f, 2 more)") && summary.contains("`names = [\"pdflatex\"]`"),
+            summary.starts_with(line)
+                && summary.contains("(pdflatex, b?b, c, d, e, f, 2 more)")
+                && summary.contains("`names = [\"pdflatex\"]`"),
             "{summary}"
         );
     }

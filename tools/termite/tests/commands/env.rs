@@ -75,7 +75,7 @@ fn where_there_was_no_job_the_summary_names_what_was_started() {
     daemon.join().unwrap();
     let told = text(&output.stderr);
     assert!(
-        told.contains("termite: 0 jobs: no program that was started is a known build tool (pdflatex, bibtex);"),
+        told.contains("local; 1.5 s; no program that was started is a known build tool (pdflatex, bibtex): "),
         "{told}"
     );
 }
