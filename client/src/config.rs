@@ -20,7 +20,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use termite_abi::{ENV_DISABLE, ENV_MODE, ENV_PREFIX};
+use termite_abi::{ENV_DISABLE, ENV_MODE, ENV_PREFIX, ENV_WRAPPING};
 use termite_core::rules::{Rule, RuleError, Rules};
 
 pub use address::{AddressError, parse_workers};
@@ -56,8 +56,6 @@ const KEYS: &[(&str, &str)] = &[
 
 /// What the daemon logs, as tracing's filters spell it.
 pub const ENV_LOG: &str = "TERMITE_LOG";
-/// Set by compiler wrappers, for those that they start.
-const ENV_WRAPPING: &str = "TERMITE_WRAPPING";
 const PROJECT_FILE: &str = ".termite.toml";
 const LOCALRC: &str = ".termite-localrc";
 const DEFAULT_IDLE_S: u64 = 900;

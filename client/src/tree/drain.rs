@@ -200,7 +200,8 @@ impl Tree {
         let present = Stamp::of_any_at(&dir.join(name));
         let news = records.observe(dir, name, present, None, false);
         if !news && present.is_none() {
-            records.came_and_went(dir.join(name));
+            // It came and went: somebody may have held a lock by this name.
+            records.changed_outside(dir.join(name));
         }
         let Some(stamp) = present.filter(|stamp| content && stamp.kind == Kind::File && !news && is_racy(stamp)) else {
             return;

@@ -271,12 +271,8 @@ impl Records {
         news
     }
 
-    /// A name was made and removed, and is as it was: somebody may have held a lock by it.
-    pub fn came_and_went(&mut self, path: PathBuf) {
-        self.changed_outside(path);
-    }
-
-    fn changed_outside(&mut self, path: PathBuf) {
+    /// Keeps a path that something else than a commit changed, until somebody asks.
+    pub fn changed_outside(&mut self, path: PathBuf) {
         if self.outside.len() < MOST_OUTSIDE {
             self.outside.push(path);
         }

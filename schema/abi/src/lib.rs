@@ -37,6 +37,9 @@ pub const ENV_PREFIX: &str = "TERMITE_PREFIX";
 pub const ENV_SOCKET: &str = "TERMITE_SOCKET";
 /// Set, and neither empty nor `0`: what is started so runs as if termite were not there.
 pub const ENV_DISABLE: &str = "TERMITE_DISABLE";
+/// Set by a compiler wrapper: the programs that it chose before, so that scripts that call
+/// the wrapper again do not go round for ever. Jobs keep it, since they may call one.
+pub const ENV_WRAPPING: &str = "TERMITE_WRAPPING";
 /// A file to which drivers add the names of programs that are no jobs, a line for each start.
 pub const ENV_SEEN: &str = "TERMITE__SEEN";
 

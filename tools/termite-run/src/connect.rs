@@ -1,7 +1,7 @@
 //! The way to the daemon: its socket, whose end is checked, and a start of the daemon
 //! where none listens. Knows nothing of what is said over it.
 
-use crate::environment::{self, ENV_FROM, ENV_WRAPPING};
+use crate::environment::{self, ENV_FROM};
 use crate::starter::{Daemon, Start};
 use crate::sys;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
@@ -13,7 +13,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use termite_abi::{ENV_PREFIX, ENV_SOCKET};
+use termite_abi::{ENV_PREFIX, ENV_SOCKET, ENV_WRAPPING};
 use termite_types::{BuildId, socket_path, stopped_path};
 
 /// How long a daemon may take until it listens.

@@ -13,9 +13,6 @@ const PRIVATE: &[u8] = b"TERMITE__";
 pub const ENV_MUST: &str = "TERMITE__MUST";
 /// For the daemon: the directory whose project it begins with.
 pub const ENV_FROM: &str = "TERMITE__FROM";
-/// Set by a compiler wrapper: the programs that it chose before, so that scripts that call
-/// the wrapper again do not go round for ever. Jobs keep it, since they may call one.
-pub const ENV_WRAPPING: &str = "TERMITE_WRAPPING";
 const PRELOAD: &str = "LD_PRELOAD";
 const LIBRARY: &[u8] = b"libtermite.so";
 

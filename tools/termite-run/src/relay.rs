@@ -263,7 +263,9 @@ impl Relay {
         let waits_for_reader = output.is_some() && (!alive || self.output.is_full());
         let patience = (waits_for_reader && self.asked_to_end.is_some()).then_some(STUCK);
         let suspect = self.suspect.map(|time| time.saturating_duration_since(Instant::now()));
-        let timeout = patience.into_iter().chain(suspect).min().map(timespec);
+        let shortest = patience.into_iter().chain(suspect).min();
+        // Some seconds always fit.
+        let timeout = shortest.and_then(|duration| Timespec::try_from(duration).ok());
         match poll(&mut fds, timeout.as_ref()) {
             Ok(0) => {
                 return Ready {
@@ -482,13 +484,6 @@ impl Relay {
             }
             other => self.say(&ToDaemon::Signal(other as u8)),
         }
-    }
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    Timespec {
-        tv_sec: duration.as_secs() as i64,
-        tv_nsec: duration.subsec_nanos().into(),
     }
 }
 

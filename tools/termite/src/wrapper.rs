@@ -9,7 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use termite_run::environment::{ENV_MUST, ENV_WRAPPING};
+use termite_abi::ENV_WRAPPING;
+use termite_run::environment::ENV_MUST;
 
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;

@@ -18,14 +18,11 @@ impl View {
     /// Fails for the name of an object that the client has and the slot has not.
     pub(super) fn refuse_object(&self, spelled: &[u8], patience: Patience) -> Result<(), Stop> {
         let path = lexical(Path::new(OsStr::from_bytes(spelled)));
-        let Some(name) = path
-            .strip_prefix(DIR)
-            .ok()
-            .filter(|name| name.components().count() == 1)
-        else {
+        if path.parent() != Some(Path::new(DIR)) {
             return Ok(());
-        };
-        let own = Path::new(DIR).strip_prefix("/").unwrap_or(name).join(name);
+        }
+        // Its own, from the root on.
+        let own = path.strip_prefix("/").unwrap_or(&path);
         if rustix::fs::statat(self.root(), own, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
             return Ok(());
         }
