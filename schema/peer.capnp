@@ -48,6 +48,8 @@ interface FileServer extends (BlobSource) {
   openAll @3 (snapshot :Snapshot, paths :List(Path)) -> (results :List(OpenResult));
   # Whether the client's own machine has what a job looks for and its slot has not.
   machineHas @4 (resource :Resource) -> (has :Bool);
+  # What getpwnam(3) and its kin say on the client, where it asks more than files.
+  findUser @5 (query :UserQuery) -> (answer :UserAnswer);
 }
 
 struct Resource {
@@ -61,7 +63,53 @@ struct Resource {
     abstractSocket @4 :Data;  # its name, without the leading null byte
     socket @5 :Path;
     name @6 :Path;            # anything that is there, a symlink itself
+    object :group {           # of System V IPC
+      kind @7 :ObjectKind;
+      union {
+        key @8 :Int32;
+        id @9 :Int32;
+        any @10 :Void;        # whichever there are
+      }
+    }
+    nameServices @11 :Void;   # for users and groups, other than files
   }
+}
+
+struct UserQuery {
+  union {
+    userNamed @0 :Text;
+    userNumbered @1 :UInt32;
+    groupNamed @2 :Text;
+    groupNumbered @3 :UInt32;
+    groupsOf @4 :Text;        # of the user of this name
+  }
+}
+
+struct UserAnswer {
+  union {
+    inFiles @0 :Void;         # it asks files alone, which the job has, too
+    nobody @1 :Void;
+    user :group {
+      name @2 :Text;
+      uid @3 :UInt32;
+      gid @4 :UInt32;
+      comment @5 :Text;
+      home @6 :Text;
+      shell @7 :Text;
+    }
+    group :group {
+      name @8 :Text;
+      gid @9 :UInt32;
+      members @10 :List(Text);
+    }
+    groups @11 :List(UInt32);
+  }
+}
+
+enum ObjectKind {
+  memory @0;
+  semaphores @1;
+  queue @2;
 }
 
 struct ListResult {
@@ -125,8 +173,14 @@ struct Attr {
       hash @7 :Data;        # 32 bytes, or empty: not known
     }
     symlink @8 :Path;
-    special @9 :Void;       # a device, FIFO or socket
+    special @9 :Special;
   }
+}
+
+enum Special {
+  fifo @0;
+  socket @1;
+  device @2;
 }
 
 struct Entry { name @0 :Data; attr @1 :Attr; }
@@ -183,7 +237,7 @@ struct Stdio {
   cols @8 :UInt16;
 }
 
-enum Stdin { closed @0; null @1; pipe @2; shared @3; }
+enum Stdin { closed @0; null @1; pipe @2; shared @3; file @4; }
 
 struct JobResult {
   end :union {

@@ -42,7 +42,7 @@ struct Job {
 }
 
 struct Limit { resource @0 :UInt32; soft @1 :UInt64; hard @2 :UInt64; }
-enum Stdin { closed @0; null @1; pipe @2; shared @3; }
+enum Stdin { closed @0; null @1; pipe @2; shared @3; file @4; }
 
 struct Control {
   union {

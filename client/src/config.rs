@@ -190,7 +190,7 @@ impl Config {
         let mut config = Self {
             workers,
             token_file,
-            slots: slots.unwrap_or_else(processors),
+            slots: slots.unwrap_or_else(default_slots),
             store,
             idle_timeout: (idle_s > 0).then(|| Duration::from_secs(idle_s)),
             tools,
@@ -383,8 +383,13 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     })
 }
 
-fn processors() -> u16 {
-    std::thread::available_parallelism().map_or(1, |n| n.get().min(4096) as u16)
+/// As many as there are processors, but some on a small machine, too: jobs that wait for each
+/// other, as those of test suites do, are side by side there without termite.
+fn default_slots() -> u16 {
+    const LEAST: usize = 4;
+    const MOST: usize = 4096;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    processors.clamp(LEAST, MOST) as u16
 }
 
 /// The rest of an environment variable's bytes as text; what is not text cannot be a setting.

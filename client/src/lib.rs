@@ -29,3 +29,4 @@ mod sink;
 mod stopped;
 mod traffic;
 pub mod tree;
+mod users;

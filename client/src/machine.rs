@@ -1,6 +1,8 @@
-//! What this machine has that a job on a worker may look for: processes, services, sockets.
+//! What this machine has that a job on a worker may look for: processes, services, sockets,
+//! objects of System V IPC.
 //! Only looks: it connects nowhere and sends nothing (proc_pid_net(5), kill(2)).
 
+use crate::users;
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{Pid, test_kill_process, test_kill_process_group};
 use std::ffi::OsString;
@@ -8,7 +10,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
-use termite_types::Resource;
+use termite_types::{ObjectKind, ObjectName, Resource};
 
 /// Variables whose value names an object of this machine's kernel, and what that is. The library
 /// that fakeroot(1) preloads asks a daemon by the System V message queue of this number, and what
@@ -35,7 +37,28 @@ pub fn has(resource: &Resource) -> bool {
         Resource::AbstractSocket(name) => is_bound(name),
         Resource::Name(path) => fs::symlink_metadata(path).is_ok(),
         Resource::Socket(path) => fs::metadata(path).is_ok_and(|file| file.file_type().is_socket()),
+        Resource::Object(kind, name) => has_object(*kind, *name),
+        Resource::NameServices => users::are_asked_for(),
     }
+}
+
+/// By the tables of sysvipc(7), whose first line has headings, and whose lines begin with key and
+/// identifier.
+fn has_object(kind: ObjectKind, name: ObjectName) -> bool {
+    let table = fs::read_to_string(match kind {
+        ObjectKind::Memory => "/proc/sysvipc/shm",
+        ObjectKind::Semaphores => "/proc/sysvipc/sem",
+        ObjectKind::Queue => "/proc/sysvipc/msg",
+    });
+    table.unwrap_or_default().lines().skip(1).any(|line| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse::<i32>);
+        let (key, id) = (numbers.next(), numbers.next());
+        match name {
+            ObjectName::Key(wanted) => key == Some(Ok(wanted)),
+            ObjectName::Id(wanted) => id == Some(Ok(wanted)),
+            ObjectName::Any => true,
+        }
+    })
 }
 
 fn may_signal(number: i32) -> bool {
@@ -128,6 +151,7 @@ mod tests {
             Resource::Service(address),
             Resource::Socket(file),
             Resource::AbstractSocket(b"termite: nobody has this name".to_vec()),
+            Resource::Object(ObjectKind::Queue, ObjectName::Id(-1)),
         ] {
             assert!(!has(&absent), "{absent}");
         }

@@ -5,10 +5,11 @@ use crate::holders::Holders;
 use crate::machine;
 use crate::traffic::Traffic;
 use crate::tree::{self, ServeError, Tree, WorkerKey};
+use crate::users;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use termite_types::{BlobHash, Holder, Listing, Node, Resource, Snapshot};
+use termite_types::{BlobHash, Holder, Listing, Node, Resource, Snapshot, UserAnswer, UserQuery};
 use termite_wire::offer::FileService;
 use termite_wire::peer::{Listed, Opened};
 
@@ -117,6 +118,10 @@ impl FileService for Files {
 
     async fn machine_has(&self, resource: Resource) -> bool {
         self.with_tree(move |_, _| machine::has(&resource)).await
+    }
+
+    async fn find_user(&self, query: UserQuery) -> UserAnswer {
+        self.with_tree(move |_, _| users::answer(&query)).await
     }
 
     async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {

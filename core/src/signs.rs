@@ -49,7 +49,9 @@ impl Sign {
     pub fn of(why: &Abandon, since: u64, command: String) -> Option<Self> {
         let needs = match why {
             // The next run looks for another process.
-            Abandon::Needs(Resource::Process(_) | Resource::Target(_)) => None,
+            Abandon::Needs(
+                Resource::Process(_) | Resource::Target(_) | Resource::Object(..) | Resource::NameServices,
+            ) => None,
             Abandon::Needs(resource) => Some(resource.clone()),
             Abandon::Machine(_) | Abandon::Unsupported(_) | Abandon::Driver(_) => None,
             _ => return None,

@@ -39,7 +39,7 @@ pub fn open(stdio: &Stdio) -> io::Result<([JobFd; 3], OurEnds)> {
         _ if stdio.terminal[0] => JobFd::Terminal,
         Stdin::Closed => JobFd::Closed,
         Stdin::Null => JobFd::Null,
-        Stdin::Pipe | Stdin::Shared => {
+        Stdin::Pipe | Stdin::Shared | Stdin::File => {
             let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
             ours.inlet = Some(write);
             ours.peek = Some(fcntl_dupfd_cloexec(&read, 3)?);

@@ -183,7 +183,7 @@ fn check_fixed(path: &Path, dir: &OwnedFd, name: &OsStr, fixed: StatxAttributes)
 
 /// Devices, FIFOs and sockets are not shown to jobs, so none of them can be meant.
 pub fn check_kind(path: &Path, here: &Stamp) -> Result<(), CommitError> {
-    if here.kind == Kind::Other {
+    if matches!(here.kind, Kind::Special(_)) {
         return Err(CommitError::refused(path, "a device, FIFO or socket is there"));
     }
     Ok(())

@@ -50,7 +50,7 @@ pub fn in_words(found: Option<&Stamp>) -> &'static str {
         Some(Kind::File) => "a file",
         Some(Kind::Dir) => "a directory",
         Some(Kind::Symlink) => "a symlink",
-        Some(Kind::Other) => "a device, FIFO or socket",
+        Some(Kind::Special(_)) => "a device, FIFO or socket",
     }
 }
 

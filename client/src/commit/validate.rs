@@ -263,7 +263,7 @@ impl Validate<'_> {
         let is_right = |stamp: &Stamp| match stamp.kind {
             Kind::File => true,
             Kind::Dir => alter.content.is_none(),
-            Kind::Symlink | Kind::Other => false,
+            Kind::Symlink | Kind::Special(_) => false,
         };
         if let Some(stamp) = &here {
             check_kind(path, stamp)?;

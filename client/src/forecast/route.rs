@@ -145,6 +145,6 @@ fn look(dir: &Path, name: &OsStr) -> Found {
             Ok(target) => return Found::Link(target),
             Err(_) => End::Nothing,
         },
-        Ok(Kind::Other) | Err(_) => End::Nothing,
+        Ok(Kind::Special(_)) | Err(_) => End::Nothing,
     })
 }

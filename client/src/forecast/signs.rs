@@ -72,7 +72,7 @@ impl From<&Sign> for Row {
             Resource::AbstractSocket(name) => Some(Needed::AbstractSocket(name.clone())),
             Resource::Socket(path) => Some(Needed::Socket(path.clone())),
             Resource::Name(path) => Some(Needed::Name(path.clone())),
-            Resource::Process(_) | Resource::Target(_) => None,
+            Resource::Process(_) | Resource::Target(_) | Resource::Object(..) | Resource::NameServices => None,
         };
         Self {
             reason: sign.reason.clone(),

@@ -129,7 +129,7 @@ struct Mirror {
 fn essence(mut attr: Attr) -> Attr {
     match &mut attr.node {
         Node::File { hash, .. } => *hash = None,
-        Node::Dir | Node::Special => attr.mtime = FileTime::default(),
+        Node::Dir | Node::Special(_) => attr.mtime = FileTime::default(),
         Node::Symlink { .. } => {}
     }
     attr

@@ -267,7 +267,7 @@ impl Tree {
             Kind::File => Ok(stamp),
             Kind::Dir => Err(Errno::ISDIR),
             Kind::Symlink => Err(Errno::LOOP),
-            Kind::Other => Err(Errno::NXIO),
+            Kind::Special(_) => Err(Errno::NXIO),
         };
         let parent = open_dir_path(parent)?;
         regular(Stamp::at(&parent, name)?)?;

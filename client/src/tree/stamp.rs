@@ -6,7 +6,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
-use termite_types::{Attr, BlobHash, FileTime, Node};
+use termite_types::{Attr, BlobHash, FileTime, Node, Special};
 
 /// The kinds of file that the tree tells apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,8 +17,8 @@ pub enum Kind {
     Dir,
     /// A symbolic link.
     Symlink,
-    /// A device, FIFO or socket: never served.
-    Other,
+    /// A device, FIFO or socket: its name is served, and never what is behind it.
+    Special(Special),
 }
 
 /// Everything of `lstat(2)` that tells one state of a file from another.
@@ -57,7 +57,9 @@ impl Stamp {
                 FileType::RegularFile => Kind::File,
                 FileType::Directory => Kind::Dir,
                 FileType::Symlink => Kind::Symlink,
-                _ => Kind::Other,
+                FileType::Fifo => Kind::Special(Special::Fifo),
+                FileType::Socket => Kind::Special(Special::Socket),
+                FileType::CharacterDevice | FileType::BlockDevice | FileType::Unknown => Kind::Special(Special::Device),
             },
             mode: stat.st_mode & 0o7777,
             uid: stat.st_uid,
@@ -82,7 +84,7 @@ impl Stamp {
     /// Of a canonical path; `None`: nothing is there that a view can hold, or a parent
     /// is a symlink.
     pub fn at_path(path: &Path) -> Option<Self> {
-        Self::of_any_at(path).filter(|stamp| stamp.kind != Kind::Other)
+        Self::of_any_at(path).filter(|stamp| !matches!(stamp.kind, Kind::Special(_)))
     }
 
     /// The same, whatever is there.
@@ -116,7 +118,7 @@ impl Stamp {
             Kind::Dir => Node::Dir,
             Kind::Symlink => Node::Symlink { target },
             Kind::File => Node::File { size: self.size, hash },
-            Kind::Other => Node::Special,
+            Kind::Special(special) => Node::Special(special),
         };
         Attr {
             mode: self.mode,

@@ -55,9 +55,20 @@ pub enum Node {
         /// What it holds, as it stands.
         target: PathBuf,
     },
-    /// A device, FIFO or socket. A view does not hold it: a job that looks for it is for the
-    /// client.
-    Special,
+    /// What only the client's machine has. A view shows its name in its directory, and a job that
+    /// looks for it is for the client.
+    Special(Special),
+}
+
+/// The kinds of file that are no store of bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Special {
+    /// A FIFO.
+    Fifo,
+    /// A UNIX socket.
+    Socket,
+    /// A block or character device.
+    Device,
 }
 
 /// One name in a directory.
@@ -129,7 +140,7 @@ impl Attr {
     pub fn size(&self) -> u64 {
         match self.node {
             Node::File { size, .. } => size,
-            Node::Dir | Node::Symlink { .. } | Node::Special => 0,
+            Node::Dir | Node::Symlink { .. } | Node::Special(_) => 0,
         }
     }
 }

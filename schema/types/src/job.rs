@@ -113,7 +113,7 @@ impl Stdio {
 
     /// Whether there is something to read.
     pub fn has_input(&self) -> bool {
-        matches!(self.stdin, Stdin::Pipe | Stdin::Shared)
+        matches!(self.stdin, Stdin::Pipe | Stdin::Shared | Stdin::File)
     }
 }
 
@@ -168,6 +168,8 @@ pub enum Stdin {
     /// The same, of which others read what the job leaves: no more of it is asked for until the job
     /// has read all that it got.
     Shared,
+    /// A regular file. The job reads it as a pipe, and one that would seek in it is for the client.
+    File,
 }
 
 /// Rows and columns.

@@ -13,17 +13,19 @@ mod job;
 pub mod journal;
 mod machine;
 mod place;
+mod user;
 
 pub use change::{Alter, Base, Change, ChangeKind, Check, Content, Edit, IfPresent, Premises, Seen, SetTime, Xattr};
-pub use file::{Attr, Entry, Expected, FileTime, Holder, Listing, Node, Update};
+pub use file::{Attr, Entry, Expected, FileTime, Holder, Listing, Node, Special, Update};
 pub use id::{BlobHash, BuildId, JobId, RequestId, Snapshot};
 pub use job::{
     Abandon, Conflict, JobEnd, JobResult, JobSpec, Jobserver, Limit, Owner, Phases, PidRange, Stdin, Stdio,
     TerminalSize, TraceItem, Usage, Use,
 };
-pub use machine::Resource;
+pub use machine::{ObjectKind, ObjectName, Resource};
 pub use place::{journal_path, lock_path, socket_path, stopped_path};
+pub use user::{Group, User, UserAnswer, UserQuery};
 
 /// Version of both protocols, one number, apart from the release version. It grows
 /// with every change of a schema.
-pub const PROTOCOL: u32 = 7;
+pub const PROTOCOL: u32 = 8;

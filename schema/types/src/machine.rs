@@ -21,6 +21,42 @@ pub enum Resource {
     Socket(PathBuf),
     /// Anything at this absolute path, a symlink itself.
     Name(PathBuf),
+    /// An object of System V IPC (sysvipc(7)).
+    Object(ObjectKind, ObjectName),
+    /// Something else than files where users or groups are looked for (nsswitch.conf(5)).
+    NameServices,
+}
+
+/// The kinds of System V IPC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ObjectKind {
+    /// A segment of shared memory.
+    Memory,
+    /// A set of semaphores.
+    Semaphores,
+    /// A message queue.
+    Queue,
+}
+
+/// How an object of System V IPC is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ObjectName {
+    /// The one with this key.
+    Key(i32),
+    /// The one with this identifier.
+    Id(i32),
+    /// Whichever there are.
+    Any,
+}
+
+impl fmt::Display for ObjectKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "shared memory segment",
+            Self::Semaphores => "semaphore set",
+            Self::Queue => "message queue",
+        })
+    }
 }
 
 impl fmt::Display for Resource {
@@ -32,6 +68,10 @@ impl fmt::Display for Resource {
             Self::Service(address) => write!(f, "a service at {address}"),
             Self::Socket(path) => write!(f, "the socket {}", path.display()),
             Self::Name(path) => write!(f, "{}", path.display()),
+            Self::Object(kind, ObjectName::Key(key)) => write!(f, "{kind} with key {key:#x}"),
+            Self::Object(kind, ObjectName::Id(id)) => write!(f, "{kind} with number {id}"),
+            Self::Object(kind, ObjectName::Any) => write!(f, "the list of each {kind}"),
+            Self::NameServices => f.write_str("the machine's name services"),
             Self::AbstractSocket(name) => write!(f, "the socket @{}", name.escape_ascii()),
         }
     }

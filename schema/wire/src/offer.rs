@@ -9,7 +9,9 @@ use capnp::Error;
 use std::future::Future;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
-use termite_types::{BlobHash, Expected, JobId, JobResult, JobSpec, Resource, Snapshot, TerminalSize, Update};
+use termite_types::{
+    BlobHash, Expected, JobId, JobResult, JobSpec, Resource, Snapshot, TerminalSize, Update, UserAnswer, UserQuery,
+};
 
 /// The files of a client.
 pub trait FileService: 'static {
@@ -25,6 +27,8 @@ pub trait FileService: 'static {
     fn read(&self, hash: BlobHash, offset: u64, length: u32) -> impl Future<Output = Result<Vec<u8>, String>>;
     /// Whether the client's own machine has something.
     fn machine_has(&self, resource: Resource) -> impl Future<Output = bool>;
+    /// What the client's name services know of a user or group.
+    fn find_user(&self, query: UserQuery) -> impl Future<Output = UserAnswer>;
 }
 
 /// A worker.
@@ -142,6 +146,17 @@ impl<F: FileService> file_server::Server for Files<F> {
     ) -> Result<(), Error> {
         let resource = peer::read_resource(params.get()?.get_resource()?)?;
         results.get().set_has(self.0.machine_has(resource).await);
+        Ok(())
+    }
+
+    async fn find_user(
+        self: Rc<Self>,
+        params: file_server::FindUserParams,
+        mut results: file_server::FindUserResults,
+    ) -> Result<(), Error> {
+        let query = peer::read_user_query(params.get()?.get_query()?)?;
+        let answer = self.0.find_user(query).await;
+        peer::write_user_answer(&answer, results.get().init_answer());
         Ok(())
     }
 

@@ -6,7 +6,9 @@ use crate::peer_capnp::{blob_source, file_server, job_sink, session, worker};
 use crate::rpc::RemoteError;
 use crate::{WireError, checked};
 use capnp::capability::FromClientHook;
-use termite_types::{BlobHash, Expected, JobId, JobResult, JobSpec, Resource, Snapshot, TerminalSize, Update};
+use termite_types::{
+    BlobHash, Expected, JobId, JobResult, JobSpec, Resource, Snapshot, TerminalSize, Update, UserAnswer, UserQuery,
+};
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -66,6 +68,14 @@ impl RemoteFiles {
         peer::write_resource(resource, request.get().init_resource());
         let reply = request.send().promise.await?;
         Ok(reply.get()?.get_has())
+    }
+
+    /// What the client's name services know of a user or group.
+    pub async fn find_user(&self, query: &UserQuery) -> Result<UserAnswer> {
+        let mut request = self.0.find_user_request();
+        peer::write_user_query(query, request.get().init_query());
+        let reply = request.send().promise.await?;
+        Ok(peer::read_user_answer(reply.get()?.get_answer()?)?)
     }
 
     /// A piece of a blob that `open` named; shorter than asked for only at its end.

@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use termite_e2e::process::{PATIENCE, wait_until};
+use termite_e2e::process::{PATIENCE, Program, wait_until};
 use termite_e2e::{Client, Mode, Place, Scene, User, Way};
 
 /// Targets, their commands, and what a reason of the build must hold.
@@ -64,7 +64,8 @@ fn what_needs_the_machine_goes_home() -> Result<()> {
 fn check_needs(client: &Client, dir: &Path) -> Result<()> {
     let names: Vec<_> = NEEDING.iter().map(|(name, ..)| *name).collect();
     let mut makefile = format!(
-        "all: {} plain\nplain: ; @mkfifo gone; rm gone; touch $@\n\
+        "all: {} plain\nplain: ; @mkfifo gone; rm gone; ipcrm -q $$(ipcmk -Q | tr -dc 0-9); touch $@\n\
+         takes: ; @ipcrm -q $$(cat queue) && touch $@\n\
          keyed: export FAKEROOTKEY = 1\nopens: ; @cat $(shell cat shared 2>&1) > $@\n",
         names.join(" ")
     );
@@ -92,12 +93,16 @@ fn check_needs(client: &Client, dir: &Path) -> Result<()> {
 
 /// What two of them left outlives them, and is found by its name.
 fn check_left_objects(client: &Client, dir: &Path, mode: Mode) -> Result<()> {
+    let takes = client.drive(Way::Env, dir, "make").arg("takes").run()?;
     let queue = fs::read_to_string(dir.join("queue"))?;
-    client
-        .bare(dir, "/usr/bin/ipcrm")
-        .args(["-q", queue.trim()])
-        .run()?
-        .success()?;
+    let removal = client.bare(dir, "/usr/bin/ipcrm").args(["-q", queue.trim()]).run()?;
+    let is_gone = removal.status.code() != Some(0);
+    ensure!(
+        is_gone == (mode.fault != "fuse"),
+        "{} {}",
+        takes.describe(),
+        removal.describe()
+    );
     let shared = fs::read_to_string(dir.join("shared"))?;
     let shared = shared.trim();
     let opened = client.drive(Way::Env, dir, "make").arg("opens").run()?;
@@ -198,15 +203,52 @@ fn whatever_is_done_with_an_inherited_descriptor_sends_a_job_home() -> Result<()
     scene.finish()
 }
 
+/// Lines of a file that is make's standard input. Who leaves some of them seeks back.
+const SHARING: &str = "\
+first: ; @head -n1 > $@
+second: first ; @sed q > $@
+third: second ; @read line; echo $$line > $@
+rest: third ; @cat > $@
+";
+
+#[test]
+fn a_file_that_is_standard_input_is_read_as_on_one_machine() -> Result<()> {
+    let scene = Scene::new(User::Me)?;
+    // Where no call is seen, nobody hears of the seeking.
+    for mode in Mode::all(&scene, Place::Embedded)?
+        .into_iter()
+        .filter(|mode| mode.fault != "fuse")
+    {
+        let running = mode.start(&scene, 4)?;
+        let client = &running.client;
+        let read = |name: &str, shell: &dyn Fn(&Path) -> Program| -> Result<_> {
+            let dir = scene.dir(&format!("p/{mode}-{name}"))?;
+            fs::write(dir.join("Makefile"), SHARING)?;
+            fs::write(dir.join("lines"), "1\n2\n3\n4\n5\n")?;
+            shell(&dir).args(["-c", "make rest < lines"]).run()?.success()?;
+            let parts = ["first", "second", "third", "rest"].map(|part| fs::read_to_string(dir.join(part)));
+            Ok((dir, parts.into_iter().collect::<std::io::Result<Vec<_>>>()?))
+        };
+        let (_, plain) = read("plain", &|dir| client.bare(dir, "/usr/bin/bash"))?;
+        let (dir, shared) = read("shared", &|dir| client.drive(Way::Env, dir, "bash"))?;
+        ensure!(shared == plain, "{mode}: {shared:?} instead of {plain:?}");
+        let last = client.last(&dir)?;
+        ensure!(last.jobs.remote >= 1, "who reads on reads it there: {last:?}");
+        running.stop()?;
+    }
+    scene.finish()
+}
+
 /// Recipes that meet at FIFOs, one that was there before and one that a recipe made.
 const MEETING: &str = "\
-all: old new plain
+all: old new plain listed
 old: ; @test -p fifo && cat fifo > $@
 new: made reads writes
 made: ; @mkfifo made
 reads: made ; @cat made > $@
 writes: made ; @echo $@ > made
 plain: ; @touch $@
+listed: made ; @ls > $@
 ";
 
 #[test]
@@ -228,7 +270,10 @@ fn who_looks_for_a_fifo_goes_home() -> Result<()> {
             let written = |name: &str| fs::read_to_string(dir.join(name));
             ensure!(written("old")? == "fed\n" && written("reads")? == "writes\n", "{mode}");
             let last = running.client.last(&dir)?;
-            ensure!((last.jobs.local, last.jobs.remote) == (4, 1), "{mode}: {last:?}");
+            ensure!((last.jobs.local, last.jobs.remote) == (4, 2), "{mode}: {last:?}");
+            let listed = written("listed")?;
+            let has = |name: &str| listed.lines().any(|line| line == name);
+            ensure!(has("fifo") && has("made"), "{mode}: {listed}");
             running.stop()?;
         }
         scene.finish()?;

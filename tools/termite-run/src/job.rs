@@ -135,6 +135,7 @@ fn stdin() -> Stdin {
         Err(_) => Stdin::Closed,
         Ok(stat) if is_null(&stat) => Stdin::Null,
         Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_fifo() => Stdin::Shared,
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => Stdin::File,
         Ok(_) => Stdin::Pipe,
     }
 }

@@ -82,6 +82,8 @@ pub(crate) struct Outcome {
     pub taken: Vec<u8>,
     /// More was taken than is kept.
     pub taken_lost: bool,
+    /// Output of the job was shown, which does not count if the command begins anew.
+    pub shown: bool,
     /// Blocked when this process started.
     pub mask: Signals,
 }
@@ -136,6 +138,7 @@ pub(crate) fn relay(daemon: UnixStream, job: CallerJob, socket: &Path) -> Outcom
         unread: 0,
         taken: Vec::new(),
         taken_lost: false,
+        shown: false,
         mask,
     };
     let prepared = signals.and_then(|signals| daemon.set_nonblocking(true).map(|()| signals));
@@ -188,6 +191,7 @@ pub(crate) fn relay(daemon: UnixStream, job: CallerJob, socket: &Path) -> Outcom
         unread: relay.took.saturating_sub(read),
         taken: relay.taken,
         taken_lost: relay.taken_lost,
+        shown: relay.came != [0; 2],
         mask,
     }
 }

@@ -160,6 +160,10 @@ impl Stub {
         if let Some(why) = why {
             self.tell(why);
         }
+        if outcome.shown {
+            let name = finish::short_name(&self.argv, &self.program);
+            finish::complain(&format!("{name} runs again here, and prints again what is above"));
+        }
         outcome.mask.set();
         finish::become_command(&self.program, &self.argv, environment)
     }

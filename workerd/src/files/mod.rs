@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::mpsc as answers;
-use termite_types::{BlobHash, Holder, Listing, Resource, Snapshot};
+use termite_types::{BlobHash, Holder, Listing, Resource, Snapshot, UserAnswer, UserQuery};
 use termite_wire::peer::{Listed, Opened};
 use termite_wire::remote::RemoteFiles;
 use tokio::sync::{mpsc, watch};
@@ -27,6 +27,7 @@ enum Question {
     ReadDirs(Vec<PathBuf>, Answer<Vec<Listed>>),
     OpenAll(Vec<PathBuf>, Answer<Vec<Opened>>),
     MachineHas(Resource, Answer<bool>),
+    FindUser(UserQuery, Answer<UserAnswer>),
     /// `None`: from the client.
     Read(
         Option<Holder>,
@@ -118,6 +119,10 @@ impl Files for ClientFiles {
         self.ask(|answer| Question::MachineHas(resource.clone(), answer))
     }
 
+    fn find_user(&self, query: &UserQuery) -> Result<UserAnswer, FilesError> {
+        self.ask(|answer| Question::FindUser(query.clone(), answer))
+    }
+
     fn read(&self, hash: &BlobHash, from: u64, until: u64) -> Pieces<'_> {
         self.pieces(None, hash, from, until)
     }
@@ -189,6 +194,9 @@ async fn answer(sources: Sources, snapshot: Snapshot, question: Question) {
         }
         Question::MachineHas(resource, answer) => {
             let _ = answer.send(remote.machine_has(&resource).await.map_err(lost));
+        }
+        Question::FindUser(query, answer) => {
+            let _ = answer.send(remote.find_user(&query).await.map_err(lost));
         }
         Question::Read(holder, hash, bytes, answer) => {
             let sources = &sources;

@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use termite_types::{
     Attr, BlobHash, Entry, Expected, FileTime, Holder, JobId, JobResult, JobSpec, Listing, Node, Resource, Snapshot,
-    TerminalSize, Update,
+    TerminalSize, Update, UserAnswer, UserQuery,
 };
 use termite_wire::meet::{Greeting, Host, greet};
 use termite_wire::offer::{FileService, SessionService, WorkerService};
@@ -78,6 +78,10 @@ impl Client {
 impl FileService for Client {
     async fn machine_has(&self, resource: Resource) -> bool {
         resource == Resource::Process(1)
+    }
+
+    async fn find_user(&self, _query: UserQuery) -> UserAnswer {
+        UserAnswer::Nobody
     }
 
     async fn read_dir(&self, _snapshot: Snapshot, _path: PathBuf) -> Listed {

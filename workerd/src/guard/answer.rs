@@ -3,9 +3,12 @@
 use super::Events;
 use super::input::InputWatch;
 use super::machine::{looked_for, needed_by, uses};
+use super::objects::Objects;
 use super::program::{command_line, is_plain_mkdir};
 use super::request::Request;
+use super::sys::Place;
 use super::times::explicit_mtime;
+use super::users::{self, Conversations};
 use crate::inherited::Placeholder;
 use crate::slot::calls::{Arch, Effect};
 use crate::view::{Act, Intent, PathUse, Patience, Reply, Standing, Trouble, View};
@@ -14,6 +17,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +32,8 @@ pub(super) enum Verdict {
     Finish(i32),
     /// It ends with this file opened.
     Opened(File),
+    /// It ends with this in the place of its socket.
+    Connected(UnixStream, Place),
     /// The client has to be asked first.
     NeedsFetch,
 }
@@ -40,6 +46,8 @@ pub(super) struct Court {
     pub pids: Option<PidRange>,
     pub placeholder: Option<Placeholder>,
     pub input: InputWatch,
+    pub objects: Objects,
+    pub users: Conversations,
     pub events: Arc<dyn Events>,
     pub over: AtomicBool,
 }
@@ -116,13 +124,22 @@ impl Court {
         if request.sleeps() && self.view.note_sleep(request.task, patience)? == Reply::NeedsFetch {
             return Ok(Verdict::NeedsFetch);
         }
+        if self.input.is_sought_by(request, self.view.proc()) {
+            return Err(Abandon::Machine(
+                "the file that is its standard input, to seek in it".into(),
+            ));
+        }
         let is_root = self.view.is_of_root();
         if let Some(what) = needed_by(request, is_root, self.view.proc()) {
             return Err(Abandon::Machine(what));
         }
-        if let Some(resource) = looked_for(request, self.pids, self.view.root(), self.view.proc())
+        let of_slot = || looked_for(request, self.pids, self.view.root(), self.view.proc());
+        if let Some(resource) = self.objects.looked_for(request).or_else(of_slot)
             && let Some(verdict) = self.ask_for(request, &resource, patience)?
         {
+            return Ok(verdict);
+        }
+        if let Some(verdict) = self.name_service(request, patience)? {
             return Ok(verdict);
         }
         let standings = match self.reach_all(request, patience)? {
@@ -224,6 +241,30 @@ impl Court {
         }
         let path = self.view.spelled(request.task, &named.used())?;
         (!crate::view::is_absent(&path)).then_some(Resource::Socket(path))
+    }
+
+    /// The verdict on a `connect` to nscd, which the client stands in for where it asks more than files
+    /// for users and groups.
+    fn name_service(&self, request: &Request, patience: Patience) -> Result<Option<Verdict>, Abandon> {
+        let [named] = &request.paths[..] else { return Ok(None) };
+        let spelled = || self.view.spelled(request.task, &named.used());
+        if request.call.name != "connect" || !spelled().is_some_and(|path| users::is_socket(&path)) {
+            return Ok(None);
+        }
+        let has = match self.users.services.get() {
+            Some(has) => *has,
+            None if patience == Patience::None => return Ok(Some(Verdict::NeedsFetch)),
+            None => {
+                let has = self.view.machine_has(&Resource::NameServices)?;
+                *self.users.services.get_or_init(|| has)
+            }
+        };
+        if !has {
+            return Ok(None);
+        }
+        let (files, number) = (self.view.files(), request.args[0] as u32);
+        let begun = self.users.begin(request.task, number, self.view.proc(), files);
+        Ok(begun.map(|(socket, place)| Verdict::Connected(socket, place)))
     }
 
     /// What a call does at a path, with what only its program tells.

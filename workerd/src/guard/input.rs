@@ -17,16 +17,15 @@ const MAX_POLLED: u64 = 1024;
 /// Watches for the first use of the job's own standard input.
 pub(super) struct InputWatch {
     is_terminal: bool,
-    original: Mutex<State>,
+    state: Mutex<State>,
 }
 
-enum State {
-    /// The job has not made its first call.
-    Unseen,
-    /// Nobody used it yet. What descriptor 0 was when the job began.
-    Unwanted(Vec<u8>),
-    /// It was used, or is none to be fetched.
-    Settled,
+#[derive(Default)]
+struct State {
+    /// What descriptor 0 was when the job began. `None`: it has not made its first call.
+    original: Option<Vec<u8>>,
+    /// It is something to be fetched, and nobody used it yet.
+    is_unused: bool,
 }
 
 impl InputWatch {
@@ -34,28 +33,30 @@ impl InputWatch {
     pub fn new(is_terminal: bool) -> Self {
         Self {
             is_terminal,
-            original: Mutex::new(State::Unseen),
+            state: Mutex::default(),
         }
     }
 
     /// True once: this call wants the input. The job's first process must be seen before
     /// it has changed its descriptors.
     pub fn is_wanted_by(&self, request: &Request, proc: &OwnedFd) -> bool {
-        let mut state = self.original.lock();
-        if let State::Unseen = *state {
-            *state = match link(proc, request.task, 0) {
-                Some(original) if self.is_terminal || original.starts_with(b"pipe:") => State::Unwanted(original),
-                _ => State::Settled,
+        let mut state = self.state.lock();
+        if state.original.is_none() {
+            let original = link(proc, request.task, 0).unwrap_or_default();
+            *state = State {
+                is_unused: self.is_terminal || original.starts_with(b"pipe:"),
+                original: Some(original),
             };
         }
-        let State::Unwanted(original) = &*state else {
-            return false;
-        };
-        let wanted = self.is_use(request) && link(proc, request.task, 0).as_ref() == Some(original);
-        if wanted {
-            *state = State::Settled;
-        }
+        let wanted = state.is_unused && self.is_use(request) && link(proc, request.task, 0) == state.original;
+        state.is_unused &= !wanted;
         wanted
+    }
+
+    /// Whether this call goes to another place in the file that the job's standard input is on the
+    /// client, or asks where it is there.
+    pub fn is_sought_by(&self, request: &Request, proc: &OwnedFd) -> bool {
+        request.call.effect == Effect::Seek && link(proc, request.task, 0) == self.state.lock().original
     }
 
     fn is_use(&self, request: &Request) -> bool {

@@ -98,7 +98,12 @@ fn is_for_client(request: &Request, peer: &Resource, proc: impl AsFd) -> bool {
             let at = format!(" @{}", String::from_utf8_lossy(name));
             !table("unix").lines().any(|line| line.ends_with(&at))
         }
-        Resource::Process(_) | Resource::Target(_) | Resource::Socket(_) | Resource::Name(_) => false,
+        Resource::Process(_)
+        | Resource::Target(_)
+        | Resource::Socket(_)
+        | Resource::Name(_)
+        | Resource::Object(..)
+        | Resource::NameServices => false,
     }
 }
 

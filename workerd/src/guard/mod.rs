@@ -8,12 +8,14 @@
 mod answer;
 mod input;
 mod machine;
+mod objects;
 mod program;
 mod request;
 mod sys;
 #[cfg(test)]
 mod tests;
 mod times;
+mod users;
 
 pub(crate) use sys::read_memory as memory_of;
 
@@ -21,6 +23,7 @@ use crate::inherited::Placeholder;
 use crate::view::{Act, Intent, Origin, PathUse, Patience, Reply, View};
 use answer::{Court, Verdict};
 use input::InputWatch;
+use objects::Objects;
 use parking_lot::Mutex;
 use request::Request;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -35,6 +38,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use termite_types::{Abandon, PidRange};
+use users::Conversations;
 
 /// Calls of one job that wait for the client at the same time.
 const POOL: usize = 8;
@@ -114,6 +118,8 @@ pub fn serve(listener: OwnedFd, spec: GuardSpec, events: Arc<dyn Events>) -> io:
         pids,
         placeholder,
         input: InputWatch::new(terminal_input),
+        objects: Objects::default(),
+        users: Conversations::default(),
         events,
         over: AtomicBool::new(false),
     });
@@ -263,6 +269,9 @@ fn send(listener: &OwnedFd, id: u64, verdict: Verdict) {
         Verdict::Continue | Verdict::NeedsFetch => sys::let_go(listener, id),
         Verdict::Finish(errno) => sys::finish(listener, id, errno),
         Verdict::Opened(file) => sys::finish_with(listener, id, file),
+        Verdict::Connected(socket, place) => {
+            sys::replace(listener, id, socket, place).and_then(|()| sys::finish(listener, id, 0))
+        }
     };
     match sent {
         // The task was killed while it waited.

@@ -62,6 +62,27 @@ pub(super) fn finish_with(listener: BorrowedFd<'_>, id: u64, file: impl AsFd) ->
     check(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &add) })
 }
 
+/// A number among a task's descriptors.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub number: u32,
+    /// It is closed by `execve`.
+    pub is_cloexec: bool,
+}
+
+/// Puts an open file in the place of one of the task's. The call waits on.
+pub(super) fn replace(listener: BorrowedFd<'_>, id: u64, file: impl AsFd, place: Place) -> Result<(), Errno> {
+    let add = seccomp_notif_addfd {
+        id,
+        flags: libc::SECCOMP_ADDFD_FLAG_SETFD as u32,
+        srcfd: file.as_fd().as_raw_fd() as u32,
+        newfd: place.number,
+        newfd_flags: if place.is_cloexec { libc::O_CLOEXEC as u32 } else { 0 },
+    };
+    // SAFETY: the pointer is to a live value of the type that the request reads.
+    check(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &add) })
+}
+
 /// Bytes of a task's memory, as many as there are up to `len`. EFAULT: not one.
 pub(crate) fn read_memory(task: u32, address: u64, len: usize) -> Result<Vec<u8>, Errno> {
     let mut bytes = vec![0u8; len];

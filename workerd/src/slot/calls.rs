@@ -7,6 +7,7 @@
 //! Linux 6.18) and nothing of what is done about them.
 
 use libc::{ENOSYS, EPERM};
+use termite_types::ObjectKind;
 
 /// The instruction sets that a job's system calls may use; x32 is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -124,6 +125,8 @@ pub enum Effect {
     SocketCall,
     /// Takes input from the descriptor at this position, which is 0, or copies it.
     Input(u8),
+    /// Goes to another place in descriptor 0, or reads elsewhere there.
+    Seek,
     /// Waits for a time.
     Sleep,
     /// Waits for `pollfd`s: positions of the pointer and the count. With none it sleeps.
@@ -146,6 +149,12 @@ pub enum Effect {
     OwnFilter(u8),
     /// Sets the task's capabilities.
     Capabilities,
+    /// Finds or makes an object of System V IPC by the key that is argument 0; its flags are at
+    /// this position.
+    Object(ObjectKind, u8),
+    /// Uses the object whose identifier is argument 0; where it is a control call, the command
+    /// is at this position.
+    ObjectUse(ObjectKind, Option<u8>),
     /// Is about the process whose number is argument 0; below -1, the group.
     Process,
     /// It fails with this errno. With EPERM, and where there is a guard, that is told first: the
@@ -336,6 +345,7 @@ const OPENED: &[PathArg] = &[PathArg {
 const CREAT: i32 = libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC;
 
 use Effect::{Chdir, Create, Exec, Link, Metadata, Open, Remove, Rename, Stat, Times, Truncate};
+use ObjectKind::{Memory, Queue, Semaphores};
 
 #[rustfmt::skip]
 const CALLS: &[PathCall] = &[
@@ -438,6 +448,11 @@ const CALLS: &[PathCall] = &[
     input("sendfile",         40,  187,  1),
     input("sendfile64",       NONE, 239, 1),
     input("epoll_ctl",        233, 255,  2),
+    // Stopped only where standard input is a file.
+    call("lseek",             8,   19,   &[],         Effect::Seek).when(&[(0, &[0])]),
+    call("_llseek",           NONE, 140, &[],         Effect::Seek).when(&[(0, &[0])]),
+    call("pread64",           17,  180,  &[],         Effect::Seek).when(&[(0, &[0])]),
+    call("preadv",            295, 333,  &[],         Effect::Seek).when(&[(0, &[0])]),
     call("fcntl",             72,  55,   &[],         Effect::Input(0)).when(&[(0, &[0]), (1, F_DUPFD)]).locks(F_SETLK),
     call("fcntl64",           NONE, 221, &[],         Effect::Input(0)).when(&[(0, &[0]), (1, F_DUPFD)]).locks(F_SETLK),
     call("ioctl",             16,  54,   &[],         Effect::Input(0)).when(&[(0, &[0]), (1, &[libc::FIONREAD as u32])]),
@@ -455,6 +470,18 @@ const CALLS: &[PathCall] = &[
     call("kill",              62,  37,   &[],         Effect::Process),
     call("pidfd_open",        434, 434,  &[],         Effect::Process),
     call("capset",            126, 185,  &[],         Effect::Capabilities),
+    call("shmget",            29,  395,  &[],         Effect::Object(Memory, 2)),
+    call("semget",            64,  393,  &[],         Effect::Object(Semaphores, 2)),
+    call("msgget",            68,  399,  &[],         Effect::Object(Queue, 1)),
+    call("shmat",             30,  397,  &[],         Effect::ObjectUse(Memory, None)),
+    call("shmctl",            31,  396,  &[],         Effect::ObjectUse(Memory, Some(1))),
+    call("semop",             65,  NONE, &[],         Effect::ObjectUse(Semaphores, None)),
+    call("semtimedop",        220, NONE, &[],         Effect::ObjectUse(Semaphores, None)),
+    call("semtimedop_time64", NONE, 420, &[],         Effect::ObjectUse(Semaphores, None)),
+    call("semctl",            66,  394,  &[],         Effect::ObjectUse(Semaphores, Some(2))),
+    call("msgsnd",            69,  400,  &[],         Effect::ObjectUse(Queue, None)),
+    call("msgrcv",            70,  401,  &[],         Effect::ObjectUse(Queue, None)),
+    call("msgctl",            71,  402,  &[],         Effect::ObjectUse(Queue, Some(1))),
     // What would move files out of the guard's sight, or reaches beyond a view.
     refused("mount",             165, 21,   EPERM),
     refused("umount",            NONE, 22,  EPERM),

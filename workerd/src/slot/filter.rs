@@ -17,6 +17,8 @@ pub struct FilterOptions {
     pub cookie: u64,
     /// Reads of descriptor 0 and their like are stopped.
     pub input_on_demand: bool,
+    /// Calls that go to another place in descriptor 0 are stopped.
+    pub input_seeks: bool,
     /// The slot has the shim: [`ENTRY`] passes like the cookie, and a call of libc's by the
     /// name of [`PathCall::fstat`] has other flags than libc's `fstat`, so that this can be
     /// known by its own and passes.
@@ -131,6 +133,7 @@ fn fate(call: &PathCall, arch: Arch, options: FilterOptions) -> Fate {
         }
         Effect::Poll(..) if !options.input_on_demand => Fate::StopWhen(&[(1, &[0])]),
         Effect::Select { block: false, .. } if !options.input_on_demand => Fate::StopWhen(&[(0, &[0])]),
+        Effect::Seek if !options.input_seeks => Fate::Allow,
         Effect::Input(_) | Effect::Select { .. } if !options.input_on_demand => Fate::Allow,
         _ if !call.when.is_empty() => Fate::StopWhen(call.when),
         Effect::Poll(..) | Effect::Select { .. } => Fate::Stop,

@@ -146,6 +146,7 @@ fn under_guard(errand: &Errand, control: BorrowedFd<'_>, on_show: Vec<OwnedFd>) 
     let options = FilterOptions {
         cookie: errand.cookie,
         input_on_demand: errand.input_on_demand,
+        input_seeks: errand.input_seeks,
         shim: errand.shim.is_some(),
         stops: !errand.served,
     };

@@ -7,7 +7,7 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use termite_types::{JobSpec, Limit, Owner, TerminalSize};
+use termite_types::{JobSpec, Limit, Owner, Stdin, TerminalSize};
 
 /// What a slot's own processes need to know. Paths are those of the spawner's root.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +31,8 @@ pub(super) struct Errand {
     pub jobserver: Option<(u32, u32)>,
     pub stdio: [FdKind; 3],
     pub input_on_demand: bool,
+    /// Standard input is a file on the client.
+    pub input_seeks: bool,
     pub cookie: u64,
     /// A descriptor beside the plan is the lower layer; there is no guard.
     pub served: bool,
@@ -87,6 +89,7 @@ impl Errand {
             jobserver: spec.jobserver.map(|pipe| (pipe.read, pipe.write)),
             stdio,
             input_on_demand: spec.stdio.has_input(),
+            input_seeks: spec.stdio.stdin == Stdin::File,
             cookie,
             served,
             first_pid: spec.pids.map(|pids| pids.first),
@@ -125,6 +128,7 @@ impl Errand {
         to.number(write.into());
         self.stdio.into_iter().for_each(|kind| to.number(kind as u64));
         to.number(self.input_on_demand.into());
+        to.number(self.input_seeks.into());
         to.number(self.cookie);
         to.number(self.served.into());
         to.number(self.first_pid.unwrap_or(0).into());
@@ -167,6 +171,7 @@ impl Errand {
             jobserver: Some((from.small()?, from.small()?)).filter(|numbers| *numbers != (u32::MAX, u32::MAX)),
             stdio: [from.kind()?, from.kind()?, from.kind()?],
             input_on_demand: from.number()? != 0,
+            input_seeks: from.number()? != 0,
             cookie: from.number()?,
             served: from.number()? != 0,
             first_pid: Some(from.small()?).filter(|first| *first != 0),
@@ -269,6 +274,7 @@ mod tests {
             jobserver: Some((3, 4)),
             stdio: [FdKind::Closed, FdKind::Open, FdKind::Terminal],
             input_on_demand: true,
+            input_seeks: false,
             cookie: u64::MAX - 1,
             served: true,
             first_pid: Some(300),

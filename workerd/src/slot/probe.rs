@@ -47,6 +47,7 @@ pub(super) fn run(fds: Vec<OwnedFd>) -> ! {
     let options = FilterOptions {
         cookie: u64::MAX,
         input_on_demand: false,
+        input_seeks: false,
         shim: false,
         stops: false,
     };

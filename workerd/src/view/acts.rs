@@ -81,7 +81,7 @@ impl Before {
             Node::Dir => Self::Dir(attr),
             Node::Symlink { .. } => Self::Symlink(attr),
             // No job comes to act on it.
-            Node::Special => Self::Nothing,
+            Node::Special(_) => Self::Nothing,
             Node::File { .. } => Self::File(ClientFile {
                 path: path.to_path_buf(),
                 attr,

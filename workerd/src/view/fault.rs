@@ -5,6 +5,7 @@
 //! notification came from.
 
 use super::acts::{Act, Acts};
+use super::files::Files;
 use super::lower::Lower;
 use super::mapped::SharedMap;
 use super::mirror::{Lead, Mirror, Tenancy};
@@ -187,7 +188,7 @@ impl View {
             shared.set_complete(key);
         });
         Self {
-            tenancy: mirror.enter(),
+            tenancy: mirror.enter(shared.clone()),
             mirror,
             root,
             upper,
@@ -321,6 +322,11 @@ impl View {
     pub fn machine_has(&self, resource: &Resource) -> Result<bool, Abandon> {
         let has = self.mirror.files().machine_has(resource);
         has.map_err(|error| Abandon::Files(format!("{resource}: {error}")))
+    }
+
+    /// Where files come from, and answers of the client.
+    pub fn files(&self) -> Arc<dyn Files> {
+        self.mirror.files().clone()
     }
 
     /// Whether the job is root's, on the client and here.

@@ -2,7 +2,7 @@
 //! how the question travels.
 
 use std::path::{Path, PathBuf};
-use termite_types::{Attr, BlobHash, Holder, Listing, Resource};
+use termite_types::{Attr, BlobHash, Holder, Listing, Resource, UserAnswer, UserQuery};
 
 /// The client's tree as its file server shows it. Calls block; they come from many
 /// threads at once.
@@ -37,6 +37,11 @@ pub trait Files: Send + Sync {
     /// Whether the client's own machine has something.
     fn machine_has(&self, _resource: &Resource) -> Result<bool, FilesError> {
         Ok(false)
+    }
+
+    /// What the client's name services know of a user or group.
+    fn find_user(&self, _query: &UserQuery) -> Result<UserAnswer, FilesError> {
+        Ok(UserAnswer::InFiles)
     }
 
     /// Another worker gave something else than it was asked for.

@@ -5,10 +5,10 @@ use super::files::{Files, FilesError, OpenedFile, Pieces};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use termite_types::{Attr, BlobHash, Entry, FileTime, Listing, Node, Resource};
+use termite_types::{Attr, BlobHash, Entry, FileTime, Listing, Node, Resource, Special};
 
 /// Bytes that an answer to `open` carries.
 const HEAD: usize = 256 << 10;
@@ -59,14 +59,12 @@ impl Files for LocalFiles {
             let Ok(meta) = fs::symlink_metadata(entry.path()) else {
                 continue;
             };
-            if let Some(attr) = attr_of(&entry.path(), &meta)? {
-                entries.push(Entry {
-                    name: entry.file_name(),
-                    attr,
-                });
-            }
+            entries.push(Entry {
+                name: entry.file_name(),
+                attr: attr_of(&entry.path(), &meta)?,
+            });
         }
-        let attr = attr_of(&at, &own)?.ok_or(FilesError::Errno(libc::ENOTDIR))?;
+        let attr = attr_of(&at, &own)?;
         Ok(Listing { attr, entries })
     }
 
@@ -90,7 +88,7 @@ impl Files for LocalFiles {
         let content = fs::read(&at)?;
         let hash = BlobHash(*blake3::hash(&content).as_bytes());
         self.blobs.lock().insert(hash, at.clone());
-        let mut attr = attr_of(&at, &meta)?.ok_or(FilesError::Errno(libc::ENOENT))?;
+        let mut attr = attr_of(&at, &meta)?;
         attr.node = Node::File {
             size: content.len() as u64,
             hash: Some(hash),
@@ -115,8 +113,8 @@ impl Files for LocalFiles {
     }
 }
 
-/// `None` for what a view does not hold: devices, FIFOs, sockets.
-fn attr_of(path: &Path, meta: &Metadata) -> Result<Option<Attr>, FilesError> {
+fn attr_of(path: &Path, meta: &Metadata) -> Result<Attr, FilesError> {
+    let kind = meta.file_type();
     let node = if meta.is_dir() {
         Node::Dir
     } else if meta.is_file() {
@@ -128,10 +126,14 @@ fn attr_of(path: &Path, meta: &Metadata) -> Result<Option<Attr>, FilesError> {
         Node::Symlink {
             target: fs::read_link(path)?,
         }
+    } else if kind.is_fifo() {
+        Node::Special(Special::Fifo)
+    } else if kind.is_socket() {
+        Node::Special(Special::Socket)
     } else {
-        return Ok(None);
+        Node::Special(Special::Device)
     };
-    Ok(Some(Attr {
+    Ok(Attr {
         mode: meta.mode() & 0o7777,
         uid: meta.uid(),
         gid: meta.gid(),
@@ -140,5 +142,5 @@ fn attr_of(path: &Path, meta: &Metadata) -> Result<Option<Attr>, FilesError> {
             nsec: meta.mtime_nsec() as u32,
         },
         node,
-    }))
+    })
 }

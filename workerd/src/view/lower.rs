@@ -92,7 +92,7 @@ impl Lower {
         // Of the clock that file times are taken from.
         let begun = clock_gettime(ClockId::RealtimeCoarse);
         Ok(Self {
-            _tenancy: mirror.enter(),
+            _tenancy: mirror.enter(shared.clone()),
             mirror,
             proc,
             shared,

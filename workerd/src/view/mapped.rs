@@ -28,6 +28,17 @@ impl SharedMap {
     }
 }
 
+#[cfg(test)]
+impl SharedMap {
+    /// One that nobody else has.
+    pub fn of_no_slot() -> std::sync::Arc<Self> {
+        use std::os::fd::AsFd;
+        let shared = Self::new(tempfile::tempfile().unwrap().as_fd()).unwrap();
+        shared.init(u64::MAX);
+        std::sync::Arc::new(shared)
+    }
+}
+
 impl Deref for SharedMap {
     type Target = Shared;
 

@@ -142,7 +142,7 @@ impl Contents<'_> {
         }
         match file.attr.node {
             Node::File { hash, .. } => hash,
-            Node::Symlink { .. } | Node::Dir | Node::Special => None,
+            Node::Symlink { .. } | Node::Dir | Node::Special(_) => None,
         }
     }
 
@@ -168,7 +168,7 @@ impl Contents<'_> {
         let found = self.look(&dir, name)?;
         match found.attr.node {
             Node::Symlink { target } => self.at(&dir.join(target), links.checked_sub(1)?),
-            Node::File { .. } | Node::Dir | Node::Special => Some((dir.join(name), found)),
+            Node::File { .. } | Node::Dir | Node::Special(_) => Some((dir.join(name), found)),
         }
     }
 
@@ -200,7 +200,7 @@ impl Contents<'_> {
                         ahead = Path::new(&target).join(rest.as_path());
                         continue;
                     }
-                    Node::File { .. } | Node::Special => return None,
+                    Node::File { .. } | Node::Special(_) => return None,
                 },
             }
             ahead = rest.as_path().to_owned();

@@ -171,7 +171,7 @@ impl<'a> Apply<'a> {
         match present.kind {
             Kind::File => {}
             Kind::Dir => return Ok(()),
-            Kind::Symlink | Kind::Other => return Err(CommitError::at("change", path)(Errno::LOOP)),
+            Kind::Symlink | Kind::Special(_) => return Err(CommitError::at("change", path)(Errno::LOOP)),
         }
         // Its content may be another one since it was compared.
         let is_whole = self.validated.whole.contains(&index) && !done.has_changed(&present);

@@ -4,7 +4,7 @@ use super::{Bench, ME, told};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
-use termite_types::{Node, Snapshot};
+use termite_types::{Node, Snapshot, Special};
 
 fn set_mtime_like(path: &Path, like: &fs::Metadata) {
     let file = fs::File::options().write(true).open(path).expect("opened");
@@ -277,7 +277,7 @@ fn files_in_the_making_do_not_appear_and_fifos_do() {
     bench.write(".termite-localrc", "");
     assert_eq!(bench.news(), [".termite-localrc", "fifo"]);
     let mut entries = bench.tree.read_dir(ME, &bench.top).unwrap().entries;
-    entries.retain(|entry| entry.attr.node == termite_types::Node::Special);
+    entries.retain(|entry| entry.attr.node == Node::Special(Special::Fifo));
     assert_eq!(entries.len(), 1);
 }
 

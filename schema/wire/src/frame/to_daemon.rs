@@ -90,6 +90,7 @@ fn read_job(from: job::Reader<'_>) -> Result<CallerJob> {
                 WireStdin::Null => Stdin::Null,
                 WireStdin::Pipe => Stdin::Pipe,
                 WireStdin::Shared => Stdin::Shared,
+                WireStdin::File => Stdin::File,
             },
             stdout: from.get_stdout(),
             stderr: from.get_stderr(),
@@ -129,6 +130,7 @@ fn write_job(job: &CallerJob, mut to: job::Builder<'_>) {
         Stdin::Null => WireStdin::Null,
         Stdin::Pipe => WireStdin::Pipe,
         Stdin::Shared => WireStdin::Shared,
+        Stdin::File => WireStdin::File,
     });
     to.set_stdout(job.stdio.stdout);
     to.set_stderr(job.stdio.stderr);

@@ -1792,6 +1792,7 @@ pub enum Stdin {
     Null = 1,
     Pipe = 2,
     Shared = 3,
+    File = 4,
 }
 
 impl ::capnp::introspect::Introspect for Stdin {
@@ -1808,6 +1809,7 @@ impl ::core::convert::TryFrom<u16> for Stdin {
             1 => ::core::result::Result::Ok(Self::Null),
             2 => ::core::result::Result::Ok(Self::Pipe),
             3 => ::core::result::Result::Ok(Self::Shared),
+            4 => ::core::result::Result::Ok(Self::File),
             n => ::core::result::Result::Err(::capnp::NotInSchema(n)),
         }
     }
@@ -1820,7 +1822,7 @@ impl ::capnp::traits::HasTypeId for Stdin {
     const TYPE_ID: u64 = 0x9f4d_857f_4c23_1831u64;
 }
 mod stdin {
-pub(crate) static ENCODED_NODE: [::capnp::Word; 33] = [
+pub(crate) static ENCODED_NODE: [::capnp::Word; 37] = [
     ::capnp::word(0, 0, 0, 0, 5, 0, 6, 0),
     ::capnp::word(49, 24, 35, 76, 127, 133, 77, 159),
     ::capnp::word(11, 0, 0, 0, 2, 0, 0, 0),
@@ -1830,30 +1832,34 @@ pub(crate) static ENCODED_NODE: [::capnp::Word; 33] = [
     ::capnp::word(21, 0, 0, 0, 138, 0, 0, 0),
     ::capnp::word(29, 0, 0, 0, 7, 0, 0, 0),
     ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-    ::capnp::word(25, 0, 0, 0, 103, 0, 0, 0),
+    ::capnp::word(25, 0, 0, 0, 127, 0, 0, 0),
     ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
     ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
     ::capnp::word(115, 104, 105, 109, 46, 99, 97, 112),
     ::capnp::word(110, 112, 58, 83, 116, 100, 105, 110),
     ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
     ::capnp::word(0, 0, 0, 0, 1, 0, 1, 0),
-    ::capnp::word(16, 0, 0, 0, 1, 0, 2, 0),
+    ::capnp::word(20, 0, 0, 0, 1, 0, 2, 0),
     ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-    ::capnp::word(41, 0, 0, 0, 58, 0, 0, 0),
+    ::capnp::word(53, 0, 0, 0, 58, 0, 0, 0),
     ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
     ::capnp::word(1, 0, 0, 0, 0, 0, 0, 0),
-    ::capnp::word(33, 0, 0, 0, 42, 0, 0, 0),
+    ::capnp::word(45, 0, 0, 0, 42, 0, 0, 0),
     ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
     ::capnp::word(2, 0, 0, 0, 0, 0, 0, 0),
-    ::capnp::word(25, 0, 0, 0, 42, 0, 0, 0),
+    ::capnp::word(37, 0, 0, 0, 42, 0, 0, 0),
     ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
     ::capnp::word(3, 0, 0, 0, 0, 0, 0, 0),
-    ::capnp::word(17, 0, 0, 0, 58, 0, 0, 0),
+    ::capnp::word(29, 0, 0, 0, 58, 0, 0, 0),
+    ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+    ::capnp::word(4, 0, 0, 0, 0, 0, 0, 0),
+    ::capnp::word(21, 0, 0, 0, 42, 0, 0, 0),
     ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
     ::capnp::word(99, 108, 111, 115, 101, 100, 0, 0),
     ::capnp::word(110, 117, 108, 108, 0, 0, 0, 0),
     ::capnp::word(112, 105, 112, 101, 0, 0, 0, 0),
     ::capnp::word(115, 104, 97, 114, 101, 100, 0, 0),
+    ::capnp::word(102, 105, 108, 101, 0, 0, 0, 0),
 ];
 pub(crate) fn get_annotation_types(child_index: Option<u16>, index: u32) -> ::capnp::introspect::Type {
     ::capnp::introspect::panic_invalid_annotation_indices(child_index, index)

@@ -1,11 +1,11 @@
 //! Attributes, listings and updates on the wire. Knows nothing of jobs.
 
-use crate::peer_capnp::{attr, expected, holder, list_result, listing, open_result, update};
+use crate::peer_capnp::{self, attr, expected, holder, list_result, listing, open_result, update};
 use crate::{Fault, WireError, checked};
 use capnp::struct_list;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use termite_types::{Attr, Entry, Expected, Holder, Listing, Node, Update};
+use termite_types::{Attr, Entry, Expected, Holder, Listing, Node, Special, Update};
 
 type Result<T> = std::result::Result<T, WireError>;
 
@@ -52,7 +52,7 @@ pub fn read_attr(from: attr::Reader<'_>) -> Result<Attr> {
         attr::Symlink(target) => Node::Symlink {
             target: checked::any_path("link target", target?)?,
         },
-        attr::Special(()) => Node::Special,
+        attr::Special(special) => Node::Special(read_special(special?)),
     };
     Ok(Attr {
         mode: checked::within("mode", from.get_mode(), 0, 0o7777)?,
@@ -80,7 +80,23 @@ pub fn write_attr(attr: &Attr, mut to: attr::Builder<'_>) {
             }
         }
         Node::Symlink { target } => to.set_symlink(checked::bytes(target)),
-        Node::Special => to.set_special(()),
+        Node::Special(special) => to.set_special(special_of(*special)),
+    }
+}
+
+fn read_special(from: peer_capnp::Special) -> Special {
+    match from {
+        peer_capnp::Special::Fifo => Special::Fifo,
+        peer_capnp::Special::Socket => Special::Socket,
+        peer_capnp::Special::Device => Special::Device,
+    }
+}
+
+fn special_of(special: Special) -> peer_capnp::Special {
+    match special {
+        Special::Fifo => peer_capnp::Special::Fifo,
+        Special::Socket => peer_capnp::Special::Socket,
+        Special::Device => peer_capnp::Special::Device,
     }
 }
 

@@ -124,6 +124,7 @@ fn read_stdio(from: stdio::Reader<'_>) -> Result<Stdio> {
             WireStdin::Null => Stdin::Null,
             WireStdin::Pipe => Stdin::Pipe,
             WireStdin::Shared => Stdin::Shared,
+            WireStdin::File => Stdin::File,
         },
         stdout: from.get_stdout(),
         stderr: from.get_stderr(),
@@ -139,6 +140,7 @@ fn write_stdio(stdio: &Stdio, mut to: stdio::Builder<'_>) {
         Stdin::Null => WireStdin::Null,
         Stdin::Pipe => WireStdin::Pipe,
         Stdin::Shared => WireStdin::Shared,
+        Stdin::File => WireStdin::File,
     });
     to.set_stdout(stdio.stdout);
     to.set_stderr(stdio.stderr);

@@ -1,9 +1,9 @@
 //! What a worker asks of the client's machine, on the wire.
 
-use crate::peer_capnp::resource;
+use crate::peer_capnp::{self, resource};
 use crate::{Fault, WireError, checked};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use termite_types::Resource;
+use termite_types::{ObjectKind, ObjectName, Resource};
 
 /// Most bytes of an abstract name: `sun_path` of unix(7) without its first byte.
 const ABSTRACT_MAX: usize = 107;
@@ -30,6 +30,20 @@ pub fn read_resource(from: resource::Reader<'_>) -> Result<Resource, WireError> 
             checked::require(is_short, "abstract name", Fault::Range(name.len() as u64))?;
             Resource::AbstractSocket(name.to_vec())
         }
+        resource::Object(object) => {
+            let kind = match object.get_kind()? {
+                peer_capnp::ObjectKind::Memory => ObjectKind::Memory,
+                peer_capnp::ObjectKind::Semaphores => ObjectKind::Semaphores,
+                peer_capnp::ObjectKind::Queue => ObjectKind::Queue,
+            };
+            let name = match object.which()? {
+                resource::object::Key(key) => ObjectName::Key(key),
+                resource::object::Id(id) => ObjectName::Id(id),
+                resource::object::Any(()) => ObjectName::Any,
+            };
+            Resource::Object(kind, name)
+        }
+        resource::NameServices(()) => Resource::NameServices,
     })
 }
 
@@ -49,5 +63,19 @@ pub fn write_resource(resource: &Resource, mut to: resource::Builder<'_>) {
         Resource::Socket(path) => to.set_socket(checked::bytes(path)),
         Resource::Name(path) => to.set_name(checked::bytes(path)),
         Resource::AbstractSocket(name) => to.set_abstract_socket(name),
+        Resource::NameServices => to.set_name_services(()),
+        Resource::Object(kind, name) => {
+            let mut to = to.init_object();
+            to.set_kind(match kind {
+                ObjectKind::Memory => peer_capnp::ObjectKind::Memory,
+                ObjectKind::Semaphores => peer_capnp::ObjectKind::Semaphores,
+                ObjectKind::Queue => peer_capnp::ObjectKind::Queue,
+            });
+            match name {
+                ObjectName::Key(key) => to.set_key(*key),
+                ObjectName::Id(id) => to.set_id(*id),
+                ObjectName::Any => to.set_any(()),
+            }
+        }
     }
 }

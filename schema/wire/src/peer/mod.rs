@@ -8,6 +8,7 @@ mod job;
 mod machine;
 mod premises;
 mod result;
+mod user;
 
 pub use change::{read_change, write_change};
 pub use file::{
@@ -21,6 +22,7 @@ pub use job::{read_job, write_job};
 pub use machine::{read_resource, write_resource};
 pub use premises::{read_premises, write_premises};
 pub use result::{read_job_result, write_job_result};
+pub use user::{read_user_answer, read_user_query, write_user_answer, write_user_query};
 
 use crate::peer_capnp::{client_info, job_id, snapshot};
 use crate::{WireError, checked};

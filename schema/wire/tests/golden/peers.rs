@@ -6,8 +6,9 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use termite_types::{
     Abandon, Alter, Base, BlobHash, BuildId, Change, ChangeKind, Check, Conflict, Content, Edit, Entry, Expected,
-    FileTime, Holder, IfPresent, JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Owner, Phases, PidRange,
-    Premises, Resource, Seen, SetTime, Snapshot, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage, Use, Xattr,
+    FileTime, Group, Holder, IfPresent, JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, ObjectKind,
+    ObjectName, Owner, Phases, PidRange, Premises, Resource, Seen, SetTime, Snapshot, Stdin, Stdio, TerminalSize,
+    TraceItem, Update, Usage, Use, User, UserAnswer, UserQuery, Xattr,
 };
 use termite_wire::peer::{self, ClientInfo, Listed, Opened};
 use termite_wire::peer_capnp as wire;
@@ -26,6 +27,7 @@ pub fn check_all() {
     numbers();
     files();
     resources();
+    users();
     jobs();
     changes();
     results();
@@ -178,6 +180,8 @@ fn resources() {
         ("abstract", Resource::AbstractSocket(b"a\xff".to_vec())),
         ("socket", Resource::Socket("/run/s".into())),
         ("name", Resource::Name("/p/lock".into())),
+        ("services", Resource::NameServices),
+        ("object", Resource::Object(ObjectKind::Queue, ObjectName::Key(-2))),
     ];
     for (case, resource) in resources {
         check::<wire::resource::Owned, _>(
@@ -185,6 +189,52 @@ fn resources() {
             &resource,
             peer::read_resource,
             peer::write_resource,
+        );
+    }
+}
+
+fn users() {
+    let queries = [
+        ("userNamed", UserQuery::UserNamed("u".into())),
+        ("userNumbered", UserQuery::UserNumbered(7)),
+        ("groupNamed", UserQuery::GroupNamed("g".into())),
+        ("groupNumbered", UserQuery::GroupNumbered(8)),
+        ("groupsOf", UserQuery::GroupsOf("u".into())),
+    ];
+    for (case, query) in queries {
+        check::<wire::user_query::Owned, _>(
+            &format!("peer.UserQuery.{case}"),
+            &query,
+            peer::read_user_query,
+            peer::write_user_query,
+        );
+    }
+    let user = User {
+        name: "u".into(),
+        uid: 7,
+        gid: 8,
+        comment: "U,,,".into(),
+        home: "/home/u".into(),
+        shell: "/bin/sh".into(),
+    };
+    let group = Group {
+        name: "g".into(),
+        gid: 8,
+        members: vec!["a".into(), "b".into()],
+    };
+    let answers = [
+        ("inFiles", UserAnswer::InFiles),
+        ("nobody", UserAnswer::Nobody),
+        ("user", UserAnswer::User(user)),
+        ("group", UserAnswer::Group(group)),
+        ("groups", UserAnswer::Groups(vec![8, 9])),
+    ];
+    for (case, answer) in answers {
+        check::<wire::user_answer::Owned, _>(
+            &format!("peer.UserAnswer.{case}"),
+            &answer,
+            peer::read_user_answer,
+            peer::write_user_answer,
         );
     }
 }

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use termite_types::{
     Abandon, Alter, Attr, Base, BlobHash, BuildId, Change, ChangeKind, Check, Conflict, Content, Edit, Entry, Expected,
     FileTime, Holder, IfPresent, JobEnd, JobId, JobResult, JobSpec, Jobserver, Limit, Listing, Node, Owner, Phases,
-    PidRange, Premises, RequestId, Seen, SetTime, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage, Use, Xattr,
+    PidRange, Premises, RequestId, Seen, SetTime, Special, Stdin, Stdio, TerminalSize, TraceItem, Update, Usage, Use,
+    Xattr,
 };
 use termite_wire::frame::{CallerJob, Control, ToCaller, ToDaemon};
 use termite_wire::peer::{self, Listed, Opened};
@@ -58,7 +59,13 @@ fn symlink() -> impl Strategy<Value = Node> {
 
 pub fn attr() -> impl Strategy<Value = Attr> {
     let file = (any::<u64>(), option::of(hash())).prop_map(|(size, hash)| Node::File { size, hash });
-    attr_of(prop_oneof![Just(Node::Dir), file, symlink()])
+    let special = prop_oneof![Just(Special::Fifo), Just(Special::Socket), Just(Special::Device)];
+    attr_of(prop_oneof![
+        Just(Node::Dir),
+        file,
+        symlink(),
+        special.prop_map(Node::Special)
+    ])
 }
 
 /// A file's attributes with these bytes as content or beginning of it.
@@ -120,7 +127,8 @@ fn stdio() -> impl Strategy<Value = Stdio> {
         Just(Stdin::Closed),
         Just(Stdin::Null),
         Just(Stdin::Pipe),
-        Just(Stdin::Shared)
+        Just(Stdin::Shared),
+        Just(Stdin::File)
     ];
     let size = (1..=u16::MAX, any::<u16>()).prop_map(|(rows, cols)| TerminalSize { rows, cols });
     (stdin, any::<[bool; 3]>(), any::<[bool; 3]>(), option::of(size)).prop_map(

@@ -74,6 +74,17 @@ fn a_driver_keeps_the_shim() {
 }
 
 #[test]
+fn what_was_shown_before_is_told_to_come_again() {
+    let output = with(&["/bin/echo", "hello"], |mut caller| {
+        caller.output(1, b"hello\n");
+        caller.local(false, false, "");
+    });
+    assert_eq!(text(&output.stdout), "hello\nhello\n");
+    let told = "termite: echo runs again here, and prints again what is above\n";
+    assert_eq!(text(&output.stderr), told);
+}
+
+#[test]
 fn a_fault_is_told_once_with_its_reason() {
     let output = with(&["/bin/echo", "hello"], |mut caller| caller.local(false, true, ""));
     assert_eq!(text(&output.stdout), "hello\n");

@@ -107,22 +107,27 @@ impl Bench {
 
     /// An empty mirror of the client.
     pub fn mirror(&self) -> Arc<Mirror> {
-        Arc::new(self.new_mirror())
+        self.mirror_of(self.files.clone())
+    }
+
+    /// The same of another client.
+    pub fn mirror_of(&self, files: Arc<dyn Files>) -> Arc<Mirror> {
+        Arc::new(self.new_mirror(files))
     }
 
     /// The same whose directories are all sparse.
     pub fn sparse_mirror(&self) -> Arc<Mirror> {
-        Arc::new(self.new_mirror().sparse_beyond(0))
+        Arc::new(self.new_mirror(self.files.clone()).sparse_beyond(0))
     }
 
-    fn new_mirror(&self) -> Mirror {
+    fn new_mirror(&self, files: Arc<dyn Files>) -> Mirror {
         let dir = self
             .entered
             .store
             .root
             .join(format!("client-{}", self.mirrors.fetch_add(1, Ordering::Relaxed)));
         let owners = Owners::of(self.entered.store.root_user);
-        Mirror::new(&dir, self.files.clone(), owners).unwrap()
+        Mirror::new(&dir, files, owners).unwrap()
     }
 
     /// A job that runs a shell script in `cwd`.

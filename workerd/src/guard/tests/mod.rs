@@ -7,3 +7,4 @@ mod kinds;
 mod random;
 mod repeat;
 mod trees;
+mod users;

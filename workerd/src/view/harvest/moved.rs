@@ -16,6 +16,9 @@ impl Gather<'_> {
             let known = self.view.mirror().lookup(&path).map_err(unread(&path))?;
             match known {
                 Some(known) if known.attr.is_dir() => self.tree_gone(&path)?,
+                Some(known) if matches!(known.attr.node, Node::Special(_)) => {
+                    return Err(HarvestError::Special(path));
+                }
                 Some(_) => self.push(&path, ChangeKind::Remove { dir: false }),
                 None => {}
             }
@@ -58,7 +61,7 @@ impl Gather<'_> {
                 self.push(at, ChangeKind::Symlink { attr: known.attr });
                 Ok(())
             }
-            Node::Special => Ok(()),
+            Node::Special(_) => Err(HarvestError::Special(from.to_path_buf())),
             Node::File { hash, .. } => {
                 let (from, hash) = (from.to_path_buf(), *hash);
                 self.push(at, ChangeKind::Name { from, hash });

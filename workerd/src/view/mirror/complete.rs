@@ -3,6 +3,7 @@
 
 use super::place::{Workplace, names_in};
 use super::sparse::Unmade;
+use super::special::look_alike;
 use super::tables::{Claim, Fill, Names};
 use super::{Known, Mirror, OWN_NAMES, Presence};
 use crate::view::confine;
@@ -15,7 +16,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use termite_types::{Attr, Listing, Node};
+use termite_types::{Attr, Entry, Listing, Node};
 
 /// What became of a listing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -203,13 +204,19 @@ impl Mirror {
             .into_iter()
             .filter(|name| !own(name))
             .collect();
-        let (mut unmade, mut specials) = (Unmade::default(), Vec::new());
+        let of_specials = |entry: &&Entry| matches!(entry.attr.node, Node::Special(_)) && !own(&entry.name);
+        let specials: Vec<_> = listing
+            .entries
+            .iter()
+            .filter(of_specials)
+            .map(|entry| &entry.name)
+            .collect();
+        self.tables.lock().set_specials(path, &specials);
+        let mut unmade = Unmade::default();
         for entry in listing.entries.iter().rev().filter(|entry| !own(&entry.name)) {
-            if entry.attr.node == Node::Special {
-                specials.push(&entry.name);
-            } else if stale.remove(&entry.name) {
+            if stale.remove(&entry.name) {
                 self.settle(&dir, &entry.name, &entry.attr)?;
-            } else if is_sparse && !entry.attr.is_dir() {
+            } else if is_sparse && Unmade::may_hold(&entry.attr) {
                 unmade.add(&entry.name, &entry.attr);
             } else {
                 self.make(&dir, &entry.name, &entry.attr)?;
@@ -218,10 +225,7 @@ impl Mirror {
         for name in stale {
             self.remove(&dir, &name)?;
         }
-        let mut tables = self.tables.lock();
-        tables.set_unmade(path, unmade);
-        tables.set_specials(path, &specials);
-        drop(tables);
+        self.tables.lock().set_unmade(path, unmade);
         self.dress_dir(&dir, &listing.attr)
     }
 
@@ -253,11 +257,10 @@ impl Mirror {
                 Ok(())
             }
             (Node::Symlink { target: old }, Node::Symlink { target }) if old == target => {
-                if self.same_looks(&known.attr, attr) {
-                    Ok(())
-                } else {
-                    self.dress(dir.fd.as_fd(), name, attr)
-                }
+                self.settle_looks(dir, name, &known.attr, attr)
+            }
+            (Node::Special(old), Node::Special(new)) if look_alike(*old, *new) => {
+                self.settle_looks(dir, name, &known.attr, attr)
             }
             _ => {
                 self.remove(dir, name)?;
@@ -276,6 +279,13 @@ impl Mirror {
         known.attr = attr.clone();
         if differs {
             tables.doubt_dir(path);
+        }
+    }
+
+    fn settle_looks(&self, dir: &Workplace, name: &OsStr, known: &Attr, attr: &Attr) -> Result<(), Errno> {
+        match self.same_looks(known, attr) {
+            true => Ok(()),
+            false => self.dress(dir.fd.as_fd(), name, attr),
         }
     }
 

@@ -21,6 +21,7 @@ mod special;
 mod tables;
 mod update;
 
+use super::SharedMap;
 use super::confine;
 use super::exec::Programs;
 use super::files::Files;
@@ -178,10 +179,10 @@ impl Mirror {
     }
 
     /// A job begins to see it.
-    pub(super) fn enter(self: &Arc<Self>) -> Tenancy {
+    pub(super) fn enter(self: &Arc<Self>, shared: Arc<SharedMap>) -> Tenancy {
         Tenancy {
             mirror: self.clone(),
-            tenant: self.tables.lock().enter(),
+            tenant: self.tables.lock().enter(shared),
         }
     }
 
@@ -245,8 +246,8 @@ impl Mirror {
     }
 
     /// The client.
-    pub(super) fn files(&self) -> &dyn Files {
-        &*self.files
+    pub(super) fn files(&self) -> &Arc<dyn Files> {
+        &self.files
     }
 
     /// How many directories were listed and files fetched.

@@ -1,6 +1,7 @@
 //! Making and removing single names in the mirror's tree, with their entries in the
 //! tables. Knows nothing of listings and of why.
 
+use super::special::stood_for;
 use super::tables::{File, Fill};
 use super::{Known, Mirror};
 use crate::view::confine::{self, is_dir, is_file, is_symlink};
@@ -28,7 +29,7 @@ impl Workplace {
 }
 
 impl Mirror {
-    /// How `name` stands in a directory. `None`: not there, or nothing that a view holds.
+    /// How `name` stands in a directory. `None`: not there, or about to go.
     pub(super) fn known(&self, dir: &Workplace, name: &OsStr) -> Result<Option<Known>, Errno> {
         let stat = match confine::stat_name(&dir.fd, Path::new(name)) {
             Ok(stat) => stat,
@@ -41,6 +42,13 @@ impl Mirror {
             let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
             return Ok(Some(Known {
                 attr: seen(&stat, Node::Symlink { target }),
+                ino,
+                fill: Fill::Filled,
+            }));
+        }
+        if let Some(special) = stood_for(&stat) {
+            return Ok(Some(Known {
+                attr: seen(&stat, Node::Special(special)),
                 ino,
                 fill: Fill::Filled,
             }));
@@ -80,7 +88,7 @@ impl Mirror {
                 self.give(dir.fd.as_fd(), name, attr)?;
                 set_mtime(dir.fd.as_fd(), name, attr.mtime)
             }
-            Node::Special => Ok(()),
+            Node::Special(special) => self.make_special(dir, name, *special, attr),
             Node::File { .. } => {
                 let (ino, fill) = self.make_placeholder(dir.fd.as_fd(), name, attr)?;
                 self.note_file(dir, name, ino, attr, fill);

@@ -19,8 +19,7 @@ use termite_types::{Attr, Node};
 /// Directories of more names are sparse.
 pub(super) const MANY: usize = 4000;
 
-/// Names of a sparse directory that the client has and nobody has looked for. No directories
-/// are among them.
+/// Names of a sparse directory that the client has and nobody has looked for.
 #[derive(Default)]
 pub(super) struct Unmade {
     /// With the order in which they are to be made.
@@ -28,6 +27,12 @@ pub(super) struct Unmade {
 }
 
 impl Unmade {
+    /// Whether such a name may wait. Directories show in the link count of what they are in, and
+    /// a special file is nothing that anybody can look for.
+    pub fn may_hold(attr: &Attr) -> bool {
+        matches!(attr.node, Node::File { .. } | Node::Symlink { .. })
+    }
+
     /// A name that comes after the others.
     pub fn add(&mut self, name: &OsStr, attr: &Attr) {
         let turn = self.names.len();
@@ -36,7 +41,7 @@ impl Unmade {
 
     /// Takes in how a name stands. False: it is none of these, or not any more.
     fn retell(&mut self, name: &OsStr, attr: &Attr) -> bool {
-        if attr.is_dir() {
+        if !Self::may_hold(attr) {
             self.names.remove(name);
             return false;
         }

@@ -1,12 +1,17 @@
-//! Devices, FIFOs and sockets of the client: no view holds them. Whoever looks for one is for the
-//! client. Knows nothing of who looks.
+//! Devices, FIFOs and sockets of the client: a view shows their names. Whoever looks for one is
+//! for the client. Knows nothing of who looks.
 
 use super::Mirror;
+use super::place::Workplace;
 use super::tables::Tables;
 use crate::view::trouble::Trouble;
+use rustix::fd::AsFd;
+use rustix::fs::{FileType, Mode, Statx};
+use rustix::io::Errno;
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
-use termite_types::Abandon;
+use termite_types::{Abandon, Attr, Special};
 
 /// Services of the machine that no job is sent home for: programs ask them if they are there, and
 /// do without them (nscd(8), nss-systemd(8), syslog(3), dbus-daemon(1)).
@@ -30,12 +35,40 @@ fn needed(path: &Path) -> Abandon {
     Abandon::Machine(format!("a FIFO, socket or device at {}", path.display()))
 }
 
+/// The kind of file that has the name in the mirror's tree. Nobody can make a device there.
+fn stand_in(special: Special) -> FileType {
+    match special {
+        Special::Fifo => FileType::Fifo,
+        Special::Socket | Special::Device => FileType::Socket,
+    }
+}
+
+/// Whether the names of both have the same kind of file in the mirror's tree.
+pub(super) fn look_alike(a: Special, b: Special) -> bool {
+    stand_in(a) == stand_in(b)
+}
+
+/// What a file of the mirror's tree stands for.
+pub(super) fn stood_for(stat: &Statx) -> Option<Special> {
+    match FileType::from_raw_mode(stat.stx_mode.into()) {
+        FileType::Fifo => Some(Special::Fifo),
+        FileType::Socket => Some(Special::Socket),
+        _ => None,
+    }
+}
+
 impl Tables {
     /// Takes in the names of all special files of a directory that is being listed.
     pub fn set_specials(&mut self, dir: &Path, names: &[&OsString]) {
-        self.specials.remove(dir);
+        if let Some(known) = self.specials.get_mut(dir) {
+            let names: HashSet<_> = names.iter().copied().collect();
+            known.retain(|name| names.contains(name));
+        }
         for name in names {
             self.set_special(dir, name, true);
+        }
+        if self.specials.get(dir).is_some_and(HashSet::is_empty) {
+            self.specials.remove(dir);
         }
     }
 
@@ -44,8 +77,9 @@ impl Tables {
         if is_special && !is_absent(&dir.join(name)) {
             let Some(dir) = self.interned(dir) else { return };
             if self.specials.entry(dir).or_default().insert(name.to_os_string()) {
-                // Spellings may be known to need nothing.
+                // Spellings may be known to need nothing, and running jobs were told so.
                 self.leads.void();
+                self.end_epochs();
             }
         } else if let Some(names) = self.specials.get_mut(dir) {
             names.remove(name);
@@ -66,6 +100,21 @@ impl Tables {
 }
 
 impl Mirror {
+    /// Makes the name of a special file.
+    pub(super) fn make_special(
+        &self,
+        dir: &Workplace,
+        name: &OsStr,
+        special: Special,
+        attr: &Attr,
+    ) -> Result<(), Errno> {
+        if is_absent(&dir.child(name)) {
+            return Ok(());
+        }
+        rustix::fs::mknodat(&dir.fd, name, stand_in(special), Mode::empty(), 0)?;
+        self.dress(dir.fd.as_fd(), name, attr)
+    }
+
     /// Fails for a name of a directory that was listed where that is a special file's.
     pub(in crate::view) fn refuse_special(&self, dir: &Path, name: &OsStr) -> Result<(), Trouble> {
         match self.tables.lock().is_special(dir, name) {

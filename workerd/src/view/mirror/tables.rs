@@ -2,6 +2,7 @@
 
 use super::leads::Leads;
 use super::sparse::Unmade;
+use crate::view::SharedMap;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -98,8 +99,8 @@ pub(super) struct Tables {
     former: HashMap<u64, File>,
     /// The same and those that are gone, oldest first.
     retired: VecDeque<Retired>,
-    /// When each running job began, with what has changed here since.
-    tenants: BTreeMap<u64, Shifts>,
+    /// The running jobs by when they began.
+    tenants: BTreeMap<u64, Tenant>,
     /// Counts jobs; what is retired bears the number of the newest.
     clock: u64,
     root: u64,
@@ -112,6 +113,12 @@ pub struct Shifts {
     pub paths: HashSet<PathBuf>,
     /// Directories that went. The job's kernel may still have them, without what was in them.
     pub gone_dirs: HashSet<PathBuf>,
+}
+
+/// A running job.
+struct Tenant {
+    shared: Arc<SharedMap>,
+    shifts: Shifts,
 }
 
 /// A file that lost its name while jobs ran.
@@ -288,8 +295,8 @@ impl Tables {
             self.sparse.remove(path);
             self.specials.remove(path);
             self.dir_of.remove(&dir.ino);
-            for shifts in self.tenants.values_mut() {
-                shifts.gone_dirs.insert(path.to_path_buf());
+            for tenant in self.tenants.values_mut() {
+                tenant.shifts.gone_dirs.insert(path.to_path_buf());
             }
         }
     }
@@ -457,23 +464,32 @@ impl Tables {
         self.retired.push_back(Retired { since, ino });
     }
 
-    /// A job begins.
-    pub fn enter(&mut self) -> u64 {
+    /// A job begins, which has this memory in common with the worker.
+    pub fn enter(&mut self, shared: Arc<SharedMap>) -> u64 {
+        let shifts = Shifts::default();
         self.clock += 1;
-        self.tenants.insert(self.clock, Shifts::default());
+        self.tenants.insert(self.clock, Tenant { shared, shifts });
         self.clock
+    }
+
+    /// What the running jobs were told about spellings does not hold any more.
+    pub fn end_epochs(&self) {
+        for tenant in self.tenants.values() {
+            tenant.shared.next_epoch();
+        }
     }
 
     /// A path is about to change under the jobs that run.
     pub fn note_shift(&mut self, path: &Path) {
-        for shifts in self.tenants.values_mut() {
-            shifts.paths.insert(path.to_path_buf());
+        for tenant in self.tenants.values_mut() {
+            tenant.shifts.paths.insert(path.to_path_buf());
         }
     }
 
     /// What has changed here since a job began.
     pub fn shifts(&self, tenant: u64) -> Shifts {
-        self.tenants.get(&tenant).cloned().unwrap_or_default()
+        let tenant = self.tenants.get(&tenant);
+        tenant.map(|tenant| tenant.shifts.clone()).unwrap_or_default()
     }
 
     /// Whether no job sees the mirror.
@@ -532,7 +548,10 @@ mod tests {
         let mut tables = Tables::new(1);
         tables.add_file(2, file(Fill::Filled));
         assert!(!tables.is_held(2), "nobody runs");
-        let (early, late) = (tables.enter(), tables.enter());
+        let (early, late) = (
+            tables.enter(SharedMap::of_no_slot()),
+            tables.enter(SharedMap::of_no_slot()),
+        );
         assert!(tables.is_held(2));
         tables.forget_file(2, Some("kept".into()));
         tables.add_file(3, file(Fill::Placeholder));
@@ -540,7 +559,7 @@ mod tests {
         tables.add_file(4, file(Fill::Placeholder));
         tables.forget_file(4, Some("empty".into()));
         assert!(tables.file(4).is_some_and(|file| file.fill == Fill::Placeholder));
-        let later = tables.enter();
+        let later = tables.enter(SharedMap::of_no_slot());
         assert_eq!(tables.leave(late), Vec::<OsString>::new());
         assert!(tables.attr_of(2, Path::new("/g")).is_none());
         assert!(

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
-use termite_types::{Node, Update};
+use termite_types::{Attr, Node, Update};
 
 impl Mirror {
     /// Brings the mirror to a newer snapshot. What running jobs hold open stays as it is.
@@ -49,9 +49,10 @@ impl Mirror {
         let Some((dir, name)) = self.place_of(&update.path)? else {
             return Ok(());
         };
-        let is_special = update.attr.as_ref().is_some_and(|attr| attr.node == Node::Special);
+        let is_special = |attr: &Attr| matches!(attr.node, Node::Special(_));
+        let is_special = update.attr.as_ref().is_some_and(is_special);
         self.tables.lock().set_special(&dir.path, name, is_special);
-        let Some(attr) = update.attr.as_ref().filter(|_| !is_special) else {
+        let Some(attr) = &update.attr else {
             self.tables.lock().strike(&dir.path, name);
             return self.remove(&dir, name);
         };

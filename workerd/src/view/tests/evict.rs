@@ -1,9 +1,9 @@
 //! What was evicted comes again, as the client has it by then; what is in use stays.
 
 use super::Pair;
-use crate::view::Files;
 use crate::view::mirror::Fill;
 use crate::view::trouble::Trouble;
+use crate::view::{Files, SharedMap};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -193,7 +193,7 @@ fn a_spelling_leads_to_an_evicted_file_no_more() {
 #[test]
 fn what_a_job_sees_stays_until_it_has_ended() {
     let pair = three();
-    let tenancy = pair.mirror.enter();
+    let tenancy = pair.mirror.enter(SharedMap::of_no_slot());
     std::thread::scope(|scope| {
         let evicting = scope.spawn(|| pair.mirror.evict(1 << 20));
         std::thread::sleep(std::time::Duration::from_millis(50));
@@ -220,7 +220,7 @@ fn a_forgotten_tree_is_listed_anew() {
         3,
         "proc, dev and sys"
     );
-    drop(pair.mirror.enter());
+    drop(pair.mirror.enter(SharedMap::of_no_slot()));
     assert_eq!(pair.mirror.size(), 1);
     fs::remove_file(pair.here("a")).unwrap();
     for dir in ["/", "/dir"] {

@@ -5,12 +5,10 @@ use super::changes::tell;
 use crate::view::acts::Before;
 use crate::view::trouble::Trouble;
 use crate::view::{Lower, SharedMap};
-use rustix::fd::AsFd;
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use termite_types::Abandon;
 
 #[test]
@@ -22,10 +20,8 @@ fn what_a_file_was_is_what_the_job_was_told() {
         fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
     };
     put("old", 0o600);
-    let shared = SharedMap::new(tempfile::tempfile().unwrap().as_fd()).unwrap();
-    shared.init(u64::MAX);
     let proc = File::open("/proc").unwrap().into();
-    let lower = Lower::new(pair.mirror.clone(), proc, Arc::new(shared)).unwrap();
+    let lower = Lower::new(pair.mirror.clone(), proc, SharedMap::of_no_slot()).unwrap();
     let found = lower.lookup(lower.root(), OsStr::new("f")).unwrap().unwrap();
     // Its content has not been brought, so that the file in the mirror becomes the new one.
     put("new", 0o644);

@@ -7,11 +7,12 @@ mod evict;
 mod lower;
 mod peers;
 mod sparse;
+mod special;
 
 use super::mirror::{Fill, Mirror, Owners};
 use super::outputs::Outputs;
 use super::trouble::Trouble;
-use super::{Files, FilesError, LocalFiles, OpenedFile, Pieces};
+use super::{Files, FilesError, LocalFiles, OpenedFile, Pieces, SharedMap};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs;
@@ -390,7 +391,7 @@ fn a_file_that_a_job_holds_outlives_its_place() {
     }
     pair.mirror.complete(Path::new("/")).unwrap();
     pair.fill("filled").unwrap();
-    let tenancy = pair.mirror.enter();
+    let tenancy = pair.mirror.enter(SharedMap::of_no_slot());
     let held = names.map(|name| fs::File::open(pair.there(name)).unwrap());
     let ino = |file: &fs::File| file.metadata().unwrap().ino();
 
