@@ -72,6 +72,7 @@ struct Resource {
       }
     }
     nameServices @11 :Void;   # for users and groups, other than files
+    writable @12 :Path;       # for the client's user
   }
 }
 

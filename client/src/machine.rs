@@ -3,6 +3,7 @@
 //! Only looks: it connects nowhere and sends nothing (proc_pid_net(5), kill(2)).
 
 use crate::users;
+use rustix::fs::{Access, AtFlags, CWD};
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{Pid, test_kill_process, test_kill_process_group};
 use std::ffi::OsString;
@@ -10,6 +11,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use termite_types::{ObjectKind, ObjectName, Resource};
 
 /// Variables whose value names an object of this machine's kernel, and what that is. The library
@@ -39,7 +41,14 @@ pub fn has(resource: &Resource) -> bool {
         Resource::Socket(path) => fs::metadata(path).is_ok_and(|file| file.file_type().is_socket()),
         Resource::Object(kind, name) => has_object(*kind, *name),
         Resource::NameServices => users::are_asked_for(),
+        Resource::Writable(path) => may_write(path),
     }
+}
+
+/// By the kernel, which knows access lists and file systems that are read-only.
+fn may_write(path: &Path) -> bool {
+    let asked = Access::WRITE_OK;
+    rustix::fs::accessat(CWD, path, asked, AtFlags::EACCESS | AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
 /// By the tables of sysvipc(7), whose first line has headings, and whose lines begin with key and

@@ -50,7 +50,11 @@ impl Sign {
         let needs = match why {
             // The next run looks for another process.
             Abandon::Needs(
-                Resource::Process(_) | Resource::Target(_) | Resource::Object(..) | Resource::NameServices,
+                Resource::Process(_)
+                | Resource::Target(_)
+                | Resource::Object(..)
+                | Resource::NameServices
+                | Resource::Writable(_),
             ) => None,
             Abandon::Needs(resource) => Some(resource.clone()),
             Abandon::Machine(_) | Abandon::Unsupported(_) | Abandon::Driver(_) => None,

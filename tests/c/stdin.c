@@ -1,4 +1,5 @@
-// Standard input of a file is read only as far as it is wanted, so that the next reader goes on there.
+// Standard input of a file is read only as far as it is wanted, so that the next reader goes on there. Who
+// seeks in it goes home; head(1) does not for a number of bytes.
 // stdin: file
 // hooks:
 #include "common.h"
@@ -15,5 +16,5 @@ int main(void)
 	R(read(twin, bytes, 7));
 	print_path(bytes), putchar('\n');
 	fflush(stdout);
-	return system("dd bs=4 count=1 2>/dev/null; echo");
+	return system("head -c 4; echo");
 }

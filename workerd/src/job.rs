@@ -365,6 +365,7 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
     let stdio = spec.stdio.clone();
     let (cwd, program, drivers) = (spec.cwd.clone(), spec.program.clone(), spec.drivers.clone());
     let pids = spec.pids;
+    let uid = spec.owner.uid;
     let shared_path = dir.path.join("shared");
     let (shared, cookie) = shared_memory(&shared_path).map_err(|error| match error.kind() {
         std::io::ErrorKind::StorageFull => Abandon::Full(error.to_string()),
@@ -413,6 +414,7 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
         upper: rustix::io::fcntl_dupfd_cloexec(&upper, 3).map_err(refused)?,
         proc: open_proc()?,
         shared,
+        uid,
         lower,
     }));
     let service = match (started.listener, fuse) {

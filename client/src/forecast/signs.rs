@@ -72,7 +72,11 @@ impl From<&Sign> for Row {
             Resource::AbstractSocket(name) => Some(Needed::AbstractSocket(name.clone())),
             Resource::Socket(path) => Some(Needed::Socket(path.clone())),
             Resource::Name(path) => Some(Needed::Name(path.clone())),
-            Resource::Process(_) | Resource::Target(_) | Resource::Object(..) | Resource::NameServices => None,
+            Resource::Process(_)
+            | Resource::Target(_)
+            | Resource::Object(..)
+            | Resource::NameServices
+            | Resource::Writable(_) => None,
         };
         Self {
             reason: sign.reason.clone(),

@@ -23,6 +23,8 @@ pub enum Resource {
     Name(PathBuf),
     /// An object of System V IPC (sysvipc(7)).
     Object(ObjectKind, ObjectName),
+    /// A file or directory at this absolute path that the client's user may write to.
+    Writable(PathBuf),
     /// Something else than files where users or groups are looked for (nsswitch.conf(5)).
     NameServices,
 }
@@ -71,6 +73,7 @@ impl fmt::Display for Resource {
             Self::Object(kind, ObjectName::Key(key)) => write!(f, "{kind} with key {key:#x}"),
             Self::Object(kind, ObjectName::Id(id)) => write!(f, "{kind} with number {id}"),
             Self::Object(kind, ObjectName::Any) => write!(f, "the list of each {kind}"),
+            Self::Writable(path) => write!(f, "the right to write to {}", path.display()),
             Self::NameServices => f.write_str("the machine's name services"),
             Self::AbstractSocket(name) => write!(f, "the socket @{}", name.escape_ascii()),
         }

@@ -61,6 +61,30 @@ pub const GPG_ERROR: Archive = Archive {
     hash: "15cf05c1398d96bcfb946a5b8211456a0ba2cba4d560603a1f5b4370db1bbd17",
 };
 
+/// GNU make 4.3: its suite has make run make.
+pub const MAKE: Archive = Archive {
+    package: "make-dfsg",
+    origin: SOURCE,
+    file: "make-dfsg_4.3.orig.tar.gz",
+    hash: "de474023333ba59eab57bc685c140b1d7bda02411aaaeecfd8ccaa95a3c3e0ed",
+};
+
+/// jansson 2.14: tests by shell scripts.
+pub const JANSSON: Archive = Archive {
+    package: "jansson",
+    origin: SOURCE,
+    file: "jansson_2.14.orig.tar.gz",
+    hash: "8f4eaae0a76527009dc062c2746c45ccc7fa4e4b71d9834b6cd40477e69c964e",
+};
+
+/// coreutils 9.1: its suite tries what a system does in a thousand places.
+pub const COREUTILS: Archive = Archive {
+    package: "coreutils",
+    origin: SOURCE,
+    file: "coreutils_9.1.orig.tar.xz",
+    hash: "7b512bda18b9c62a86cf261bd2996b6411ecacbf6de023f3de3a620b525d8fa0",
+};
+
 /// Android's dexer of class files, from the last release of Debian that had it.
 pub const DX: Archive = Archive {
     package: "dalvik-exchange",
@@ -76,7 +100,7 @@ pub const DX: Archive = Archive {
 pub const ALL: [&Archive; 2] = [&LUA, &REDIS];
 
 /// Those that only the long form builds.
-pub const LONG: [&Archive; 4] = [&CURL, &GIT, &GPG_ERROR, &DX];
+pub const LONG: [&Archive; 7] = [&CURL, &GIT, &GPG_ERROR, &DX, &MAKE, &JANSSON, &COREUTILS];
 
 /// A source package of the release that the corpora are pinned to.
 const SOURCE: Origin = Origin {

@@ -103,7 +103,8 @@ fn is_for_client(request: &Request, peer: &Resource, proc: impl AsFd) -> bool {
         | Resource::Socket(_)
         | Resource::Name(_)
         | Resource::Object(..)
-        | Resource::NameServices => false,
+        | Resource::NameServices
+        | Resource::Writable(_) => false,
     }
 }
 

@@ -2,6 +2,7 @@
 //! taken from the table of calls and the task's memory. Knows nothing of views' insides.
 
 use super::sys::{read_memory, read_string};
+use super::times::explicit_mtime;
 use crate::slot::calls::{self, Arch, Effect, Last, OpenFlags, PathArg, PathCall, Removal};
 use crate::slot::filter::AUDIT_X86_64;
 use crate::view::{Act, Intent, Origin, PathUse, Writes};
@@ -229,13 +230,29 @@ impl Request {
             },
             Effect::Link if index == 0 => Act::Link,
             Effect::Link => Act::Make,
-            Effect::Metadata | Effect::Times => Act::Attributes,
+            Effect::Metadata => Act::Attributes {
+                by_writers: self.call.name.contains("xattr"),
+            },
+            Effect::Times => Act::Attributes {
+                by_writers: explicit_mtime(self).is_none(),
+            },
             Effect::Truncate => Act::Open {
                 writes: Writes::Within,
                 exclusive: false,
             },
+            Effect::Stat if self.asks_for_writing() => Act::TestWrite,
             _ => Act::Look,
         }
+    }
+
+    /// `access(2)` and its kin, whose mode is the argument behind the path.
+    fn asks_for_writing(&self) -> bool {
+        let mode = match self.call.name {
+            "access" => self.args[1],
+            "faccessat" | "faccessat2" => self.args[2],
+            _ => 0,
+        };
+        mode as i32 & libc::W_OK != 0
     }
 
     fn is_of_dir(&self, removal: Removal) -> bool {

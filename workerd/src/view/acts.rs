@@ -151,8 +151,8 @@ impl NameActs {
 
     fn note(&mut self, act: Act) {
         match act {
-            Act::Look | Act::Link => {}
-            Act::Attributes => self.is_attributed = true,
+            Act::Look | Act::TestWrite | Act::Link => {}
+            Act::Attributes { .. } => self.is_attributed = true,
             Act::Open { exclusive, writes } => {
                 self.named |= matches!(self.before, Before::Nothing);
                 self.exclusive |= exclusive;
@@ -348,7 +348,7 @@ impl View {
         if let Some(file) = upper.and_then(|ino| acts.files.get_mut(&ino)) {
             match act {
                 Act::Open { writes, .. } => file.written = file.written.after(writes),
-                Act::Attributes => file.is_attributed = true,
+                Act::Attributes { .. } => file.is_attributed = true,
                 _ => {}
             }
         }

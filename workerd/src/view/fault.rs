@@ -37,6 +37,8 @@ pub struct ViewSpec {
     pub proc: OwnedFd,
     /// The memory that the job's shim sees.
     pub shared: Arc<SharedMap>,
+    /// The job's user on the client.
+    pub uid: u32,
     /// What the job's mount has as its lower layer where no call is seen, so that this
     /// knows what else faults tell.
     pub lower: Option<Arc<Lower>>,
@@ -50,6 +52,7 @@ pub struct View {
     pub(super) upper: OwnedFd,
     pub(super) proc: OwnedFd,
     pub(super) shared: Arc<SharedMap>,
+    pub(super) uid: u32,
     pub(super) spellings: Mutex<Spellings>,
     /// Modification times that the job set itself. A file that has one of them at the
     /// end has it by the job's will, whatever became of its name and inode meanwhile.
@@ -173,6 +176,7 @@ impl View {
             upper,
             proc,
             shared,
+            uid,
             lower,
         } = spec;
         let fetches_before = mirror.fetches();
@@ -194,6 +198,7 @@ impl View {
             upper,
             proc,
             shared,
+            uid,
             spellings,
             explicit,
             acts,
@@ -365,10 +370,13 @@ impl View {
         let Some(spelled) = absolute(&walk, used) else {
             return outside();
         };
-        if let Some(standing) = self.answered(&spelled, used) {
+        // What stands there is not all that is asked.
+        let may_be_known = used.act != Act::TestWrite;
+        if may_be_known && let Some(standing) = self.answered(&spelled, used) {
             return Ok(Reply::Ready(standing));
         }
-        if let Some(file) = self.known_file(&spelled, used)
+        if may_be_known
+            && let Some(file) = self.known_file(&spelled, used)
             && walk.reach_known(file, used.intent)?
         {
             self.record(found(used), &spelled);
@@ -399,11 +407,16 @@ impl View {
         {
             self.note_missing(path)?;
         }
-        if used.act.fails_at(&walked, used.makes) {
-            self.note_failure(&walk, &walked, used.act)?;
-        } else if used.act != Act::Look {
+        self.refuse_forbidden(&walked, used.act, patience)?;
+        let act = match used.act {
+            Act::TestWrite => Act::Look,
+            act => act,
+        };
+        if act.fails_at(&walked, used.makes) {
+            self.note_failure(&walk, &walked, act)?;
+        } else if act != Act::Look {
             self.note_links(&walk, &spelled, &walked, used.follow)?;
-            self.note_act(&walked, used.act)?;
+            self.note_act(&walked, act)?;
         }
         // By a magic link the spelling leads elsewhere for others.
         let canonical = walked.path().filter(|_| walk.magic.get());

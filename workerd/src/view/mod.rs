@@ -21,6 +21,7 @@ mod mirror;
 mod moving;
 mod objects;
 mod outputs;
+mod permission;
 mod premises;
 mod spelling;
 mod trace;

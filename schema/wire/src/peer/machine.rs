@@ -44,6 +44,7 @@ pub fn read_resource(from: resource::Reader<'_>) -> Result<Resource, WireError> 
             Resource::Object(kind, name)
         }
         resource::NameServices(()) => Resource::NameServices,
+        resource::Writable(path) => Resource::Writable(checked::plain_path("path", path?)?),
     })
 }
 
@@ -64,6 +65,7 @@ pub fn write_resource(resource: &Resource, mut to: resource::Builder<'_>) {
         Resource::Name(path) => to.set_name(checked::bytes(path)),
         Resource::AbstractSocket(name) => to.set_abstract_socket(name),
         Resource::NameServices => to.set_name_services(()),
+        Resource::Writable(path) => to.set_writable(checked::bytes(path)),
         Resource::Object(kind, name) => {
             let mut to = to.init_object();
             to.set_kind(match kind {

@@ -181,6 +181,7 @@ fn resources() {
         ("socket", Resource::Socket("/run/s".into())),
         ("name", Resource::Name("/p/lock".into())),
         ("services", Resource::NameServices),
+        ("writable", Resource::Writable("/p/d".into())),
         ("object", Resource::Object(ObjectKind::Queue, ObjectName::Key(-2))),
     ];
     for (case, resource) in resources {

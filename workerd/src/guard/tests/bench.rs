@@ -205,6 +205,7 @@ impl Bench {
             upper: upper.try_clone().unwrap(),
             proc,
             shared,
+            uid: owner.uid,
             lower: None,
         }));
         let events = Arc::new(Heard::default());

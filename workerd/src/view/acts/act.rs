@@ -8,6 +8,8 @@ use crate::view::walk::Walked;
 pub enum Act {
     /// Nothing: it looks.
     Look,
+    /// The same, and asks whether it may write (`access(2)`).
+    TestWrite,
     /// Opens a file for writing, and makes it where it is missing if the use says so.
     Open {
         /// How what is there is going to be written.
@@ -41,7 +43,10 @@ pub enum Act {
     /// Gives the file a further name.
     Link,
     /// Changes attributes.
-    Attributes,
+    Attributes {
+        /// So may who may write, as the time to the present one. Others only the owner changes.
+        by_writers: bool,
+    },
 }
 
 impl Act {
@@ -50,8 +55,13 @@ impl Act {
     pub(super) fn copies_up(self) -> bool {
         match self {
             Self::Open { exclusive, .. } => !exclusive,
-            Self::MoveAway | Self::Exchange | Self::Link | Self::Attributes => true,
-            Self::Look | Self::MakeDir { .. } | Self::Make | Self::Remove { .. } | Self::MoveHere { .. } => false,
+            Self::MoveAway | Self::Exchange | Self::Link | Self::Attributes { .. } => true,
+            Self::Look
+            | Self::TestWrite
+            | Self::MakeDir { .. }
+            | Self::Make
+            | Self::Remove { .. }
+            | Self::MoveHere { .. } => false,
         }
     }
 
@@ -81,7 +91,12 @@ impl Act {
                 Self::MakeDir { .. } | Self::Make => true,
                 Self::MoveHere { exclusive, dir } => exclusive || dir != is_dir,
                 Self::Remove { dir } => dir != is_dir,
-                Self::Look | Self::MoveAway | Self::Exchange | Self::Link | Self::Attributes => false,
+                Self::Look
+                | Self::TestWrite
+                | Self::MoveAway
+                | Self::Exchange
+                | Self::Link
+                | Self::Attributes { .. } => false,
             },
             Walked::Nowhere | Walked::Blocked | Walked::Outside => true,
         }

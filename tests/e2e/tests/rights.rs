@@ -1,0 +1,88 @@
+//! What the client's user may not write its jobs may not write either: calls fail as they do
+//! without termite, and those that ask beforehand are told so. Where no call is seen (FUSE), a
+//! job that writes there runs on the client in the end.
+
+use anyhow::{Result, ensure};
+use rustix::fs::{Gid, Mode as Bits, Uid, chmod, chown};
+use std::fs;
+use std::path::{Path, PathBuf};
+use termite_e2e::{Client, Mode, Place, Scene, User, Way};
+
+/// Each tries something in a directory of another user's, in one that all may write to, or on what
+/// is in them.
+const TRIES: [&str; 20] = [
+    "test -w others",
+    "test -w others/file",
+    "test -w others/shared",
+    "test -w all",
+    "test -w all/file",
+    "test -w .",
+    "touch others/new",
+    "touch others",
+    "touch others/file",
+    "touch -d 2020-01-01 others/shared",
+    "echo more >> others/file",
+    "echo more >> others/shared",
+    "chmod +x others/shared",
+    "mkdir others/dir",
+    "rm -f others/file",
+    "mv mine others/mine",
+    "ln -s x others/link",
+    "rm -f all/file",
+    "mv all/file all/moved",
+    "touch all/new && rm all/new",
+];
+
+#[test]
+fn a_job_may_write_what_its_user_may_write() -> Result<()> {
+    let scene = Scene::new(User::Ordinary)?;
+    for mode in Mode::all(&scene, Place::Embedded)? {
+        let running = mode.start(&scene, 2)?;
+        let client = &running.client;
+        let (plain, _) = said(&scene, client, &format!("p/{mode}-plain"), false)?;
+        let (by_jobs, dir) = said(&scene, client, &format!("p/{mode}-jobs"), true)?;
+        ensure!(by_jobs == plain, "{mode}: {by_jobs}\ninstead of\n{plain}");
+        let last = client.last(&dir)?;
+        // A commit puts what changes in place beside it first, which nobody may do there.
+        let beside = |reason: &String| reason.contains("others/shared");
+        let is_known = last.jobs.local == 1 && last.local_reasons.keys().all(beside);
+        ensure!(mode.fault == "fuse" || is_known, "{mode}: {last:?}");
+        running.stop()?;
+    }
+    scene.finish()
+}
+
+/// What make and its commands say about all tries.
+fn said(scene: &Scene, client: &Client, name: &str, by_jobs: bool) -> Result<(String, PathBuf)> {
+    let dir = scene.dir(name)?;
+    for (sub, mode) in [("others", 0o755), ("all", 0o1777)] {
+        let sub = dir.join(sub);
+        fs::create_dir(&sub)?;
+        fs::write(sub.join("file"), "old\n")?;
+        chmod(&sub, Bits::from_raw_mode(mode))?;
+        chmod(sub.join("file"), Bits::from_raw_mode(0o644))?;
+    }
+    fs::write(dir.join("others/shared"), "old\n")?;
+    chmod(dir.join("others/shared"), Bits::from_raw_mode(0o666))?;
+    fs::write(dir.join("mine"), "")?;
+    let mut makefile = format!(
+        "all: {}\n",
+        (0..TRIES.len()).map(|at| format!("t{at} ")).collect::<String>()
+    );
+    for (at, tried) in TRIES.iter().enumerate() {
+        makefile += &format!("t{at}: ; @{{ {tried} && echo '{tried}: done' || echo '{tried}: failed'; }} 2>&1\n");
+    }
+    fs::write(dir.join("Makefile"), makefile)?;
+    own(&dir, scene.uid())?;
+    own(&dir.join("mine"), scene.uid())?;
+    let make = match by_jobs {
+        true => client.drive(Way::Env, &dir, "make"),
+        false => client.bare(&dir, "/usr/bin/make"),
+    };
+    let out = make.run()?.success()?.out();
+    Ok((out, dir))
+}
+
+fn own(path: &Path, uid: u32) -> Result<()> {
+    Ok(chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)))?)
+}

@@ -1,0 +1,106 @@
+//! What the client's user may not write. The files of an ordinary user's slot are all that user's,
+//! so that its kernel does not know; a root worker gives them their owners. Knows modes (path_resolution(7),
+//! access(2)), and that the client alone knows access lists.
+
+use super::acts::{Act, Before};
+use super::fault::{Patience, View};
+use super::trouble::Trouble;
+use super::walk::{Stop, Walked};
+use std::path::{Path, PathBuf};
+use termite_types::{Attr, Resource};
+
+/// Bits of a mode: the group's and everybody's right to write, and that names are their owners'.
+const GROUP: u32 = 0o020;
+const EVERYBODY: u32 = 0o002;
+const STICKY: u32 = 0o1000;
+
+impl View {
+    /// Fails as the call does on the client where its user may not do this at a path.
+    pub(super) fn refuse_forbidden(&self, walked: &Walked, act: Act, patience: Patience) -> Result<(), Stop> {
+        if self.mirror.keeps_owners() || self.uid == 0 {
+            return Ok(());
+        }
+        if let Some((path, attr)) = self.written_by(walked, act)
+            && attr.uid != self.uid
+            && !self.others_may_write(&path, &attr, patience)?
+        {
+            return Err(Trouble::Errno(libc::EACCES).into());
+        }
+        if matches!(act, Act::Attributes { by_writers: false }) && self.is_of_another(walked) {
+            return Err(Trouble::Errno(libc::EPERM).into());
+        }
+        if matches!(
+            act,
+            Act::Remove { .. } | Act::MoveAway | Act::MoveHere { .. } | Act::Exchange
+        ) && self.is_kept_by_owner(walked)
+        {
+            return Err(Trouble::Errno(libc::EPERM).into());
+        }
+        Ok(())
+    }
+
+    /// The file or directory of the client's that an act writes to.
+    fn written_by(&self, walked: &Walked, act: Act) -> Option<(PathBuf, Attr)> {
+        let parent = || self.clients_dir(walked.path()?.parent()?);
+        match (act, walked) {
+            (Act::TestWrite | Act::Attributes { by_writers: true }, _) => self.found(walked),
+            (Act::Open { exclusive: false, .. }, Walked::File(..)) => self.found(walked),
+            (Act::Open { .. } | Act::MakeDir { .. } | Act::Make, Walked::Missing(_)) => parent(),
+            (Act::Remove { .. } | Act::MoveAway | Act::Exchange, Walked::Missing(_)) => None,
+            (Act::Remove { .. } | Act::MoveAway | Act::MoveHere { .. } | Act::Exchange, _) => parent(),
+            _ => None,
+        }
+    }
+
+    /// A file or directory of the client's.
+    fn found(&self, walked: &Walked) -> Option<(PathBuf, Attr)> {
+        match walked {
+            Walked::File(path, looks) => {
+                let attr = self.mirror.attr_of(looks.ino, path);
+                Some((path.clone(), attr.or_else(|| self.copied_up(path))?))
+            }
+            Walked::Dir(path) => self.clients_dir(path),
+            _ => None,
+        }
+    }
+
+    /// A file of the client's that the job changes in place.
+    fn copied_up(&self, path: &Path) -> Option<Attr> {
+        let acts = self.acts.lock();
+        match acts.of_name(path).filter(|acts| !acts.named)?.before {
+            Before::File(ref file) => Some(file.attr.clone()),
+            _ => None,
+        }
+    }
+
+    fn is_of_another(&self, walked: &Walked) -> bool {
+        self.found(walked).is_some_and(|(_, attr)| attr.uid != self.uid)
+    }
+
+    /// A directory that the client has, unless the job has put another one in its place.
+    fn clients_dir(&self, path: &Path) -> Option<(PathBuf, Attr)> {
+        let is_own = || self.acts.lock().of_name(path).is_some_and(|acts| acts.named);
+        let attr = self.mirror.dir_attr(path)?;
+        (!is_own()).then(|| (path.to_path_buf(), attr))
+    }
+
+    /// Whether one may write there who is not the owner. The bits of the group are also the most
+    /// that an access list gives to anybody (acl(5)).
+    fn others_may_write(&self, path: &Path, attr: &Attr, patience: Patience) -> Result<bool, Stop> {
+        if attr.mode & (GROUP | EVERYBODY) != GROUP {
+            return Ok(attr.mode & EVERYBODY != 0);
+        }
+        if patience == Patience::None {
+            return Err(Stop::NeedsFetch);
+        }
+        let may = self.machine_has(&Resource::Writable(path.to_path_buf()));
+        may.map_err(|abandon| Trouble::Abandon(abandon).into())
+    }
+
+    /// Whether the name of another user's file stands in another one's sticky directory.
+    fn is_kept_by_owner(&self, walked: &Walked) -> bool {
+        let parent = || self.clients_dir(walked.path()?.parent()?);
+        self.is_of_another(walked)
+            && parent().is_some_and(|(_, parent)| parent.uid != self.uid && parent.mode & STICKY != 0)
+    }
+}
