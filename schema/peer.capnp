@@ -289,6 +289,7 @@ struct Abandon {
       path @7 :Path;
       seen @8 :Text;
       found @9 :Text;
+      awaited @13 :Bool;      # it only waited for that
     }
     start @10 :Text;          # the system refuses to start it
     machine @11 :Text;        # what it needs, only the client's own machine has

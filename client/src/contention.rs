@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use termite_core::claims::{Claimant, Claims};
 use termite_core::writers::{CommandKey, Contended, Moment, Writers};
-use termite_types::{Change, ChangeKind, JobId, Premises, TraceItem, Use};
+use termite_types::{Change, ChangeKind, Conflict, JobId, Premises, TraceItem, Use};
 use tokio::sync::oneshot;
 
 /// All claims, and all that is known of contended paths.
@@ -112,11 +112,14 @@ impl Claim {
         self.begun.set(self.contention.writers.borrow().now());
     }
 
-    /// The job conflicted on a path. Returns the job that changed it since the attempt
-    /// began; `None`: something outside of the builds.
-    pub fn conflicted(&self, path: &Path) -> Option<JobId> {
+    /// The job conflicted. Returns the job that changed the path since the attempt began; `None`:
+    /// something outside of the builds. Who only waited for it is none of those that contend.
+    pub fn conflicted(&self, Conflict { path, awaited, .. }: &Conflict) -> Option<JobId> {
         let mut writers = self.contention.writers.borrow_mut();
-        writers.conflicted(self.command, path, self.begun.get())
+        match awaited {
+            true => writers.changed_by(path, self.begun.get()),
+            false => writers.conflicted(self.command, path, self.begun.get()),
+        }
     }
 
     /// The job's commit conflicted on `first`. The other files that it read and would have

@@ -517,7 +517,7 @@ impl Dispatch<'_> {
     }
 
     fn record(&mut self, conflict: &Conflict) {
-        let by = self.claim.conflicted(&conflict.path);
+        let by = self.claim.conflicted(conflict);
         tracing::info!("job {} runs again: {conflict}", self.spec.id);
         self.account.conflicted(ConflictRecord::new(conflict, by));
     }

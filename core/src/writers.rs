@@ -163,13 +163,7 @@ impl Writers {
     /// Returns the job that changed the path after `since`, or is about to; `None`: no job of
     /// ours did.
     pub fn conflicted(&mut self, command: CommandKey, path: &Path, since: Moment) -> Option<JobId> {
-        let changed = self.last.get(path).filter(|change| change.at > since);
-        let change = changed.map(|change| (change.job, change.command)).or_else(|| {
-            let mut under_way = self.committing.iter();
-            let (job, (command, _)) =
-                under_way.find(|(_, (_, paths))| paths.iter().any(|of| of == path || of.parent() == Some(path)))?;
-            Some((*job, *command))
-        });
+        let change = self.change(path, since);
         let is_new = !self.contended.contains_key(path);
         if is_new && self.contended.len() < MOST_CONTENDED {
             self.contended.insert(path.to_owned(), Contended::default());
@@ -179,6 +173,21 @@ impl Writers {
         }
         self.note(command, path, true);
         change.map(|(job, _)| job)
+    }
+
+    /// The job that changed a path after `since`, or is about to; `None`: no job of ours did.
+    pub fn changed_by(&self, path: &Path, since: Moment) -> Option<JobId> {
+        self.change(path, since).map(|(job, _)| job)
+    }
+
+    fn change(&self, path: &Path, since: Moment) -> Option<(JobId, CommandKey)> {
+        let changed = self.last.get(path).filter(|change| change.at > since);
+        changed.map(|change| (change.job, change.command)).or_else(|| {
+            let mut under_way = self.committing.iter();
+            let (job, (command, _)) =
+                under_way.find(|(_, (_, paths))| paths.iter().any(|of| of == path || of.parent() == Some(path)))?;
+            Some((*job, *command))
+        })
     }
 
     /// Makes those of `paths` contended that another job changed after `since`: an attempt

@@ -94,6 +94,9 @@ pub struct Job<W> {
     repeated: u32,
     /// Paths that it conflicted on, each for the first time before it had claimed it.
     contended: BTreeSet<PathBuf>,
+    /// Paths that it conflicted on, since it waited for others to make them. It does not claim
+    /// those: they could not.
+    awaited: BTreeSet<PathBuf>,
     was_shown: bool,
     is_input_lost: bool,
     interrupted: Option<u8>,
@@ -113,6 +116,7 @@ impl<W: Copy + Eq> Job<W> {
             attempts: 0,
             repeated: 0,
             contended: BTreeSet::new(),
+            awaited: BTreeSet::new(),
             was_shown: false,
             is_input_lost: false,
             interrupted: None,
@@ -182,8 +186,9 @@ impl<W: Copy + Eq> Job<W> {
     }
 
     fn claimed(&mut self) {
-        if self.repeated >= self.policy.most_repeated || self.contended.len() > self.policy.most_contended {
-            let conflicts = self.repeated as usize + self.contended.len();
+        let paths = self.contended.len() + self.awaited.len();
+        if self.repeated >= self.policy.most_repeated || paths > self.policy.most_contended {
+            let conflicts = self.repeated as usize + paths;
             let reason = format!("it conflicted {conflicts} times, last on {}", self.last_fault);
             return self.go_home(reason, false, true);
         }
@@ -313,7 +318,11 @@ impl<W: Copy + Eq> Job<W> {
 
     /// The attempt does not count. The job claims the path and runs again.
     fn conflicted(&mut self, conflict: Conflict) {
-        let is_new = self.contended.insert(conflict.path.clone());
+        let among = match conflict.awaited {
+            true => &mut self.awaited,
+            false => &mut self.contended,
+        };
+        let is_new = among.insert(conflict.path.clone());
         self.repeated += u32::from(!is_new);
         self.last_fault = conflict.to_string();
         self.act(Action::RecordConflict(conflict));

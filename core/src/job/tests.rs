@@ -1,6 +1,7 @@
 //! Each way through the machine, action by action.
 
 use super::*;
+use std::path::Path;
 
 type W = u8;
 
@@ -23,11 +24,7 @@ fn placed(worker: W) -> Event<W> {
 }
 
 fn conflict(path: &str) -> Conflict {
-    Conflict {
-        path: path.into(),
-        seen: "1".into(),
-        found: "2".into(),
-    }
+    Conflict::new(Path::new(path), "1", "2")
 }
 
 fn finished(attempt: u32, succeeded: bool, has_changes: bool) -> Event<W> {

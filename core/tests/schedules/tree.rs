@@ -30,11 +30,7 @@ impl Tree {
         for (path, seen) in script.reads.iter().zip(read) {
             let found = self.read(path);
             if found != *seen {
-                return Err(Conflict {
-                    path: path.clone(),
-                    seen: seen.to_string(),
-                    found: found.to_string(),
-                });
+                return Err(Conflict::new(path, seen.to_string(), found.to_string()));
             }
         }
         Ok(())

@@ -314,9 +314,9 @@ impl<'a> World<'a> {
         let torn = self.tree.check(script, read).err();
         let found = torn.filter(|_| self.random.permille(100)).or_else(|| {
             let path = script.reads.first()?.clone();
-            let (seen, found) = ("a".into(), "b".into());
+            let (seen, found) = ("a", "b");
             let is_false = self.random.permille(faults.false_conflict);
-            is_false.then_some(Conflict { path, seen, found })
+            is_false.then(|| Conflict::new(&path, seen, found))
         });
         let event = match found {
             Some(conflict) => Event::GivenUp {

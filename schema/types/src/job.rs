@@ -251,6 +251,8 @@ pub struct Conflict {
     pub seen: String,
     /// What is there, in words.
     pub found: String,
+    /// The job only waited for it, and does not change it.
+    pub awaited: bool,
 }
 
 impl Conflict {
@@ -260,6 +262,15 @@ impl Conflict {
             path: path.to_owned(),
             seen: seen.into(),
             found: found.into(),
+            awaited: false,
+        }
+    }
+
+    /// It waited for something to be at `path`, and there it is.
+    pub fn awaited(path: &Path) -> Self {
+        Self {
+            awaited: true,
+            ..Self::new(path, "nothing", "what it waits for")
         }
     }
 }

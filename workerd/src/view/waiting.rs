@@ -122,7 +122,7 @@ impl View {
         self.waiting.lock().compare();
         for path in self.missed_below(task) {
             if self.machine_has(&Resource::Name(path.clone()))? {
-                return Err(Conflict::new(&path, "nothing", "what it waits for").into());
+                return Err(Conflict::awaited(&path).into());
             }
         }
         done

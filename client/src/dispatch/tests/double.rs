@@ -44,11 +44,12 @@ pub struct Double {
 
 impl Double {
     fn conflict(&self, seen: u32) -> JobEnd {
-        JobEnd::Abandoned(Abandon::Conflict(Conflict {
-            path: self.dir.join("counter"),
-            seen: seen.to_string(),
-            found: self.counter.get().to_string(),
-        }))
+        let conflict = Conflict::new(
+            &self.dir.join("counter"),
+            seen.to_string(),
+            self.counter.get().to_string(),
+        );
+        JobEnd::Abandoned(Abandon::Conflict(conflict))
     }
 
     /// Adds 1, unless another job did so meanwhile.

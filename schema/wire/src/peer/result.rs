@@ -127,6 +127,7 @@ fn read_abandon(from: abandon::Reader<'_>) -> Result<Abandon> {
             path: checked::plain_path("path of a conflict", conflict.get_path()?)?,
             seen: text(conflict.get_seen())?,
             found: text(conflict.get_found())?,
+            awaited: conflict.get_awaited(),
         }),
     })
 }
@@ -143,11 +144,17 @@ fn write_abandon(why: &Abandon, mut to: abandon::Builder<'_>) {
         Abandon::Machine(what) => to.set_machine(&what[..]),
         Abandon::Needs(resource) => write_resource(resource, to.init_needs()),
         Abandon::Cancelled => to.set_cancelled(()),
-        Abandon::Conflict(Conflict { path, seen, found }) => {
+        Abandon::Conflict(Conflict {
+            path,
+            seen,
+            found,
+            awaited,
+        }) => {
             let mut to = to.init_conflict();
             to.set_path(checked::bytes(path));
             to.set_seen(&seen[..]);
             to.set_found(&found[..]);
+            to.set_awaited(*awaited);
         }
     }
 }

@@ -501,6 +501,7 @@ fn results() {
                 path: path("/w/log"),
                 seen: "nothing".into(),
                 found: "a directory".into(),
+                awaited: true,
             }),
         ),
     ];

@@ -341,11 +341,14 @@ fn end() -> impl Strategy<Value = JobEnd> {
         any::<String>().prop_map(Abandon::Machine),
         path().prop_map(|path| Abandon::Needs(termite_types::Resource::Socket(path))),
         Just(Abandon::Cancelled),
-        (path(), any::<String>(), any::<String>()).prop_map(|(path, seen, found)| Abandon::Conflict(Conflict {
-            path,
-            seen,
-            found
-        })),
+        (path(), any::<[String; 2]>(), any::<bool>()).prop_map(|(path, [seen, found], awaited)| {
+            Abandon::Conflict(Conflict {
+                path,
+                seen,
+                found,
+                awaited,
+            })
+        }),
     ];
     prop_oneof![
         any::<u8>().prop_map(JobEnd::Exited),
