@@ -87,7 +87,7 @@ fn of_coreutils_in_the_long_form() -> Result<()> {
                 "it looks for files of others, which are the user's in an ordinary user's slot",
             ),
             ("tests/touch/not-owner.trs", "the same of the root directory"),
-            ("tests/tail-2/inotify-race.trs", "gdb in a job"),
+            ("tests/tail-2/inotify-race.trs", "tail uses no inotify on an overlay"),
             ("tests/tail-2/inotify-race2.trs", "the same"),
         ],
     })
