@@ -205,7 +205,8 @@ impl Bench {
             upper: upper.try_clone().unwrap(),
             proc,
             shared,
-            uid: owner.uid,
+            // Of the client, whoever the worker is.
+            uid: 0,
             lower: None,
         }));
         let events = Arc::new(Heard::default());
