@@ -365,7 +365,7 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
     let stdio = spec.stdio.clone();
     let (cwd, program, drivers) = (spec.cwd.clone(), spec.program.clone(), spec.drivers.clone());
     let pids = spec.pids;
-    let uid = spec.owner.uid;
+    let (uid, gid) = (spec.owner.uid, spec.owner.gid);
     let shared_path = dir.path.join("shared");
     let (shared, cookie) = shared_memory(&shared_path).map_err(|error| match error.kind() {
         std::io::ErrorKind::StorageFull => Abandon::Full(error.to_string()),
@@ -415,6 +415,7 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
         proc: open_proc()?,
         shared,
         uid,
+        gid,
         lower,
     }));
     let service = match (started.listener, fuse) {

@@ -116,12 +116,12 @@ impl Permit {
         if alter.owner.is_some_and(|owner| owner != (here.uid, here.gid)) {
             return Err(CommitError::refused(path, theirs("owner")));
         }
-        // With a content, the kernel's time has to do.
-        if alter.content.is_none() && alter.mtime.is_some_and(|time| time.explicit) {
+        // With a content, the kernel's time has to do, and a directory's follows from its names.
+        let is_given = |explicit: bool| explicit || here.kind == Kind::File;
+        if alter.content.is_none() && alter.mtime.is_some_and(|time| is_given(time.explicit)) {
             return Err(CommitError::refused(path, theirs("time")));
         }
-        // The time of a directory follows from its names.
-        if here.kind == Kind::File && (alter.content.is_some() || alter.mtime.is_some()) {
+        if here.kind == Kind::File && alter.content.is_some() {
             return self.check_write(path, here);
         }
         Ok(())

@@ -266,11 +266,15 @@ impl Conflict {
         }
     }
 
-    /// It waited for something to be at `path`, and there it is.
-    pub fn awaited(path: &Path) -> Self {
+    /// It waited for something to be at `path`, or to be gone if it was there, and so it is.
+    pub fn awaited(path: &Path, was_there: bool) -> Self {
+        let (seen, found) = match was_there {
+            false => ("nothing", "what it waits for"),
+            true => ("something", "nothing, for which it waits"),
+        };
         Self {
             awaited: true,
-            ..Self::new(path, "nothing", "what it waits for")
+            ..Self::new(path, seen, found)
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn needed_by(request: &Request, is_root: bool, proc: impl AsFd) -> Op
             foreign_xattr(request, args[3], word(&given, 8)? as usize)
         }
         "capset" if is_root => capabilities(request, proc),
-        name if matches!(request.call.effect, Effect::Refused(_)) => Some(format!("{name}(2)")),
+        name if matches!(request.call.effect, Effect::Refused(_) | Effect::OfMachine) => Some(format!("{name}(2)")),
         _ => None,
     }
 }

@@ -155,6 +155,8 @@ pub enum Effect {
     /// Uses the object whose identifier is argument 0; where it is a control call, the command
     /// is at this position.
     ObjectUse(ObjectKind, Option<u8>),
+    /// Is about something that a slot does not have, and that stays.
+    OfMachine,
     /// Is about the process whose number is argument 0; below -1, the group.
     Process,
     /// It fails with this errno. With EPERM, and where there is a guard, that is told first: the
@@ -470,6 +472,8 @@ const CALLS: &[PathCall] = &[
     call("kill",              62,  37,   &[],         Effect::Process),
     call("pidfd_open",        434, 434,  &[],         Effect::Process),
     call("capset",            126, 185,  &[],         Effect::Capabilities),
+    call("mq_open",           240, 277,  &[],         Effect::OfMachine),
+    call("mq_unlink",         241, 278,  &[],         Effect::OfMachine),
     call("shmget",            29,  395,  &[],         Effect::Object(Memory, 2)),
     call("semget",            64,  393,  &[],         Effect::Object(Semaphores, 2)),
     call("msgget",            68,  399,  &[],         Effect::Object(Queue, 1)),

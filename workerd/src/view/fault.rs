@@ -39,6 +39,8 @@ pub struct ViewSpec {
     pub shared: Arc<SharedMap>,
     /// The job's user on the client.
     pub uid: u32,
+    /// Its group.
+    pub gid: u32,
     /// What the job's mount has as its lower layer where no call is seen, so that this
     /// knows what else faults tell.
     pub lower: Option<Arc<Lower>>,
@@ -53,6 +55,7 @@ pub struct View {
     pub(super) proc: OwnedFd,
     pub(super) shared: Arc<SharedMap>,
     pub(super) uid: u32,
+    pub(super) gid: u32,
     pub(super) spellings: Mutex<Spellings>,
     /// Modification times that the job set itself. A file that has one of them at the
     /// end has it by the job's will, whatever became of its name and inode meanwhile.
@@ -177,6 +180,7 @@ impl View {
             proc,
             shared,
             uid,
+            gid,
             lower,
         } = spec;
         let fetches_before = mirror.fetches();
@@ -199,6 +203,7 @@ impl View {
             proc,
             shared,
             uid,
+            gid,
             spellings,
             explicit,
             acts,
@@ -377,8 +382,12 @@ impl View {
         }
         if may_be_known
             && let Some(file) = self.known_file(&spelled, used)
+            && let (ino, path) = (file.ino, file.path())
             && walk.reach_known(file, used.intent)?
         {
+            if used.intent == Intent::Exec {
+                self.refuse_set_id(ino, &path)?;
+            }
             self.record(found(used), &spelled);
             return Ok(Reply::Ready(Standing::File));
         }
@@ -397,6 +406,9 @@ impl View {
             }
             Walked::Symlink(_) => (Standing::Symlink, found(used)),
             Walked::File(path, looks) => {
+                if used.intent == Intent::Exec {
+                    self.refuse_set_id(looks.ino, path)?;
+                }
                 self.reach_file(&walk, path, *looks, used.intent)
                     .map_err(|stop| moved_on_for(used, path, stop))?;
                 (Standing::File, found(used))
@@ -405,7 +417,7 @@ impl View {
         if let Walked::Missing(path) = &walked
             && !used.makes
         {
-            self.note_missing(path)?;
+            self.note_missing(task, path)?;
         }
         self.refuse_forbidden(&walked, used.act, patience)?;
         let act = match used.act {

@@ -1,7 +1,9 @@
-//! Shared memory and semaphores by name (shm_overview(7), sem_overview(7)). Each slot has its own;
-//! whoever opens one that only the client has is for the client. Knows nothing of those of System V.
+//! Devices, and shared memory and semaphores by name (shm_overview(7), sem_overview(7)). Each slot has
+//! its own `/dev`; whoever looks there for something that only the client has is for the client. Knows
+//! nothing of objects of System V.
 
 use super::fault::{Patience, View};
+use super::mirror::is_absent;
 use super::trouble::Trouble;
 use super::walk::Stop;
 use rustix::fs::AtFlags;
@@ -12,13 +14,15 @@ use termite_core::spelling::lexical;
 use termite_types::{Abandon, Resource};
 
 /// Where all of them are.
-const DIR: &str = "/dev/shm";
+const DIR: &str = "/dev";
+/// What is below has numbers of the slot.
+const NUMBERED: [&str; 2] = ["/dev/fd", "/dev/pts"];
 
 impl View {
-    /// Fails for the name of an object that the client has and the slot has not.
+    /// Fails for the name of a device or object that the client has and the slot has not.
     pub(super) fn refuse_object(&self, spelled: &[u8], patience: Patience) -> Result<(), Stop> {
         let path = lexical(Path::new(OsStr::from_bytes(spelled)));
-        if path.parent() != Some(Path::new(DIR)) {
+        if !path.starts_with(DIR) || NUMBERED.iter().any(|dir| path.starts_with(dir)) || is_absent(&path) {
             return Ok(());
         }
         // Its own, from the root on.

@@ -7,12 +7,15 @@ use super::fault::{Patience, View};
 use super::trouble::Trouble;
 use super::walk::{Stop, Walked};
 use std::path::{Path, PathBuf};
-use termite_types::{Attr, Resource};
+use termite_types::{Abandon, Attr, Resource};
 
 /// Bits of a mode: the group's and everybody's right to write, and that names are their owners'.
 const GROUP: u32 = 0o020;
 const EVERYBODY: u32 = 0o002;
 const STICKY: u32 = 0o1000;
+/// Bits of the mode of a program that has rights of its owner, and of its group.
+const SET_UID: u32 = 0o4000;
+const SET_GID: u32 = 0o2010;
 
 impl View {
     /// Fails as the call does on the client where its user may not do this at a path.
@@ -35,6 +38,21 @@ impl View {
         ) && self.is_kept_by_owner(walked)
         {
             return Err(Trouble::Errno(libc::EPERM).into());
+        }
+        Ok(())
+    }
+
+    /// Fails for a program that gains rights by its owner or group: in a slot nobody does (execve(2),
+    /// `PR_SET_NO_NEW_PRIVS`).
+    pub(super) fn refuse_set_id(&self, ino: u64, path: &Path) -> Result<(), Stop> {
+        let Some(attr) = self.mirror.attr_of(ino, path) else {
+            return Ok(());
+        };
+        let gains_user = attr.mode & SET_UID != 0 && attr.uid != self.uid;
+        let gains_group = attr.mode & SET_GID == SET_GID && attr.gid != self.gid;
+        if gains_user || gains_group {
+            let rights = format!("the rights that {} has of its owner or group", path.display());
+            return Err(Trouble::from(Abandon::Machine(rights)).into());
         }
         Ok(())
     }

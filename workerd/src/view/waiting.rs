@@ -4,6 +4,7 @@
 //! wait for it. Knows no calls.
 
 use super::acts::Act;
+use super::confine::read_below;
 use super::fault::{Patience, Reply, Standing, View};
 use super::trouble::Trouble;
 use super::walk::{Linked, Stop, Walk, Walked};
@@ -107,7 +108,8 @@ impl Waiting {
 
 impl View {
     /// Takes down that a call of a task sleeps. Where the client has by now what the job has looked
-    /// for in vain, and what its kernel will never show it, the job is to run again.
+    /// for in vain, or has no more what the job found, and what its kernel will never show it, the
+    /// job is to run again.
     pub fn note_sleep(&self, task: u32, patience: Patience) -> Result<Reply, Abandon> {
         let done = Ok(Reply::Ready(Standing::Outside));
         let is_due = self.waiting.lock().slept();
@@ -120,9 +122,11 @@ impl View {
             return Ok(Reply::NeedsFetch);
         }
         self.waiting.lock().compare();
-        for path in self.missed_below(task) {
-            if self.machine_has(&Resource::Name(path.clone()))? {
-                return Err(Conflict::awaited(&path).into());
+        for (looked, is_there) in [(Access::Missing, false), (Access::Stat, true)] {
+            for path in self.looked_at_below(task, looked, is_there) {
+                if self.machine_has(&Resource::Name(path.clone()))? != is_there {
+                    return Err(Conflict::awaited(&path, is_there).into());
+                }
             }
         }
         done
@@ -130,30 +134,47 @@ impl View {
 
     /// Takes down that a name was looked for in vain. Whoever does so after one sleep and the next
     /// goes where the client's names are seen as they come.
-    pub(super) fn note_missing(&self, path: &Path) -> Result<(), Stop> {
-        if self.waiting.lock().missed(path) && self.is_of_client(path) {
+    pub(super) fn note_missing(&self, task: Option<u32>, path: &Path) -> Result<(), Stop> {
+        let is_searched = || task.is_some_and(|task| self.searches(task, path));
+        if self.waiting.lock().missed(path) && self.is_of_client(path) && !is_searched() {
             return Err(Trouble::from(Abandon::Machine(to_see(path))).into());
         }
         Ok(())
     }
 
-    /// The last names below a task's working directory that the job has looked for in vain.
-    fn missed_below(&self, task: u32) -> Vec<PathBuf> {
+    /// Whether a path is where a task looks for a program, which it may find elsewhere.
+    fn searches(&self, task: u32, path: &Path) -> bool {
+        let environment = read_below(&self.proc, Path::new(&format!("{task}/environ"))).unwrap_or_default();
+        let mut variables = environment.split(|byte| *byte == 0);
+        let dirs = variables.find_map(|variable| variable.strip_prefix(b"PATH="));
+        let mut dirs = dirs.unwrap_or_default().split(|byte| *byte == b':');
+        dirs.any(|dir| Some(Path::new(OsStr::from_bytes(dir))) == path.parent())
+    }
+
+    /// The last names below a task's working directory that the job has looked for in this way, and
+    /// that are there in its view, or not.
+    fn looked_at_below(&self, task: u32, looked: Access, is_there: bool) -> Vec<PathBuf> {
         let walk = Walk::new(self, Some(task), Patience::None);
         let Some(cwd) = walk.place_of_task(None).and_then(Linked::there) else {
             return Vec::new();
         };
         let mut log = vec![0; TRACE_LEN];
         let len = self.shared().copy_trace(&mut log);
-        let missed = records(&log[..len]).filter(|(access, _)| *access == Access::Missing);
-        let missed = missed.map(|(_, path)| lexical(Path::new(OsStr::from_bytes(path))));
+        let paths = records(&log[..len]).filter(|(access, _)| *access == looked);
+        let paths = paths.map(|(_, path)| lexical(Path::new(OsStr::from_bytes(path))));
         let cwd = Path::new(OsStr::from_bytes(&cwd));
-        let is_missed = |path: &PathBuf| {
-            let is_missing = matches!(walk.at(path), Walked::Missing(_));
-            path.starts_with(cwd) && is_missing && self.is_of_client(path)
+        let is_changed = |path: &Path| self.acts.lock().of_name(path).is_some_and(|acts| acts.named);
+        let is_meant = |path: &PathBuf| {
+            let is_missing = || matches!(walk.at(path), Walked::Missing(_));
+            path.starts_with(cwd)
+                && path != cwd
+                && is_missing() != is_there
+                && self.is_of_client(path)
+                && !is_changed(path)
         };
-        let mut last: Vec<_> = missed.filter(is_missed).collect();
+        let mut last: Vec<_> = paths.filter(is_meant).collect();
         last.reverse();
+        last.dedup();
         last.truncate(ASKED);
         last
     }

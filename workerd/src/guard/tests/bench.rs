@@ -207,6 +207,7 @@ impl Bench {
             shared,
             // Of the client, whoever the worker is.
             uid: 0,
+            gid: 0,
             lower: None,
         }));
         let events = Arc::new(Heard::default());

@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use termite_types::{Attr, Entry, Listing, Node};
+use termite_types::{Abandon, Attr, Entry, Listing, Node};
 
 /// What became of a listing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,7 +95,14 @@ impl Mirror {
 
     fn refused(&self, path: &Path, error: FilesError) -> Result<Listed, Trouble> {
         match error {
-            FilesError::Errno(libc::EACCES) => self.shut_dir(path),
+            FilesError::Errno(libc::EACCES) => match self.dir_attr(path) {
+                Some(attr) if is_for_searching(attr.mode) => Err(Abandon::Machine(format!(
+                    "to look into {}, which may be searched and not listed",
+                    path.display()
+                ))
+                .into()),
+                _ => self.shut_dir(path),
+            },
             error => Err(Trouble::from_client(error, path)),
         }
     }
@@ -364,6 +371,11 @@ impl Mirror {
         let names = names_in(dir.as_fd()).map_err(store)?;
         Ok(names.into_iter().map(PathBuf::from).collect())
     }
+}
+
+/// Whether somebody may look for the names of a directory who may not list them.
+fn is_for_searching(mode: u32) -> bool {
+    mode & 0o111 & !(mode >> 2) != 0
 }
 
 /// Whether two descriptions are of the same content: by hash. Size and time do not tell:
