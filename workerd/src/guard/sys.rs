@@ -51,15 +51,12 @@ pub(super) fn finish(listener: BorrowedFd<'_>, id: u64, errno: i32) -> Result<()
 
 /// Ends the call with a new descriptor of the task.
 pub(super) fn finish_with(listener: BorrowedFd<'_>, id: u64, file: impl AsFd) -> Result<(), Errno> {
-    let add = seccomp_notif_addfd {
-        id,
-        flags: libc::SECCOMP_ADDFD_FLAG_SEND as u32,
-        srcfd: file.as_fd().as_raw_fd() as u32,
-        newfd: 0,
-        newfd_flags: libc::O_CLOEXEC as u32,
+    let flags = libc::SECCOMP_ADDFD_FLAG_SEND;
+    let place = Place {
+        number: 0,
+        is_cloexec: true,
     };
-    // SAFETY: the pointer is to a live value of the type that the request reads.
-    check(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &add) })
+    add(listener, id, file, flags as u32, place)
 }
 
 /// A number among a task's descriptors.
@@ -72,9 +69,13 @@ pub(super) struct Place {
 
 /// Puts an open file in the place of one of the task's. The call waits on.
 pub(super) fn replace(listener: BorrowedFd<'_>, id: u64, file: impl AsFd, place: Place) -> Result<(), Errno> {
+    add(listener, id, file, libc::SECCOMP_ADDFD_FLAG_SETFD as u32, place)
+}
+
+fn add(listener: BorrowedFd<'_>, id: u64, file: impl AsFd, flags: u32, place: Place) -> Result<(), Errno> {
     let add = seccomp_notif_addfd {
         id,
-        flags: libc::SECCOMP_ADDFD_FLAG_SETFD as u32,
+        flags,
         srcfd: file.as_fd().as_raw_fd() as u32,
         newfd: place.number,
         newfd_flags: if place.is_cloexec { libc::O_CLOEXEC as u32 } else { 0 },

@@ -380,16 +380,14 @@ impl View {
         if may_be_known && let Some(standing) = self.answered(&spelled, used) {
             return Ok(Reply::Ready(standing));
         }
-        if may_be_known
-            && let Some(file) = self.known_file(&spelled, used)
-            && let (ino, path) = (file.ino, file.path())
-            && walk.reach_known(file, used.intent)?
-        {
+        if may_be_known && let Some(file) = self.known_file(&spelled, used) {
             if used.intent == Intent::Exec {
-                self.refuse_set_id(ino, &path)?;
+                self.refuse_set_id(file.ino, &file.path())?;
             }
-            self.record(found(used), &spelled);
-            return Ok(Reply::Ready(Standing::File));
+            if walk.reach_known(file, used.intent)? {
+                self.record(found(used), &spelled);
+                return Ok(Reply::Ready(Standing::File));
+            }
         }
         let epoch = self.learning_epoch();
         let walked = walk.locate(&spelled, used.follow)?;

@@ -122,11 +122,9 @@ impl View {
             return Ok(Reply::NeedsFetch);
         }
         self.waiting.lock().compare();
-        for (looked, is_there) in [(Access::Missing, false), (Access::Stat, true)] {
-            for path in self.looked_at_below(task, looked, is_there) {
-                if self.machine_has(&Resource::Name(path.clone()))? != is_there {
-                    return Err(Conflict::awaited(&path, is_there).into());
-                }
+        for (path, is_there) in self.looked_at_below(task) {
+            if self.machine_has(&Resource::Name(path.clone()))? != is_there {
+                return Err(Conflict::awaited(&path, is_there).into());
             }
         }
         done
@@ -151,32 +149,35 @@ impl View {
         dirs.any(|dir| Some(Path::new(OsStr::from_bytes(dir))) == path.parent())
     }
 
-    /// The last names below a task's working directory that the job has looked for in this way, and
-    /// that are there in its view, or not.
-    fn looked_at_below(&self, task: u32, looked: Access, is_there: bool) -> Vec<PathBuf> {
+    /// The last names below a task's working directory that the job has looked for in vain, and the
+    /// last that it found, with whether they are there in its view.
+    fn looked_at_below(&self, task: u32) -> Vec<(PathBuf, bool)> {
         let walk = Walk::new(self, Some(task), Patience::None);
         let Some(cwd) = walk.place_of_task(None).and_then(Linked::there) else {
             return Vec::new();
         };
         let mut log = vec![0; TRACE_LEN];
         let len = self.shared().copy_trace(&mut log);
-        let paths = records(&log[..len]).filter(|(access, _)| *access == looked);
-        let paths = paths.map(|(_, path)| lexical(Path::new(OsStr::from_bytes(path))));
         let cwd = Path::new(OsStr::from_bytes(&cwd));
         let is_changed = |path: &Path| self.acts.lock().of_name(path).is_some_and(|acts| acts.named);
-        let is_meant = |path: &PathBuf| {
-            let is_missing = || matches!(walk.at(path), Walked::Missing(_));
-            path.starts_with(cwd)
-                && path != cwd
-                && is_missing() != is_there
-                && self.is_of_client(path)
-                && !is_changed(path)
+        let last = |looked, is_there: bool| {
+            let paths = records(&log[..len]).filter(move |(access, _)| *access == looked);
+            let paths = paths.map(|(_, path)| lexical(Path::new(OsStr::from_bytes(path))));
+            let is_meant = |path: &PathBuf| {
+                let is_missing = || matches!(walk.at(path), Walked::Missing(_));
+                path.starts_with(cwd)
+                    && path != cwd
+                    && is_missing() != is_there
+                    && self.is_of_client(path)
+                    && !is_changed(path)
+            };
+            let mut last: Vec<_> = paths.filter(is_meant).map(|path| (path, is_there)).collect();
+            last.reverse();
+            last.dedup();
+            last.truncate(ASKED);
+            last
         };
-        let mut last: Vec<_> = paths.filter(is_meant).collect();
-        last.reverse();
-        last.dedup();
-        last.truncate(ASKED);
-        last
+        [last(Access::Missing, false), last(Access::Stat, true)].concat()
     }
 
     /// Takes down that a call fails at what stands, or does not stand, at its path. Where that is
