@@ -162,9 +162,12 @@ fn what_an_interrupted_job_wrote_stays_but_for_its_target() -> Result<()> {
                 none_running(&scene)?;
                 let left = |name: &str| fs::read_to_string(dir.join(name)).unwrap_or_default();
                 let found = [left("log"), left("trap"), left("a")];
+                let last = embedded.client.last(&dir)?;
                 ensure!(
                     found == ["line\n", "caught\n", ""],
-                    "{mode}: {found:?}, {}",
+                    "{mode}: {found:?}, {:?} {:?}, {}",
+                    last.jobs,
+                    last.local_reasons,
                     outcome.describe()
                 );
             }
