@@ -150,6 +150,11 @@ interface Session {
   resize @5 (job :JobId, rows :UInt16, cols :UInt16) -> ();
   cancel @6 (job :JobId) -> ();
   blobs @7 () -> (source :BlobSource);        # outputs that are not yet committed or discarded
+  # Which jobs of a build, by number, do next to nothing for so many milliseconds from now on.
+  # Answered when the time is over.
+  idle @8 (build :UInt64, time :UInt32) -> (jobs :List(UInt32));
+  # Has a job given up because others wait for it and do not see what it made.
+  sendHome @9 (job :JobId) -> ();
 }
 
 interface JobSink {

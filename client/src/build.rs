@@ -43,6 +43,16 @@ pub struct Build {
     record: RefCell<BuildRecord>,
 }
 
+/// A job that has not ended.
+pub struct UnderWay {
+    /// In its build.
+    pub number: u32,
+    /// How long it is under way.
+    pub since: Duration,
+    /// It has a worker; else it waits.
+    pub is_on_worker: bool,
+}
+
 /// A job's line in `termite status`; goes when dropped.
 pub struct Running<'a> {
     builds: &'a Builds,
@@ -136,6 +146,25 @@ impl Builds {
                 }
             })
             .collect()
+    }
+
+    /// The running jobs of each build, and how many it has had so far.
+    pub fn jobs(&self) -> HashMap<BuildId, (Vec<UnderWay>, u32)> {
+        let mut jobs: HashMap<_, (Vec<_>, u32)> = HashMap::new();
+        for (id, line) in &*self.running.borrow() {
+            let Some(build) = self.known.borrow().get(&id.build).cloned() else {
+                continue;
+            };
+            let begun = Duration::from_secs_f64(line.seconds);
+            let (under_way, so_far) = jobs.entry(id.build).or_default();
+            *so_far = build.jobs.get();
+            under_way.push(UnderWay {
+                number: id.number,
+                since: build.started.elapsed().saturating_sub(begun),
+                is_on_worker: !line.worker.is_empty(),
+            });
+        }
+        jobs
     }
 
     /// Takes the figures anew and writes them to the history.

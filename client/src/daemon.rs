@@ -17,6 +17,7 @@ use crate::overlap::Overlap;
 use crate::pids::JobPids;
 use crate::program::OwnProgram;
 use crate::report::{Forgotten, SettingStatus, Status, WorkerStatus};
+use crate::standstill;
 use crate::stopped;
 use crate::traffic::Traffic;
 use crate::tree::{DenyRules, Tree, TreeOptions};
@@ -162,6 +163,7 @@ async fn live(config: Config, listener: Listener, journal: Arc<Journal>) -> anyh
         () = daemon.idle() => Ok(()),
         () = daemon.outdated() => Ok(()),
         () = daemon.tend(embedded.as_mut()) => Ok(()),
+        () = standstill::watch(&daemon) => Ok(()),
         signal = callers::termination() => signal.context("cannot wait for signals"),
     };
     daemon.stop();

@@ -3,18 +3,20 @@
 
 use crate::forecast::{Command, Forecasts};
 use crate::holders::Holders;
-use crate::link::{Address, Introduction, Link, Place, State};
+use crate::link::{Address, Introduction, Link, Place, Session, State};
 use crate::serve::Files;
 use crate::traffic::Traffic;
 use crate::tree::{Tree, WorkerKey};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use termite_core::placement::{self, Candidate, Queue, Ticket};
+use termite_types::{BuildId, JobId};
 use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
 
 /// The workers.
 pub struct Fleet {
@@ -102,6 +104,43 @@ impl Fleet {
     /// The workers, in the order of their keys.
     pub fn links(&self) -> Vec<Rc<Link>> {
         self.links.borrow().clone()
+    }
+
+    /// Which jobs of these builds do next to nothing for so long from now on. Takes a bit longer.
+    pub async fn idle(&self, builds: impl IntoIterator<Item = BuildId>, time: Duration) -> HashSet<JobId> {
+        let sessions = self.busy();
+        let mut asked = JoinSet::new();
+        for build in builds {
+            for session in sessions.iter().cloned() {
+                asked.spawn_local(async move {
+                    // A worker that is lost has other trouble.
+                    let idle = tokio::time::timeout(time * 2, session.remote.idle(build, time)).await;
+                    let numbers = idle.ok().and_then(Result::ok).unwrap_or_default();
+                    numbers.into_iter().map(move |number| JobId { build, number })
+                });
+            }
+        }
+        asked.join_all().await.into_iter().flatten().collect()
+    }
+
+    /// Has a job given up, whoever runs it.
+    pub async fn send_home(&self, job: JobId) {
+        for session in self.busy() {
+            if let Err(error) = session.remote.send_home(job).await {
+                // The job's own call fails by the same cause and decides what follows.
+                tracing::debug!("job {job}: {error}");
+            }
+        }
+    }
+
+    /// Sessions of the workers that run jobs.
+    fn busy(&self) -> Vec<Rc<Session>> {
+        let busy = self.links().into_iter().filter(|link| link.running() > 0);
+        busy.filter_map(|link| match link.state() {
+            State::Up(session) => Some(session),
+            State::Dialling | State::Down(_) => None,
+        })
+        .collect()
     }
 
     /// How many jobs all workers that are up take at once.

@@ -6,24 +6,30 @@ use std::collections::HashMap;
 use std::fs;
 use std::rc::Rc;
 use std::time::Duration;
-use termite_core::home::{Activity, Home};
+use termite_core::activity::Activity;
+use termite_core::home::Home;
+use termite_types::BuildId;
 use tokio::sync::oneshot;
 
 /// How often those inside are looked at, while others wait.
 const LOOK: Duration = Duration::from_millis(200);
-/// The same in ticks of a processor, as proc_pid_stat(5) counts them.
-const LOOK_TICKS: u64 = 20;
 /// Processes of one command that are looked at.
 const PROCESSES: usize = 256;
 
 /// The place, with a bounded number of commands in it.
 pub struct Room {
     home: RefCell<Home>,
-    /// Of those inside and those that wait, by number.
-    processes: RefCell<HashMap<u64, u32>>,
+    /// Those inside and those that wait, by number.
+    guests: RefCell<HashMap<u64, Guest>>,
     doors: RefCell<HashMap<u64, oneshot::Sender<()>>>,
     last: Cell<u64>,
     is_looked_at: Cell<bool>,
+}
+
+struct Guest {
+    /// What becomes the command, once it is inside.
+    process: u32,
+    build: BuildId,
 }
 
 /// A command is inside, or waits; dropped when it is neither.
@@ -38,21 +44,21 @@ impl Room {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Rc::new(Self {
             home: RefCell::new(Home::new(processors)),
-            processes: RefCell::default(),
+            guests: RefCell::default(),
             doors: RefCell::default(),
             last: Cell::new(0),
             is_looked_at: Cell::new(false),
         })
     }
 
-    /// Resolves when there is room for one more command, which this process becomes.
-    pub async fn enter(self: Rc<Self>, process: u32) -> Stay {
+    /// Resolves when there is room for one more command of a build, which this process becomes.
+    pub async fn enter(self: Rc<Self>, process: u32, build: BuildId) -> Stay {
         self.last.set(self.last.get() + 1);
         let stay = Stay {
             id: self.last.get(),
             room: self.clone(),
         };
-        self.processes.borrow_mut().insert(stay.id, process);
+        self.guests.borrow_mut().insert(stay.id, Guest { process, build });
         if !self.home.borrow_mut().ask(stay.id) {
             let (open, opened) = oneshot::channel();
             self.doors.borrow_mut().insert(stay.id, open);
@@ -61,6 +67,16 @@ impl Room {
             let _ = opened.await;
         }
         stay
+    }
+
+    /// What each command that has not to wait does at the moment, by number, and whose it is.
+    pub fn activity(&self) -> HashMap<u64, (BuildId, Activity)> {
+        let doors = self.doors.borrow();
+        let guests = self.guests.borrow();
+        let inside = guests.iter().filter(|(id, _)| !doors.contains_key(id));
+        inside
+            .map(|(id, guest)| (*id, (guest.build, activity_of(guest.process))))
+            .collect()
     }
 
     fn open(&self, admitted: Vec<u64>) {
@@ -82,9 +98,13 @@ impl Room {
             while !room.doors.borrow().is_empty() {
                 tokio::time::sleep(LOOK).await;
                 let admitted = {
-                    let processes = room.processes.borrow();
-                    let activity = |id| processes.get(&id).map_or(GONE, |process| activity_of(*process));
-                    room.home.borrow_mut().look(LOOK_TICKS, activity)
+                    let guests = room.guests.borrow();
+                    let activity = |id| {
+                        guests
+                            .get(&id)
+                            .map_or(Activity::default(), |guest| activity_of(guest.process))
+                    };
+                    room.home.borrow_mut().look(LOOK, activity)
                 };
                 room.open(admitted);
             }
@@ -95,24 +115,20 @@ impl Room {
 
 impl Drop for Stay {
     fn drop(&mut self) {
-        self.room.processes.borrow_mut().remove(&self.id);
+        self.room.guests.borrow_mut().remove(&self.id);
         self.room.doors.borrow_mut().remove(&self.id);
         let admitted = self.room.home.borrow_mut().leave(self.id);
         self.room.open(admitted);
     }
 }
 
-const GONE: Activity = Activity { spent: 0, runs: false };
-
 /// Of a process with its descendants, but those that have left it.
 fn activity_of(process: u32) -> Activity {
     let mut found = vec![process];
-    let (mut at, mut sum) = (0, GONE);
+    let (mut at, mut sum) = (0, Activity::default());
     while let Some(process) = found.get(at).copied() {
-        let Activity { spent, runs } = activity_of_one(process);
-        sum.spent += spent;
-        sum.runs |= runs;
-        let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
+        sum = sum.and(Activity::of_stat(&read(process, "stat")));
+        let children = read(process, &format!("task/{process}/children"));
         let room = PROCESSES.saturating_sub(found.len());
         found.extend(
             children
@@ -125,16 +141,9 @@ fn activity_of(process: u32) -> Activity {
     sum
 }
 
-/// Fields of proc_pid_stat(5): state (3), and utime, stime, cutime and cstime (14 to 17).
-fn activity_of_one(process: u32) -> Activity {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    let fields = stat.rsplit_once(')').map_or("", |(_, behind_name)| behind_name);
-    let fields: Vec<_> = fields.split_ascii_whitespace().collect();
-    let times = fields.iter().skip(14 - 3).take(4);
-    Activity {
-        spent: times.filter_map(|time| time.parse::<u64>().ok()).sum(),
-        runs: matches!(fields.first(), Some(&("R" | "D"))),
-    }
+/// What proc(5) has of a process; nothing once it has ended.
+fn read(process: u32, name: &str) -> String {
+    fs::read_to_string(format!("/proc/{process}/{name}")).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -176,13 +185,13 @@ mod tests {
             busy.0.push(start("sleep 1000; :"));
             let mut stays = Vec::new();
             for child in &busy.0 {
-                stays.push(room.clone().enter(child.id()).await);
+                stays.push(room.clone().enter(child.id(), BuildId(1)).await);
             }
             let more = spins();
             let more = Started(vec![more]);
-            let stay = room.clone().enter(more.0[0].id()).await;
+            let stay = room.clone().enter(more.0[0].id(), BuildId(1)).await;
             // Nobody sleeps any more who counts.
-            let last = room.clone().enter(1);
+            let last = room.clone().enter(1, BuildId(1));
             tokio::pin!(last);
             let soon = tokio::time::timeout(LOOK * 4, &mut last);
             assert!(soon.await.is_err(), "all processors are in use");

@@ -26,6 +26,7 @@ mod program;
 pub mod report;
 mod serve;
 mod sink;
+mod standstill;
 mod stopped;
 mod traffic;
 pub mod tree;

@@ -2,10 +2,10 @@
 //! there are processors. One that sleeps does not count, since it may wait for one that has not
 //! begun. Knows neither processes nor clocks: somebody looks at them every now and then.
 
+use crate::activity::Activity;
 use std::collections::VecDeque;
+use std::time::Duration;
 
-/// A command counts as asleep that used less than one in so many of a processor's ticks.
-const DROWSY: u64 = 10;
 /// After so many looks at which none could begin, one begins nevertheless: those inside may wait for
 /// it without sleeping.
 const LOOKS_IN_VAIN: u32 = 50;
@@ -23,17 +23,8 @@ pub struct Home {
 struct Inside {
     id: u64,
     /// At the last look.
-    spent: Option<u64>,
+    before: Option<Activity>,
     sleeps: bool,
-}
-
-/// What a command does at the moment of a look.
-#[derive(Clone, Copy, Debug)]
-pub struct Activity {
-    /// Ticks of a processor that it has used so far.
-    pub spent: u64,
-    /// One of its processes has a processor, or waits for one.
-    pub runs: bool,
 }
 
 impl Home {
@@ -60,13 +51,12 @@ impl Home {
         self.admit()
     }
 
-    /// Somebody looks at those inside, so many ticks after the last time. Returns those that may
-    /// begin now.
-    pub fn look(&mut self, ticks: u64, activity: impl Fn(u64) -> Activity) -> Vec<u64> {
+    /// Somebody looks at those inside, so long after the last time. Returns those that may begin now.
+    pub fn look(&mut self, time: Duration, activity: impl Fn(u64) -> Activity) -> Vec<u64> {
         for inside in &mut self.inside {
-            let Activity { spent, runs } = activity(inside.id);
-            let before = inside.spent.replace(spent);
-            inside.sleeps = !runs && before.is_some_and(|before| spent.saturating_sub(before) * DROWSY < ticks);
+            let now = activity(inside.id);
+            let before = inside.before.replace(now);
+            inside.sleeps = before.is_some_and(|before| now.sleeps_since(before, time));
         }
         let admitted = self.admit();
         if !admitted.is_empty() || self.waiting.is_empty() {
@@ -94,7 +84,7 @@ impl Home {
         self.in_vain = 0;
         self.inside.push(Inside {
             id,
-            spent: None,
+            before: None,
             sleeps: false,
         });
         Some(id)
@@ -105,7 +95,7 @@ impl Home {
 mod tests {
     use super::*;
 
-    const TICKS: u64 = 20;
+    const TIME: Duration = Duration::from_millis(200);
     const NOBODY: [u64; 0] = [];
 
     #[test]
@@ -124,18 +114,18 @@ mod tests {
         let mut home = Home::new(1);
         assert_eq!([1, 2, 3].map(|id| home.ask(id)), [true, false, false]);
         let asleep = |_| Activity { spent: 7, runs: false };
-        assert_eq!(home.look(TICKS, asleep), NOBODY, "it has been seen once");
-        assert_eq!(home.look(TICKS, asleep), [2]);
+        assert_eq!(home.look(TIME, asleep), NOBODY, "it has been seen once");
+        assert_eq!(home.look(TIME, asleep), [2]);
         let second_runs = |id| Activity {
             spent: 7,
             runs: id == 2,
         };
-        assert_eq!(home.look(TICKS, second_runs), NOBODY);
+        assert_eq!(home.look(TIME, second_runs), NOBODY);
         let first_woke = |id| Activity {
             spent: if id == 1 { 27 } else { 7 },
             runs: false,
         };
-        assert_eq!(home.look(TICKS, first_woke), NOBODY, "the first one counts again");
+        assert_eq!(home.look(TIME, first_woke), NOBODY, "the first one counts again");
         assert_eq!(home.leave(1), [3]);
     }
 
@@ -144,7 +134,7 @@ mod tests {
         let mut home = Home::new(1);
         assert_eq!([1, 2, 3].map(|id| home.ask(id)), [true, false, false]);
         let busy = |_| Activity { spent: 0, runs: true };
-        let begun: Vec<_> = (0..2 * LOOKS_IN_VAIN).map(|_| home.look(TICKS, busy)).collect();
+        let begun: Vec<_> = (0..2 * LOOKS_IN_VAIN).map(|_| home.look(TIME, busy)).collect();
         let at = |look: u32| begun[look as usize - 1].clone();
         assert_eq!((at(LOOKS_IN_VAIN), at(2 * LOOKS_IN_VAIN)), (vec![2], vec![3]));
         assert_eq!(begun.concat(), [2, 3]);

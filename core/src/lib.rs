@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod activity;
 pub mod claims;
 pub mod home;
 pub mod job;
@@ -13,4 +14,5 @@ pub mod rules;
 pub mod signs;
 pub mod sockets;
 pub mod spelling;
+pub mod standstill;
 pub mod writers;

@@ -3,24 +3,25 @@
 
 use crate::front::Front;
 use crate::fuse::{self, Fuse};
-use crate::guard::{self, Events, Guard, GuardSpec};
+use crate::guard::{self, Events, GuardSpec};
 use crate::inherited::{Inherited, Instances};
 use crate::memory::Hold;
 use crate::session::blocking;
 use crate::slot::{Network, Slot, SlotEnd, SlotPlan, SlotStatus, Spawner, Started};
-use crate::stdio::{self, Input, OurEnds, Terminal};
+use crate::stdio::{self, OurEnds};
+use crate::steering::{Observed, Service, Steering};
 use crate::view::{self, Harvest, HarvestError, Lower, Mirror, Outputs, SharedMap, View, ViewSpec};
 use crate::watched::watched;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-use termite_types::{Abandon, FileTime, JobEnd, JobResult, JobSpec, Owner, Phases, TerminalSize, Usage};
+use termite_types::{Abandon, FileTime, JobEnd, JobResult, JobSpec, Owner, Phases, Usage};
 use termite_wire::remote::RemoteSink;
 use tokio::sync::mpsc;
 
@@ -59,70 +60,6 @@ pub(crate) struct Finished {
     _dir: JobDir,
 }
 
-/// What can be done to a running job from outside.
-#[derive(Default)]
-pub(crate) struct Steering {
-    /// Signals that came before there was a job to receive them.
-    early: RefCell<Vec<u8>>,
-    slot: RefCell<Option<Rc<RefCell<Slot>>>>,
-    input: OnceCell<Input>,
-    terminal: OnceCell<Terminal>,
-    why: RefCell<Option<Abandon>>,
-}
-
-impl Steering {
-    /// Sends a signal to the job's process group, once there is one.
-    pub fn signal(&self, signal: u8) {
-        match &*self.slot.borrow() {
-            Some(slot) => send(&slot.borrow(), signal),
-            None => self.early.borrow_mut().push(signal),
-        }
-    }
-
-    /// The job runs: what came before is delivered.
-    fn begin(&self, slot: Rc<RefCell<Slot>>) {
-        for signal in self.early.take() {
-            send(&slot.borrow(), signal);
-        }
-        *self.slot.borrow_mut() = Some(slot);
-    }
-
-    /// Hands over standard input; empty: its end.
-    pub async fn input(&self, bytes: &[u8]) {
-        if let Some(input) = self.input.get()
-            && let Err(error) = input.put(bytes).await
-        {
-            tracing::warn!("standard input of a job: {error}");
-        }
-    }
-
-    /// Whether the job may get more input.
-    pub fn is_ready_for_input(&self) -> bool {
-        self.input.get().is_none_or(Input::is_ready)
-    }
-
-    /// Gives the terminal another size.
-    pub fn resize(&self, size: TerminalSize) {
-        if let Some(terminal) = self.terminal.get()
-            && let Err(error) = terminal.resize(size)
-        {
-            tracing::warn!("terminal of a job: {error}");
-        }
-    }
-
-    /// Ends the job; the first reason counts.
-    pub fn abandon(&self, why: Abandon) {
-        self.why.borrow_mut().get_or_insert(why);
-        if let Some(slot) = &*self.slot.borrow() {
-            kill(&slot.borrow());
-        }
-    }
-
-    fn check(&self) -> Result<(), Abandon> {
-        self.why.borrow().clone().map_or(Ok(()), Err)
-    }
-}
-
 /// Removes a job's directory when the last user of it is gone, and lets go of the mirror.
 struct JobDir {
     path: PathBuf,
@@ -140,35 +77,11 @@ struct Launched {
     slot: Slot,
     upper: OwnedFd,
     view: Arc<View>,
-    service: Service,
+    service: Arc<Service>,
     ours: OurEnds,
     told: mpsc::UnboundedReceiver<Event>,
     inherited: Option<Inherited>,
     dir: JobDir,
-}
-
-/// Who serves a running job.
-enum Service {
-    Guard(Guard),
-    Fuse(Fuse),
-}
-
-impl Service {
-    /// Waits until everything that the ended job used is on record.
-    fn join(&self) {
-        match self {
-            Self::Guard(guard) => guard.join(),
-            // No call of an ended process waits for an answer.
-            Self::Fuse(_) => {}
-        }
-    }
-
-    fn faults(&self) -> u64 {
-        match self {
-            Self::Guard(guard) => guard.faults(),
-            Self::Fuse(fuse) => fuse.faults(),
-        }
-    }
 }
 
 /// What the threads of a front end tell.
@@ -211,13 +124,15 @@ pub(crate) async fn run(
     } = blocking(move || launch(env, spec)).await?;
     let slot = Rc::new(RefCell::new(slot));
     let (input, output, terminal) = ours.watch().map_err(refused)?;
-    if steering.input.set(input).is_err() || steering.terminal.set(terminal).is_err() {
-        unreachable!("a job is run once");
-    }
+    steering.connect(input, terminal);
     steering.check()?;
     slot.borrow_mut().go().map_err(refused)?;
     let start_us = clock.lap();
-    steering.begin(slot.clone());
+    let observed = Observed {
+        view: view.clone(),
+        service: service.clone(),
+    };
+    steering.begin(slot.clone(), observed);
     steering.check()?;
 
     let talk = Talk {
@@ -236,7 +151,7 @@ pub(crate) async fn run(
         () = listen(&mut told, steering, &sink) => unreachable!("never resolves"),
         () = watch(inherited.as_ref(), steering) => unreachable!("never resolves"),
     };
-    steering.slot.borrow_mut().take();
+    steering.end();
     // A job may end by the very error that it was given up with, before that was heard here.
     while let Ok(event) = told.try_recv() {
         if let Event::Abandon(why) = event {
@@ -245,7 +160,7 @@ pub(crate) async fn run(
     }
     inherited.as_ref().map_or(Ok(()), Inherited::check)?;
     steering.check()?;
-    let read_input = steering.input.get().map_or(Ok(0), Input::read).map_err(refused)?;
+    let read_input = steering.read_input().map_err(refused)?;
     let output = talk.held.into_inner();
     let run_us = clock.lap();
     // No process of it is left.
@@ -337,18 +252,6 @@ async fn wait(slot: &RefCell<Slot>) -> Result<SlotEnd, Abandon> {
         if let Some(end) = slot.borrow_mut().try_wait().map_err(refused)? {
             return Ok(end);
         }
-    }
-}
-
-fn send(slot: &Slot, signal: u8) {
-    if let Err(error) = slot.signal(signal) {
-        tracing::warn!("signal {signal} for a job: {error}");
-    }
-}
-
-fn kill(slot: &Slot) {
-    if let Err(error) = slot.kill() {
-        tracing::warn!("a job cannot be killed: {error}");
     }
 }
 
@@ -446,7 +349,7 @@ fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
         slot,
         upper,
         view,
-        service,
+        service: Arc::new(service),
         ours,
         told,
         inherited,
@@ -482,7 +385,7 @@ fn open_directory(path: &Path) -> std::io::Result<OwnedFd> {
 /// What the job left behind.
 fn collect(
     view: Arc<View>,
-    service: Service,
+    service: Arc<Service>,
     upper: OwnedFd,
     dir: JobDir,
     end: SlotEnd,

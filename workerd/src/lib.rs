@@ -15,6 +15,7 @@ mod session;
 pub mod slot;
 pub mod start;
 mod stdio;
+mod steering;
 pub mod view;
 mod watched;
 pub mod worker;

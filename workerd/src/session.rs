@@ -3,19 +3,22 @@
 //! runs is told in `job`.
 
 use crate::files::PIECE;
-use crate::job::{self, Clock, Finished, JobEnv, Steering};
+use crate::job::{self, Clock, Finished, JobEnv};
 use crate::memory::{Hold, Tenant};
 use crate::slot::Network;
+use crate::steering::Steering;
 use crate::view::Mirror;
 use crate::worker::{Shim, Worker};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
+use termite_core::activity::Activity;
 use termite_types::{
-    Abandon, BlobHash, Expected, JobEnd, JobId, JobResult, JobSpec, Premises, Snapshot, TerminalSize, Update, Usage,
+    Abandon, BlobHash, BuildId, Expected, JobEnd, JobId, JobResult, JobSpec, Premises, Snapshot, TerminalSize, Update,
+    Usage,
 };
 use termite_wire::offer::SessionService;
 use termite_wire::peer::TICKET_LEN;
@@ -29,6 +32,9 @@ const GIFTS: usize = 32;
 /// Between two looks at whether a job has read its input.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
+
+/// So long a client may have its jobs looked at.
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
 
 /// The state of one client here. Dropping it ends the client's jobs and forgets its tree.
 pub struct Session {
@@ -267,6 +273,28 @@ impl SessionService for Session {
         }
     }
 
+    async fn idle(&self, build: BuildId, time: Duration) -> Vec<u32> {
+        let time = time.min(LONGEST_LOOK);
+        let of_build =
+            |(id, job): (&JobId, &Rc<Steering>)| (id.build == build).then(|| (id.number, Rc::downgrade(job)));
+        let jobs: Vec<_> = self.running.borrow().iter().filter_map(of_build).collect();
+        let before = look(&jobs).await;
+        tokio::time::sleep(time).await;
+        let now = look(&jobs).await;
+        let sleeps = |before: Option<Activity>, now: Option<Activity>| Some(now?.sleeps_since(before?, time));
+        let pairs = before.into_iter().zip(now);
+        let all = jobs.iter().zip(pairs);
+        all.filter(|(_, (before, now))| sleeps(*before, *now) == Some(true))
+            .map(|((number, _), _)| *number)
+            .collect()
+    }
+
+    fn send_home(&self, job: JobId) {
+        if let Some(steering) = self.running.borrow().get(&job) {
+            steering.abandon(Abandon::Machine("to be where others are that may wait for it".into()));
+        }
+    }
+
     async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
         let holders: Vec<_> = self
             .finished
@@ -315,6 +343,13 @@ impl Drop for Session {
             job::remove_tree(&dir);
         });
     }
+}
+
+/// What each job does at the moment, if that can be told and it runs.
+async fn look(jobs: &[(u32, Weak<Steering>)]) -> Vec<Option<Activity>> {
+    let observed = jobs.iter().map(|(_, job)| job.upgrade()?.observed());
+    let observed: Vec<_> = observed.collect();
+    blocking(move || observed.into_iter().map(|job| job?.activity()).collect()).await
 }
 
 /// A running job's place in the table, given back when its future ends or is dropped.

@@ -143,7 +143,11 @@ impl Dispatch<'_> {
 
     /// Waits for room on the client, as long as anybody wants the command.
     async fn arrive(&mut self) -> Arrival {
-        let enter = self.daemon.room.clone().enter(self.caller.process());
+        let enter = self
+            .daemon
+            .room
+            .clone()
+            .enter(self.caller.process(), self.spec.id.build);
         tokio::pin!(enter);
         loop {
             tokio::select! {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Something that a machine may have.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Resource {
     /// A process with this number.
     Process(u32),
@@ -30,7 +30,7 @@ pub enum Resource {
 }
 
 /// The kinds of System V IPC.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ObjectKind {
     /// A segment of shared memory.
     Memory,
@@ -41,7 +41,7 @@ pub enum ObjectKind {
 }
 
 /// How an object of System V IPC is asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ObjectName {
     /// The one with this key.
     Key(i32),

@@ -9,8 +9,10 @@ use capnp::Error;
 use std::future::Future;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 use termite_types::{
-    BlobHash, Expected, JobId, JobResult, JobSpec, Resource, Snapshot, TerminalSize, Update, UserAnswer, UserQuery,
+    BlobHash, BuildId, Expected, JobId, JobResult, JobSpec, Resource, Snapshot, TerminalSize, Update, UserAnswer,
+    UserQuery,
 };
 
 /// The files of a client.
@@ -69,6 +71,10 @@ pub trait SessionService: 'static {
     fn resize(&self, job: JobId, size: TerminalSize);
     /// Ends the job.
     fn cancel(&self, job: JobId);
+    /// Which jobs of a build do next to nothing for so long from now on; ends when that is over.
+    fn idle(&self, build: BuildId, time: Duration) -> impl Future<Output = Vec<u32>>;
+    /// Gives the job up: others wait for it.
+    fn send_home(&self, job: JobId);
     /// A piece of an output that is neither committed nor discarded yet.
     fn read(&self, hash: BlobHash, offset: u64, length: u32) -> impl Future<Output = Result<Vec<u8>, String>>;
     /// Lets other workers of the client in. A secret.
@@ -277,6 +283,22 @@ impl<S: SessionService> session::Server for Session<S> {
         _results: session::CancelResults,
     ) -> Result<(), Error> {
         self.0.cancel(peer::read_job_id(params.get()?.get_job()?));
+        Ok(())
+    }
+
+    async fn idle(self: Rc<Self>, params: session::IdleParams, mut results: session::IdleResults) -> Result<(), Error> {
+        let params = params.get()?;
+        let time = Duration::from_millis(params.get_time().into());
+        let idle = self.0.idle(BuildId(params.get_build()), time).await;
+        results.get().set_jobs(&idle[..])
+    }
+
+    async fn send_home(
+        self: Rc<Self>,
+        params: session::SendHomeParams,
+        _results: session::SendHomeResults,
+    ) -> Result<(), Error> {
+        self.0.send_home(peer::read_job_id(params.get()?.get_job()?));
         Ok(())
     }
 

@@ -7,11 +7,13 @@ use crate::rpc::RemoteError;
 use crate::{WireError, checked};
 use capnp::capability::FromClientHook;
 use termite_types::{
-    BlobHash, Expected, JobId, JobResult, JobSpec, Resource, Snapshot, TerminalSize, Update, UserAnswer, UserQuery,
+    BlobHash, BuildId, Expected, JobId, JobResult, JobSpec, Resource, Snapshot, TerminalSize, Update, UserAnswer,
+    UserQuery,
 };
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 type Result<T> = std::result::Result<T, RemoteError>;
 
@@ -199,6 +201,24 @@ impl RemoteSession {
     /// Ends the job; its `run` answers with `Abandon::Cancelled`.
     pub async fn cancel(&self, job: JobId) -> Result<()> {
         let mut request = self.session.cancel_request();
+        peer::write_job_id(job, request.get().init_job());
+        request.send().promise.await?;
+        Ok(())
+    }
+
+    /// Which jobs of a build do next to nothing for so long from now on.
+    pub async fn idle(&self, build: BuildId, time: Duration) -> Result<Vec<u32>> {
+        let mut request = self.session.idle_request();
+        let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        request.get().set_build(build.0);
+        request.get().set_time(millis);
+        let reply = request.send().promise.await?;
+        Ok(reply.get()?.get_jobs()?.iter().collect())
+    }
+
+    /// Has a job given up because others wait for it.
+    pub async fn send_home(&self, job: JobId) -> Result<()> {
+        let mut request = self.session.send_home_request();
         peer::write_job_id(job, request.get().init_job());
         request.send().promise.await?;
         Ok(())

@@ -11,8 +11,8 @@ use std::slice;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use termite_types::{
-    Attr, BlobHash, Entry, Expected, FileTime, Holder, JobId, JobResult, JobSpec, Listing, Node, Resource, Snapshot,
-    TerminalSize, Update, UserAnswer, UserQuery,
+    Attr, BlobHash, BuildId, Entry, Expected, FileTime, Holder, JobId, JobResult, JobSpec, Listing, Node, Resource,
+    Snapshot, TerminalSize, Update, UserAnswer, UserQuery,
 };
 use termite_wire::meet::{Greeting, Host, greet};
 use termite_wire::offer::{FileService, SessionService, WorkerService};
@@ -171,6 +171,12 @@ impl SessionService for OtherSession {
     fn resize(&self, _job: JobId, _size: TerminalSize) {}
 
     fn cancel(&self, _job: JobId) {}
+
+    async fn idle(&self, _build: BuildId, _time: Duration) -> Vec<u32> {
+        Vec::new()
+    }
+
+    fn send_home(&self, _job: JobId) {}
 
     async fn read(&self, _hash: BlobHash, _offset: u64, _length: u32) -> Result<Vec<u8>, String> {
         Err("it has no outputs".into())

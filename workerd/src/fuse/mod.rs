@@ -18,18 +18,18 @@ pub use selftest::{FuseTestError, self_test};
 use crate::guard::Events;
 use crate::view::Lower;
 use rustix::fd::OwnedFd;
-use serve::Served;
+use serve::{Requests, Served};
 use std::ffi::OsString;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 /// Requests of one job that are answered at the same time.
 const THREADS: usize = 4;
 
 /// A running file system. It ends by itself when the slot's mounts are gone.
 pub struct Fuse {
-    requests: Arc<AtomicU64>,
+    requests: Arc<Requests>,
 }
 
 /// Makes a file system that shows `lower`, not mounted anywhere yet, and begins to serve
@@ -41,7 +41,7 @@ pub fn serve(
     events: Arc<dyn Events>,
 ) -> io::Result<(OwnedFd, Fuse)> {
     let (connection, mount) = device.connect()?;
-    let requests = Arc::new(AtomicU64::new(0));
+    let requests = Arc::<Requests>::default();
     let served = Served::new(lower, drivers, events, requests.clone(), device.is_root_user());
     let mut config = fuser::Config::default();
     config.acl = fuser::SessionACL::All;
@@ -57,8 +57,13 @@ pub fn serve(
 }
 
 impl Fuse {
-    /// How many requests were answered so far.
+    /// How many requests came so far.
     pub fn faults(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
+        self.requests.begun.load(Ordering::Relaxed)
+    }
+
+    /// Whether a request waits for files that are on their way.
+    pub fn is_waited_for(&self) -> bool {
+        self.requests.in_hand.load(Ordering::Relaxed) > 0
     }
 }

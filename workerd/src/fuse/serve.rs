@@ -30,10 +30,17 @@ pub(super) struct Served {
     drivers: Vec<OsString>,
     events: Arc<dyn Events>,
     over: AtomicBool,
-    requests: Arc<AtomicU64>,
+    requests: Arc<Requests>,
     /// Reading and mapping go to the mirror's own files (Linux 6.9, real root).
     passes_through: AtomicBool,
     handles: Mutex<Handles>,
+}
+
+/// How many requests there were, and are.
+#[derive(Default)]
+pub(super) struct Requests {
+    pub begun: AtomicU64,
+    pub in_hand: AtomicU64,
 }
 
 #[derive(Default)]
@@ -62,7 +69,7 @@ impl Served {
         lower: Arc<Lower>,
         drivers: Vec<OsString>,
         events: Arc<dyn Events>,
-        requests: Arc<AtomicU64>,
+        requests: Arc<Requests>,
         passes_through: bool,
     ) -> Self {
         Self {
@@ -78,11 +85,14 @@ impl Served {
 
     /// Does what a request asks for, unless the job is over. The errno to answer, if not.
     fn answer<T>(&self, work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Errno> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.requests.begun.fetch_add(1, Ordering::Relaxed);
         if self.over.load(Ordering::Relaxed) {
             return Err(Errno::EPERM);
         }
-        work().map_err(|trouble| match trouble {
+        self.requests.in_hand.fetch_add(1, Ordering::Relaxed);
+        let done = work();
+        self.requests.in_hand.fetch_sub(1, Ordering::Relaxed);
+        done.map_err(|trouble| match trouble {
             Trouble::Errno(errno) => Errno::from_i32(errno),
             Trouble::Abandon(why) => {
                 self.give_up(why);
@@ -338,7 +348,7 @@ impl Filesystem for Served {
     /// Views have no extended attributes of the client's, and those outside of the kernel's
     /// name spaces (xattr(7)) nobody has.
     fn getxattr(&self, _: &Request, _: INodeNo, name: &OsStr, _: u32, reply: ReplyXattr) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.requests.begun.fetch_add(1, Ordering::Relaxed);
         let spaces: [&[u8]; 4] = [b"security.", b"system.", b"trusted.", b"user."];
         let is_known = spaces.iter().any(|space| name.as_bytes().starts_with(space));
         reply.error(if is_known { Errno::ENODATA } else { Errno::EOPNOTSUPP });

@@ -229,7 +229,7 @@ impl Court {
         match self.view.machine_has(resource)? {
             true if request.is_test_of_process() => Ok(Some(Verdict::Finish(0))),
             true => Err(Abandon::Needs(resource.clone())),
-            false => Ok(None),
+            false => self.view.note_absent(resource).map(|()| None),
         }
     }
 

@@ -99,6 +99,7 @@ pub fn make_ready(spec: &GuardSpec, task: u32, cwd: &Path, program: &Path) -> Re
 pub struct Guard {
     thread: Mutex<Option<JoinHandle<()>>>,
     faults: Arc<AtomicU64>,
+    waiting: Arc<AtomicUsize>,
 }
 
 /// Begins to serve a job's calls, which arrive at `listener`.
@@ -125,12 +126,14 @@ pub fn serve(listener: OwnedFd, spec: GuardSpec, events: Arc<dyn Events>) -> io:
     });
     let faults = Arc::new(AtomicU64::new(0));
     let calls = Loop::new(listener, court, faults.clone());
+    let waiting = calls.waiting.clone();
     let thread = std::thread::Builder::new()
         .name("guard".into())
         .spawn(move || calls.run())?;
     Ok(Guard {
         thread: Mutex::new(Some(thread)),
         faults,
+        waiting,
     })
 }
 
@@ -146,6 +149,11 @@ impl Guard {
     /// How many calls were stopped so far.
     pub fn faults(&self) -> u64 {
         self.faults.load(Ordering::Relaxed)
+    }
+
+    /// Whether a call waits for files that are on their way.
+    pub fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 }
 

@@ -1,5 +1,5 @@
 //! Calls that fail at one name again and again, or that sleep and look for one: the job waits for
-//! others to take a name away or to make it, as for a lock. It would wait for ever: what its
+//! others to take a name away or to make it, as for a lock; or for a service to begin. It would wait for ever: what its
 //! kernel has shown it of the client's names stays as it was, and those for whom it waits may
 //! wait for it. Knows no calls.
 
@@ -26,12 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Who has slept so often waits for something.
 const SLEEPS: u32 = 3;
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Who has looked for a name in vain after so many sleeps, and for so long, waits for it.
+/// Who has looked for something in vain after so many sleeps, and for so long, waits for it.
 const LOOKS: u32 = 3;
 const LONG: Duration = Duration::from_secs(1);
 /// So many names are asked for then.
 const ASKED: usize = 8;
-/// So many names are remembered at most.
+/// So much is remembered at most.
 const MOST: usize = 4096;
 
 /// Of one name.
@@ -40,7 +40,7 @@ struct Failures {
     count: u32,
 }
 
-/// Of a name that was looked for in vain since the job first slept.
+/// Of something that was looked for in vain since the job first slept.
 struct Missed {
     since: Instant,
     /// The number of the last sleep before the last look.
@@ -49,13 +49,13 @@ struct Missed {
     looks: u32,
 }
 
-/// The names at which calls of a job failed, and its sleep.
+/// What calls of a job failed at, and its sleep.
 #[derive(Default)]
 pub(super) struct Waiting {
     failures: HashMap<PathBuf, Failures>,
     asked: Option<Instant>,
     sleeps: u32,
-    missed: HashMap<PathBuf, Missed>,
+    missed: HashMap<Resource, Missed>,
     /// When what the job has seen was compared, and for how long it is not to be again.
     compared: Option<(Instant, Duration)>,
 }
@@ -83,8 +83,8 @@ impl Waiting {
         self.sleeps >= SLEEPS && is_due
     }
 
-    /// One more look was in vain: whether the job waits for that name.
-    fn missed(&mut self, path: &Path) -> bool {
+    /// One more look was in vain: whether the job waits for that.
+    fn missed(&mut self, what: &Resource) -> bool {
         if self.sleeps == 0 {
             return false;
         }
@@ -92,7 +92,7 @@ impl Waiting {
             self.missed.clear();
         }
         let (since, slept, looks) = (Instant::now(), 0, 0);
-        let missed = self.missed.entry(path.to_path_buf());
+        let missed = self.missed.entry(what.clone());
         let missed = missed.or_insert(Missed { since, slept, looks });
         missed.looks += u32::from(missed.slept != self.sleeps);
         missed.slept = self.sleeps;
@@ -134,10 +134,19 @@ impl View {
     /// goes where the client's names are seen as they come.
     pub(super) fn note_missing(&self, task: Option<u32>, path: &Path) -> Result<(), Stop> {
         let is_searched = || task.is_some_and(|task| self.searches(task, path));
-        if self.waiting.lock().missed(path) && self.is_of_client(path) && !is_searched() {
-            return Err(Trouble::from(Abandon::Machine(to_see(path))).into());
+        let name = Resource::Name(path.to_path_buf());
+        if self.waiting.lock().missed(&name) && self.is_of_client(path) && !is_searched() {
+            return Err(Trouble::from(Abandon::Machine(to_see(&name))).into());
         }
         Ok(())
+    }
+
+    /// The same of something that neither the slot nor the client's machine has.
+    pub fn note_absent(&self, what: &Resource) -> Result<(), Abandon> {
+        match self.waiting.lock().missed(what) {
+            true => Err(Abandon::Machine(to_see(what))),
+            false => Ok(()),
+        }
     }
 
     /// Whether a path is where a task looks for a program, which it may find elsewhere.
@@ -196,18 +205,17 @@ impl View {
         if walk.patience == Patience::None {
             return Err(Stop::NeedsFetch);
         }
-        let there = self
-            .machine_has(&Resource::Name(path.to_path_buf()))
-            .map_err(Trouble::from)?;
+        let name = Resource::Name(path.to_path_buf());
+        let there = self.machine_has(&name).map_err(Trouble::from)?;
         self.waiting.lock().asked = Some(Instant::now());
         if here != there || here && is_long && act.is_exclusive() {
-            return Err(Trouble::from(Abandon::Machine(to_see(path))).into());
+            return Err(Trouble::from(Abandon::Machine(to_see(&name))).into());
         }
         Ok(())
     }
 }
 
 /// In words that follow "it needs".
-fn to_see(path: &Path) -> String {
-    format!("to see what becomes of {}, for which it waits", path.display())
+fn to_see(what: &Resource) -> String {
+    format!("to see what becomes of {what}, for which it waits")
 }

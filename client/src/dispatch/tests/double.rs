@@ -175,6 +175,12 @@ impl SessionService for Offered {
 
     fn cancel(&self, _job: JobId) {}
 
+    async fn idle(&self, _build: BuildId, _time: Duration) -> Vec<u32> {
+        Vec::new()
+    }
+
+    fn send_home(&self, _job: JobId) {}
+
     async fn read(&self, _hash: BlobHash, _offset: u64, _length: u32) -> Result<Vec<u8>, String> {
         Err("nothing is here".to_owned())
     }

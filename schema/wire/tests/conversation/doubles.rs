@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 use termite_types::{
     Attr, BlobHash, BuildId, Change, ChangeKind, Content, Expected, FileTime, JobEnd, JobId, JobResult, JobSpec,
     Listing, Node, Premises, Resource, Snapshot, TerminalSize, Update, Usage, UserAnswer, UserQuery,
@@ -222,6 +223,15 @@ impl SessionService for Session {
 
     fn cancel(&self, job: JobId) {
         self.say(format!("cancel {job}"));
+    }
+
+    async fn idle(&self, build: BuildId, time: Duration) -> Vec<u32> {
+        self.say(format!("idle for {time:?} in {build}"));
+        vec![JOB.number]
+    }
+
+    fn send_home(&self, job: JobId) {
+        self.say(format!("send {job} home"));
     }
 
     async fn read(&self, _hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {

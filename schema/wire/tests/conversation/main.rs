@@ -6,6 +6,7 @@ use doubles::*;
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
+use std::time::Duration;
 use termite_types::{BlobHash, Expected, JobEnd, JobResult, JobSpec, PROTOCOL, TerminalSize, Update};
 use termite_wire::meet::{Greeting, Host, ask_holder, greet};
 use termite_wire::peer::ClientInfo;
@@ -165,6 +166,9 @@ fn a_job_talks() {
             .await
             .expect("an answer");
         session.cancel(JOB).await.expect("an answer");
+        let time = Duration::from_millis(70);
+        assert_eq!(session.idle(JOB.build, time).await.expect("an answer"), [JOB.number]);
+        session.send_home(JOB).await.expect("an answer");
         session.discard(JOB).await.expect("an answer");
         let refused = session.committed(JOB, SNAPSHOT, &updates).await.expect_err("a refusal");
         assert!(
@@ -177,6 +181,8 @@ fn a_job_talks() {
             "input J [120]",
             "resize J 3x2",
             "cancel J",
+            "idle for 70ms in 0000000000000005",
+            "send J home",
             "discard J",
             "committed J 1",
         ];
