@@ -57,13 +57,13 @@ impl Gather<'_> {
                 );
                 self.below(at, from, &HashSet::new())
             }
-            Node::Symlink { .. } => {
-                self.push(at, ChangeKind::Symlink { attr: known.attr });
-                Ok(())
-            }
             Node::Special(_) => Err(HarvestError::Special(from.to_path_buf())),
-            Node::File { hash, .. } => {
-                let (from, hash) = (from.to_path_buf(), *hash);
+            Node::File { .. } | Node::Symlink { .. } => {
+                let hash = match known.attr.node {
+                    Node::File { hash, .. } => hash,
+                    _ => None,
+                };
+                let from = from.to_path_buf();
                 self.push(at, ChangeKind::Name { from, hash });
                 Ok(())
             }
