@@ -238,6 +238,8 @@ fn seen_of(change: &Change, acts: &NameActs, told: Told) -> Vec<Seen> {
         {
             seen.push(Seen::Nothing);
         }
+        // It was opened here and has other names, of which one is put and this one linked to that.
+        ChangeKind::Link { .. } if is_new(acts) && acts.written != Written::Not => seen.push(Seen::Nothing),
         ChangeKind::File {
             if_present: IfPresent::Append,
             ..
