@@ -156,10 +156,9 @@ impl Served {
 
 impl Filesystem for Served {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        for wish in [InitFlags::FUSE_PARALLEL_DIROPS, InitFlags::FUSE_CACHE_SYMLINKS] {
-            // What a kernel does not know it does without.
-            let _ = config.add_capabilities(wish);
-        }
+        // Symlinks are not cached: what became of one is to be seen by who goes by it again. What a
+        // kernel does not know it does without.
+        let _ = config.add_capabilities(InitFlags::FUSE_PARALLEL_DIROPS);
         // The overlay is stacked on this, and this on the mirror.
         let stacks = config.set_max_stack_depth(1).is_ok();
         let can =

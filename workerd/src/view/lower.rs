@@ -197,9 +197,15 @@ impl Lower {
         self.found(&node.handle, &node.path)
     }
 
-    /// Where a symlink leads.
+    /// Where a symlink leads. Of one that is gone or replaced the kernel goes on to ask, as it does
+    /// not look for a name again that it knows.
     pub fn target(&self, ino: u64) -> Result<Vec<u8>, Trouble> {
         let node = self.node(ino)?;
+        let now = self.mirror.lookup(&node.path);
+        let now = now.map_err(|errno| Trouble::from_store(errno, &node.path))?;
+        if now.is_none_or(|now| now.ino != ino) {
+            return Err(Trouble::moved_on(&node.path));
+        }
         let target = rustix::fs::readlinkat(&node.handle, c"", Vec::new());
         Ok(target
             .map_err(|errno| Trouble::from_store(errno, &node.path))?

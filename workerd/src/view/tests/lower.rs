@@ -7,9 +7,29 @@ use crate::view::trouble::Trouble;
 use crate::view::{Lower, SharedMap};
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use termite_types::Abandon;
+
+#[test]
+fn who_goes_by_a_symlink_that_is_gone_is_not_told_where_it_led() {
+    let pair = Pair::new();
+    let link = pair.here("l");
+    symlink("l", &link).unwrap();
+    let proc = File::open("/proc").unwrap().into();
+    let lower = Lower::new(pair.mirror.clone(), proc, SharedMap::of_no_slot()).unwrap();
+    let found = lower.lookup(lower.root(), OsStr::new("l")).unwrap().unwrap();
+    let ino = found.stat.stx_ino;
+    assert_eq!(lower.target(ino).unwrap(), b"l");
+    fs::remove_file(&link).unwrap();
+    fs::write(&link, "").unwrap();
+    tell(&pair, &mut vec![PathBuf::from("l")]);
+    let target = lower.target(ino);
+    assert!(
+        matches!(target, Err(Trouble::Abandon(Abandon::Conflict(_)))),
+        "{target:?}"
+    );
+}
 
 #[test]
 fn what_a_file_was_is_what_the_job_was_told() {
