@@ -9,6 +9,8 @@ use termite_types::BuildId;
 /// After so many looks at which no job of a build did anything they are called, though nobody waits
 /// at home: they may wait for each other, or for what another one has made since they looked.
 const LOOKS: u32 = 5;
+/// The same of one that no other job is beside any more.
+const LOOKS_ALONE: u32 = 30;
 
 /// What the jobs of a build did between two looks.
 #[derive(Clone, Debug)]
@@ -44,7 +46,8 @@ impl Standstill {
                 true => before.remove(build).unwrap_or_default() + 1,
                 false => 0,
             };
-            if look.sleeps_at_home || looks >= LOOKS {
+            let most = if look.on_workers.len() > 1 { LOOKS } else { LOOKS_ALONE };
+            if look.sleeps_at_home || looks >= most {
                 called.extend(look.idle.iter().map(|number| (*build, *number)));
             }
             self.0.insert(*build, looks);
@@ -103,7 +106,8 @@ mod tests {
                 sleeps_at_home: false,
                 jobs,
             };
-            let called = (0..LOOKS).flat_map(|_| still.called(&[(BUILD, look.clone())])).count();
+            let called = (0..LOOKS_ALONE).flat_map(|_| still.called(&[(BUILD, look.clone())]));
+            let called = called.count();
             assert_eq!(called as u32, jobs - 1);
         }
     }

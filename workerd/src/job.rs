@@ -222,7 +222,10 @@ impl Talk<'_> {
 async fn listen(told: &mut mpsc::UnboundedReceiver<Event>, steering: &Steering, sink: &RemoteSink) {
     while let Some(event) = told.recv().await {
         match event {
-            Event::WantsInput => want_input(sink).await,
+            Event::WantsInput => {
+                steering.wants_input();
+                want_input(sink).await;
+            }
             Event::Abandon(why) => steering.abandon(why),
         }
     }

@@ -6,7 +6,7 @@ use crate::guard::Guard;
 use crate::slot::{self, Slot};
 use crate::stdio::{Input, Terminal};
 use crate::view::View;
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use termite_core::activity::Activity;
@@ -19,6 +19,7 @@ pub(crate) struct Steering {
     early: RefCell<Vec<u8>>,
     slot: RefCell<Option<Rc<RefCell<Slot>>>>,
     served: RefCell<Option<Observed>>,
+    reads_input: Cell<bool>,
     streams: OnceCell<(Input, Terminal)>,
     why: RefCell<Option<Abandon>>,
 }
@@ -46,9 +47,14 @@ impl Steering {
         (*self.slot.borrow_mut(), *self.served.borrow_mut()) = (None, None);
     }
 
-    /// By which it is seen what the job does; `None`: it does not run.
+    /// The job has begun to read its standard input, and may wait for a person.
+    pub fn wants_input(&self) {
+        self.reads_input.set(true);
+    }
+
+    /// By which it is seen what the job does; `None`: it does not run, or may wait for a person.
     pub fn observed(&self) -> Option<Observed> {
-        self.served.borrow().clone()
+        self.served.borrow().clone().filter(|_| !self.reads_input.get())
     }
 
     /// Hands over standard input; empty: its end.
