@@ -201,8 +201,6 @@ fn heed(daemon: &Daemon, command: &Command) -> Option<Verdict> {
 fn elsewhere(daemon: &Daemon, caller: &Caller) -> Option<&'static str> {
     match caller.surroundings() {
         Ok(its) => daemon.surroundings.difference(&its),
-        // A daemon in a user namespace of its own may not look at processes outside of it.
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => None,
         Err(_) => Some("it runs where the daemon cannot see it"),
     }
 }

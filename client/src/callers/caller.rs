@@ -32,8 +32,6 @@ pub struct Caller {
     gone: watch::Receiver<bool>,
     /// Its process, if the kernel says.
     pid: Option<i32>,
-    /// Its effective group, in the same way.
-    gid: Option<u32>,
 }
 
 impl Caller {
@@ -52,14 +50,12 @@ impl Caller {
             incoming: RefCell::new(said),
             gone,
             pid,
-            gid: peer.map(|peer| peer.gid()),
         }
     }
 
     /// Where it is. An error: it cannot be seen from here.
     pub fn surroundings(&self) -> io::Result<Surroundings> {
-        let gid = self.gid.ok_or(io::ErrorKind::NotFound)?;
-        Surroundings::of_process(self.process(), gid)
+        Surroundings::of_process(self.process())
     }
 
     /// Begins to watch the caller's process, which outlives the connection if it executes

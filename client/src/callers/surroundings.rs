@@ -1,58 +1,145 @@
-//! What a caller sees and may do apart from its user: where paths lead, and its group. Jobs
-//! act in the daemon's place, so these have to be the same. Knows no jobs.
+//! What a caller sees and may do apart from its user: where paths lead, its groups and its rights.
+//! Jobs act in the daemon's place, so these have to be the same. Knows no jobs.
 
-use std::io;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
+
+/// Lines of a process's status, and what differs where one of them does (proc_pid_status(5)).
+const RIGHTS: [(&str, &str); 7] = [
+    ("Gid:", "it runs with another group than the daemon"),
+    ("Groups:", "it runs with other groups than the daemon"),
+    ("CapPrm:", "it runs with other capabilities than the daemon"),
+    ("CapEff:", "it runs with other capabilities than the daemon"),
+    ("CapBnd:", "it runs with other capabilities than the daemon"),
+    (
+        "NoNewPrivs:",
+        "it may gain no rights, or the daemon may not (no_new_privs)",
+    ),
+    ("Seccomp:", "it is under a seccomp filter, or the daemon is"),
+];
+
+/// What else of a process is compared, and what differs: where a link leads.
+const PLACES: [(&str, &str); 7] = [
+    ("ns/mnt", "it runs in another mount namespace than the daemon"),
+    ("root", "it runs in another root directory than the daemon"),
+    ("ns/user", "it runs in another user namespace than the daemon"),
+    ("ns/pid", "it runs in another pid namespace than the daemon"),
+    ("ns/net", "it runs in another network namespace than the daemon"),
+    ("ns/ipc", "it runs in another ipc namespace than the daemon"),
+    ("ns/uts", "it runs with another host name than the daemon"),
+];
 
 /// A process in its place.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Surroundings {
-    /// Its mount namespace, and its root directory as this process names it.
-    mounts: (PathBuf, PathBuf),
-    gid: u32,
+    /// In the order of [`RIGHTS`].
+    rights: [String; RIGHTS.len()],
+    /// In the order of [`PLACES`]. `None`: it may not be looked at, as by a daemon in a user
+    /// namespace of its own, whose callers are outside of it.
+    places: [Option<PathBuf>; PLACES.len()],
+    /// The execution domain (personality(2)), if it may be looked at.
+    personality: Option<String>,
 }
 
 impl Surroundings {
     /// Of this process.
     pub fn own() -> io::Result<Self> {
-        Self::of("self", rustix::process::getegid().as_raw())
+        Self::of("self")
     }
 
-    /// Of a process with this effective group. An error: it lives where this one cannot look.
-    pub fn of_process(pid: u32, gid: u32) -> io::Result<Self> {
-        Self::of(&pid.to_string(), gid)
+    /// Of another process. An error: it lives where this one cannot look.
+    pub fn of_process(pid: u32) -> io::Result<Self> {
+        Self::of(&pid.to_string())
     }
 
-    fn of(process: &str, gid: u32) -> io::Result<Self> {
-        let link = |name: &str| std::fs::read_link(format!("/proc/{process}/{name}"));
+    fn of(process: &str) -> io::Result<Self> {
+        let path = |name: &str| format!("/proc/{process}/{name}");
+        let status = fs::read_to_string(path("status"))?;
+        let right = |name: &str| {
+            let mut lines = status.lines();
+            lines
+                .find_map(|line| line.strip_prefix(name))
+                .map(|line| line.trim().to_owned())
+        };
+        let mut places = [const { None }; PLACES.len()];
+        for (place, (name, _)) in places.iter_mut().zip(PLACES) {
+            *place = may_look(fs::read_link(path(name)))?;
+        }
         Ok(Self {
-            mounts: (link("ns/mnt")?, link("root")?),
-            gid,
+            // What a kernel does not tell it tells of nobody.
+            rights: RIGHTS.map(|(name, _)| right(name).unwrap_or_default()),
+            places,
+            personality: may_look(fs::read_to_string(path("personality")))?,
         })
     }
 
     /// What differs, in words.
     pub fn difference(&self, other: &Self) -> Option<&'static str> {
-        match () {
-            () if self.mounts != other.mounts => Some("it runs in another mount namespace than the daemon"),
-            () if self.gid != other.gid => Some("it runs with another group than the daemon"),
-            () => None,
-        }
+        let differ = |mine: &Option<PathBuf>, its: &Option<PathBuf>| mine.is_some() && its.is_some() && mine != its;
+        let rights = self.rights.iter().zip(&other.rights).zip(RIGHTS);
+        let places = self.places.iter().zip(&other.places).zip(PLACES);
+        let right = rights
+            .filter(|((mine, its), _)| mine != its)
+            .map(|(_, (_, words))| words);
+        let place = places
+            .filter(|((mine, its), _)| differ(mine, its))
+            .map(|(_, (_, words))| words);
+        let is_other = |mine: &String| other.personality.as_ref().is_some_and(|its| its != mine);
+        let personality = self.personality.as_ref().is_some_and(is_other);
+        right
+            .chain(place)
+            .next()
+            .or_else(|| personality.then_some("it runs in another execution domain than the daemon (setarch)"))
+    }
+}
+
+/// `None`: it may not be looked at.
+fn may_look<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Surroundings;
+    use std::io;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    /// What differs of a process that has done this.
+    fn difference(prepare: fn() -> io::Result<()>) -> Option<&'static str> {
+        let mut command = Command::new("cat");
+        // SAFETY: what it does are system calls alone.
+        unsafe { command.stdin(Stdio::piped()).pre_exec(prepare) };
+        let mut child = command.spawn().unwrap();
+        let its = Surroundings::of_process(child.id()).unwrap();
+        drop(child.stdin.take());
+        assert!(child.wait().unwrap().success());
+        Surroundings::own().unwrap().difference(&its)
+    }
 
     #[test]
     fn a_process_is_where_it_is() {
         let own = Surroundings::own().unwrap();
-        let gid = rustix::process::getegid().as_raw();
-        let same = Surroundings::of_process(std::process::id(), gid).unwrap();
+        let same = Surroundings::of_process(std::process::id()).unwrap();
         assert_eq!((own.difference(&same), own == same), (None, true));
-        let other = Surroundings::of_process(std::process::id(), gid + 1).unwrap();
-        assert!(own.difference(&other).is_some_and(|why| why.contains("group")));
-        assert!(Surroundings::of_process(0, gid).is_err());
+        assert_eq!(difference(|| Ok(())), None);
+        assert!(Surroundings::of_process(0).is_err());
+    }
+
+    #[test]
+    fn who_has_other_rights_or_another_domain_is_told_apart() {
+        let confined = difference(|| Ok(rustix::thread::set_no_new_privs(true)?));
+        assert!(confined.is_some_and(|why| why.contains("no_new_privs")), "{confined:?}");
+        let in_domain = difference(|| {
+            // SAFETY: a number alone.
+            unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) };
+            Ok(())
+        });
+        assert!(in_domain.is_some_and(|why| why.contains("domain")), "{in_domain:?}");
     }
 }

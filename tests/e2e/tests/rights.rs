@@ -102,3 +102,47 @@ fn said(scene: &Scene, client: &Client, name: &str, by_jobs: bool) -> Result<(St
 fn own(path: &Path, uid: u32) -> Result<()> {
     Ok(chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)))?)
 }
+
+/// Starts its arguments with other rights than its caller has.
+const OTHERWISE: [&str; 5] = [
+    "setpriv --bounding-set=-all --inh-caps=-all",
+    "setpriv --groups 4711",
+    "setpriv --no-new-privs",
+    "setarch --addr-no-randomize",
+    "unshare --uts",
+];
+
+#[test]
+fn who_has_other_rights_than_the_daemon_has_no_jobs() -> Result<()> {
+    let scene = Scene::new(User::Me)?;
+    if !scene.is_root() {
+        eprintln!("only root can give other rights");
+        return scene.finish();
+    }
+    let running = Mode::all(&scene, Place::Embedded)?[0].start(&scene, 2)?;
+    let client = &running.client;
+    let dir = scene.dir("p/rights")?;
+    fs::write(dir.join("shut"), "shut\n")?;
+    chown(dir.join("shut"), Some(Uid::from_raw(1000)), None)?;
+    chmod(dir.join("shut"), Bits::from_raw_mode(0o600))?;
+    let recipe = "all: ; @cat shut; grep Cap /proc/self/status; id; cat /proc/self/personality\n";
+    fs::write(dir.join("Makefile"), recipe)?;
+    let make = |prefix: &str, by_jobs: bool| {
+        let words = format!("{prefix} make -k 2>&1; true");
+        let shell = match by_jobs {
+            true => client.drive(Way::Env, &dir, "bash"),
+            false => client.bare(&dir, "bash"),
+        };
+        shell.args(["-c", &words]).run()?.success().map(|outcome| outcome.out())
+    };
+    make("env", true)?;
+    client.all_remote(&dir)?;
+    for prefix in OTHERWISE {
+        let (jobs, plain) = (make(prefix, true)?, make(prefix, false)?);
+        ensure!(jobs == plain, "{prefix}: {jobs} and not {plain}");
+        let last = client.last(&dir)?;
+        ensure!((last.jobs.remote, last.jobs.local) == (0, 1), "{prefix}: {last:?}");
+    }
+    running.stop()?;
+    scene.finish()
+}

@@ -11,6 +11,7 @@ mod identity;
 
 pub use act::{Act, Writes};
 
+use super::confine;
 use super::fault::{Patience, View};
 use super::harvest::content_of;
 use super::trouble::Trouble;
@@ -325,6 +326,11 @@ impl View {
             );
             return Err(Abandon::Machine(what).into());
         }
+        let known = self.acts.lock().names.contains_key(path);
+        let before = match known {
+            true => None,
+            false => Some(self.before(path, walked)?),
+        };
         let upper = match (walked, looks) {
             (_, Some(looks)) if act.copies_up() => self.copy_up(path, looks)?,
             (Walked::Symlink(_), _) if act.copies_up() => {
@@ -332,11 +338,6 @@ impl View {
                 None
             }
             _ => None,
-        };
-        let known = self.acts.lock().names.contains_key(path);
-        let before = match known {
-            true => None,
-            false => Some(self.before(path, walked)?),
         };
         if matches!(
             before,
@@ -492,9 +493,9 @@ impl View {
             Walked::Symlink(_) | Walked::Dir(_) => match known()?.map(|known| Before::of(path, known.attr)) {
                 Some(before @ Before::Symlink(_)) if matches!(walked, Walked::Symlink(_)) => before,
                 Some(before @ Before::Dir(_)) if matches!(walked, Walked::Dir(_)) => before,
+                None if confine::handle(&self.upper, path).is_ok() => Before::Own,
                 // The kernel still shows the job what was there, and the call would act on that.
-                Some(_) => return Err(Trouble::moved_on(path)),
-                None => Before::Own,
+                Some(_) | None => return Err(Trouble::moved_on(path)),
             },
             Walked::Nowhere | Walked::Blocked | Walked::Outside => Before::Own,
         })
