@@ -250,6 +250,11 @@ fn seen_of(change: &Change, acts: &NameActs, told: Told) -> Vec<Seen> {
                 Before::Nothing if acts.exclusive || acts.made_again => seen.push(Seen::Nothing),
                 Before::Nothing if is_missed || is_locked => seen.push(Seen::Absent),
                 Before::File(_) | Before::Symlink(_) if acts.removed => seen.push(Seen::Leaf),
+                // It was given another time or owner, and would come back if it is gone.
+                Before::Symlink(Attr {
+                    node: Node::Symlink { target },
+                    ..
+                }) if !acts.named => seen.push(Seen::Symlink(target.clone())),
                 _ => {}
             }
             seen.extend(content);
