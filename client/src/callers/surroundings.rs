@@ -87,8 +87,8 @@ impl Surroundings {
             .map(|(_, (_, words))| words);
         let is_other = |mine: &String| other.personality.as_ref().is_some_and(|its| its != mine);
         let personality = self.personality.as_ref().is_some_and(is_other);
-        right
-            .chain(place)
+        place
+            .chain(right)
             .next()
             .or_else(|| personality.then_some("it runs in another execution domain than the daemon (setarch)"))
     }
