@@ -126,7 +126,6 @@ impl Builds {
 
     /// The running jobs, with the seconds since each began.
     pub fn running(&self) -> Vec<RunningJob> {
-        let known = self.known.borrow();
         let mut lines: Vec<_> = self
             .running
             .borrow()
@@ -136,31 +135,31 @@ impl Builds {
         lines.sort_by_key(|(id, _)| *id);
         lines
             .into_iter()
-            .map(|(id, line)| {
-                let now = known
-                    .get(&id.build)
-                    .map_or(0.0, |build| build.started.elapsed().as_secs_f64());
-                RunningJob {
-                    seconds: now - line.seconds,
-                    ..line
-                }
+            .map(|(id, line)| RunningJob {
+                seconds: self.age(id, &line),
+                ..line
             })
             .collect()
+    }
+
+    /// Seconds since a job began.
+    fn age(&self, id: JobId, line: &RunningJob) -> f64 {
+        let known = self.known.borrow();
+        let now = known
+            .get(&id.build)
+            .map_or(0.0, |build| build.started.elapsed().as_secs_f64());
+        now - line.seconds
     }
 
     /// The running jobs of each build, and how many it has had so far.
     pub fn jobs(&self) -> HashMap<BuildId, (Vec<UnderWay>, u32)> {
         let mut jobs: HashMap<_, (Vec<_>, u32)> = HashMap::new();
         for (id, line) in &*self.running.borrow() {
-            let Some(build) = self.known.borrow().get(&id.build).cloned() else {
-                continue;
-            };
-            let begun = Duration::from_secs_f64(line.seconds);
             let (under_way, so_far) = jobs.entry(id.build).or_default();
-            *so_far = build.jobs.get();
+            *so_far = self.known.borrow().get(&id.build).map_or(0, |build| build.jobs.get());
             under_way.push(UnderWay {
                 number: id.number,
-                since: build.started.elapsed().saturating_sub(begun),
+                since: Duration::try_from_secs_f64(self.age(*id, line)).unwrap_or_default(),
                 is_on_worker: !line.worker.is_empty(),
             });
         }

@@ -123,13 +123,15 @@ impl Fleet {
         asked.join_all().await.into_iter().flatten().collect()
     }
 
-    /// Has a job given up, whoever runs it.
-    pub async fn send_home(&self, job: JobId) {
+    /// Has a job given up, whoever runs it. A worker that does not answer is not waited for.
+    pub fn send_home(&self, job: JobId) {
         for session in self.busy() {
-            if let Err(error) = session.remote.send_home(job).await {
-                // The job's own call fails by the same cause and decides what follows.
-                tracing::debug!("job {job}: {error}");
-            }
+            tokio::task::spawn_local(async move {
+                if let Err(error) = session.remote.send_home(job).await {
+                    // The job's own call fails by the same cause and decides what follows.
+                    tracing::debug!("job {job}: {error}");
+                }
+            });
         }
     }
 

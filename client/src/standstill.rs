@@ -3,8 +3,9 @@
 
 use crate::build::UnderWay;
 use crate::daemon::Daemon;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
+use termite_core::activity::Activity;
 use termite_core::standstill::{Look, Standstill};
 use termite_types::{BuildId, JobId};
 
@@ -14,17 +15,22 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Looks at all builds. Never resolves.
 pub async fn watch(daemon: &Daemon) {
     let mut standstill = Standstill::new();
+    let mut at_home = daemon.room.activity();
     loop {
-        let looks = look(daemon).await;
+        let (looks, now) = look(daemon, &at_home).await;
+        at_home = now;
         for (build, number) in standstill.called(&looks) {
-            daemon.fleet.send_home(JobId { build, number }).await;
+            daemon.fleet.send_home(JobId { build, number });
         }
     }
 }
 
-/// Looks for as long as [`LOOK`] at the builds that have had more than one job or command.
-async fn look(daemon: &Daemon) -> Vec<(BuildId, Look)> {
-    let before = daemon.room.activity();
+/// The commands at home, by number.
+type AtHome = HashMap<u64, (BuildId, Activity)>;
+
+/// Looks for as long as [`LOOK`] at the builds that have had more than one job or command. `before`:
+/// what commands at home had done when that began; returned is what they have done by its end.
+async fn look(daemon: &Daemon, before: &AtHome) -> (Vec<(BuildId, Look)>, AtHome) {
     let is_at_home = |build: &BuildId| before.values().any(|(other, _)| other == build);
     let mut jobs = daemon.builds.jobs();
     jobs.retain(|build, (jobs, so_far)| {
@@ -52,5 +58,5 @@ async fn look(daemon: &Daemon) -> Vec<(BuildId, Look)> {
         };
         (build, look)
     };
-    jobs.into_iter().map(look).collect()
+    (jobs.into_iter().map(look).collect(), now)
 }

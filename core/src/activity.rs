@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// Ticks of a processor in a second, as that file counts them.
-const TICKS: u32 = 100;
+const TICKS: u64 = 100;
 /// Processes count as asleep that used less than one in so many of a processor's ticks.
 const DROWSY: u64 = 10;
 
@@ -40,7 +40,7 @@ impl Activity {
 
     /// Whether they do nothing now, and did next to nothing since an earlier look, so long ago.
     pub fn sleeps_since(self, before: Self, time: Duration) -> bool {
-        let ticks = time.as_millis() as u64 * u64::from(TICKS) / 1000;
+        let ticks = time.as_millis() as u64 * TICKS / 1000;
         !self.runs && self.spent.saturating_sub(before.spent) * DROWSY < ticks
     }
 }

@@ -152,6 +152,13 @@ impl Session {
         Ok(result)
     }
 
+    /// Ends a job that runs.
+    fn abandon(&self, job: JobId, why: Abandon) {
+        if let Some(steering) = self.running.borrow().get(&job) {
+            steering.abandon(why);
+        }
+    }
+
     /// Brings what is expected to be used; tells how much was brought.
     async fn bring(&self, expected: Expected, hold: Hold) -> u64 {
         if expected.is_empty() {
@@ -268,9 +275,7 @@ impl SessionService for Session {
     }
 
     fn cancel(&self, job: JobId) {
-        if let Some(steering) = self.running.borrow().get(&job) {
-            steering.abandon(Abandon::Cancelled);
-        }
+        self.abandon(job, Abandon::Cancelled);
     }
 
     async fn idle(&self, build: BuildId, time: Duration) -> Vec<u32> {
@@ -290,9 +295,8 @@ impl SessionService for Session {
     }
 
     fn send_home(&self, job: JobId) {
-        if let Some(steering) = self.running.borrow().get(&job) {
-            steering.abandon(Abandon::Machine("to be where others are that may wait for it".into()));
-        }
+        let why = "to be where others are that may wait for it";
+        self.abandon(job, Abandon::Machine(why.into()));
     }
 
     async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {

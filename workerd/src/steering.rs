@@ -3,10 +3,14 @@
 
 use crate::fuse::Fuse;
 use crate::guard::Guard;
-use crate::slot::{self, Slot};
+use crate::slot::Slot;
 use crate::stdio::{Input, Terminal};
-use crate::view::View;
+use crate::view::{View, read_below};
+use rustix::fd::AsFd;
+use rustix::fs::{Dir, Mode, OFlags, openat};
+use rustix::io::Errno;
 use std::cell::{Cell, OnceCell, RefCell};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use termite_core::activity::Activity;
@@ -18,8 +22,9 @@ pub(crate) struct Steering {
     /// Signals that came before there was a job to receive them.
     early: RefCell<Vec<u8>>,
     slot: RefCell<Option<Rc<RefCell<Slot>>>>,
-    served: RefCell<Option<Observed>>,
+    observed: RefCell<Option<Observed>>,
     reads_input: Cell<bool>,
+    /// Set once the job's streams stand.
     streams: OnceCell<(Input, Terminal)>,
     why: RefCell<Option<Abandon>>,
 }
@@ -34,17 +39,17 @@ impl Steering {
     }
 
     /// The job runs: what came before is delivered.
-    pub fn begin(&self, slot: Rc<RefCell<Slot>>, served: Observed) {
+    pub fn begin(&self, slot: Rc<RefCell<Slot>>, observed: Observed) {
         for signal in self.early.take() {
             send(&slot.borrow(), signal);
         }
         *self.slot.borrow_mut() = Some(slot);
-        *self.served.borrow_mut() = Some(served);
+        *self.observed.borrow_mut() = Some(observed);
     }
 
     /// The job has ended.
     pub fn end(&self) {
-        (*self.slot.borrow_mut(), *self.served.borrow_mut()) = (None, None);
+        (*self.slot.borrow_mut(), *self.observed.borrow_mut()) = (None, None);
     }
 
     /// The job has begun to read its standard input, and may wait for a person.
@@ -54,7 +59,7 @@ impl Steering {
 
     /// By which it is seen what the job does; `None`: it does not run, or may wait for a person.
     pub fn observed(&self) -> Option<Observed> {
-        self.served.borrow().clone().filter(|_| !self.reads_input.get())
+        self.observed.borrow().clone().filter(|_| !self.reads_input.get())
     }
 
     /// Hands over standard input; empty: its end.
@@ -100,6 +105,7 @@ impl Steering {
         }
     }
 
+    /// The reason, if it was to end.
     pub fn check(&self) -> Result<(), Abandon> {
         self.why.borrow().clone().map_or(Ok(()), Err)
     }
@@ -119,8 +125,23 @@ impl Observed {
         if self.service.is_waited_for() {
             return None;
         }
-        slot::activity(self.view.root()).ok()
+        activity_of(self.view.root()).ok()
     }
+}
+
+/// What all processes do at the moment that the proc below this root directory shows.
+fn activity_of(root: impl AsFd) -> Result<Activity, Errno> {
+    let proc = openat(root, "proc", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut sum = Activity::default();
+    for entry in Dir::read_from(&proc)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.bytes().all(|byte| byte.is_ascii_digit()) {
+            // Nothing once the process has ended.
+            let stat = read_below(&proc, Path::new(&format!("{name}/stat"))).unwrap_or_default();
+            sum = sum.and(Activity::of_stat(&String::from_utf8_lossy(&stat)));
+        }
+    }
+    Ok(sum)
 }
 
 /// Who serves a running job.

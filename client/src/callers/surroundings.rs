@@ -1,34 +1,43 @@
 //! What a caller sees and may do apart from its user: where paths lead, and its groups.
 //! Jobs act in the daemon's place, so these have to be the same. Knows no jobs.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
 
-/// Lines of a process's status, and what differs where one of them does (proc_pid_status(5)).
-const RIGHTS: [(&str, &str); 2] = [
-    ("Gid:", "it runs with another group than the daemon"),
-    ("Groups:", "it runs with other groups than the daemon"),
-];
-
-/// What else of a process is compared, and what differs: where a link leads.
-const PLACES: [(&str, &str); 3] = [
-    ("ns/mnt", "it runs in another mount namespace than the daemon"),
-    ("root", "it runs in another root directory than the daemon"),
-    ("ns/uts", "it runs with another host name than the daemon"),
-];
-
-/// A process in its place.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Surroundings {
-    /// In the order of [`RIGHTS`].
-    rights: [String; RIGHTS.len()],
-    /// In the order of [`PLACES`]. `None`: it may not be looked at, as by a daemon in a user
-    /// namespace of its own, whose callers are outside of it.
-    places: [Option<PathBuf>; PLACES.len()],
-    /// The execution domain (personality(2)), if it may be looked at.
-    personality: Option<String>,
+/// Where the kernel tells something of a process, below its directory in proc(5).
+enum Source {
+    /// Where a link leads.
+    Link(&'static str),
+    /// What begins a line of its status (proc_pid_status(5)).
+    Line(&'static str),
+    /// What a file holds.
+    File(&'static str),
 }
+
+/// What is compared, and what it means where it differs.
+const COMPARED: [(Source, &str); 6] = [
+    (
+        Source::Link("ns/mnt"),
+        "it runs in another mount namespace than the daemon",
+    ),
+    (
+        Source::Link("root"),
+        "it runs in another root directory than the daemon",
+    ),
+    (Source::Link("ns/uts"), "it runs with another host name than the daemon"),
+    (Source::Line("Gid:"), "it runs with another group than the daemon"),
+    (Source::Line("Groups:"), "it runs with other groups than the daemon"),
+    (
+        Source::File("personality"),
+        "it runs in another execution domain than the daemon (setarch)",
+    ),
+];
+
+/// A process in its place: in the order of [`COMPARED`]. `None`: it may not be looked at, as by a
+/// daemon in a user namespace of its own, whose callers are outside of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Surroundings([Option<OsString>; COMPARED.len()]);
 
 impl Surroundings {
     /// Of this process.
@@ -44,41 +53,23 @@ impl Surroundings {
     fn of(process: &str) -> io::Result<Self> {
         let path = |name: &str| format!("/proc/{process}/{name}");
         let status = fs::read_to_string(path("status"))?;
-        let right = |name: &str| {
-            let mut lines = status.lines();
-            lines
-                .find_map(|line| line.strip_prefix(name))
-                .map(|line| line.trim().to_owned())
-        };
-        let mut places = [const { None }; PLACES.len()];
-        for (place, (name, _)) in places.iter_mut().zip(PLACES) {
-            *place = may_look(fs::read_link(path(name)))?;
+        let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+        let mut told = [const { None }; COMPARED.len()];
+        for (told, (source, _)) in told.iter_mut().zip(&COMPARED) {
+            *told = match source {
+                Source::Link(name) => may_look(fs::read_link(path(name)))?.map(OsString::from),
+                Source::Line(name) => line(name).map(OsString::from),
+                Source::File(name) => may_look(fs::read_to_string(path(name)))?.map(OsString::from),
+            };
         }
-        Ok(Self {
-            // What a kernel does not tell it tells of nobody.
-            rights: RIGHTS.map(|(name, _)| right(name).unwrap_or_default()),
-            places,
-            personality: may_look(fs::read_to_string(path("personality")))?,
-        })
+        Ok(Self(told))
     }
 
     /// What differs, in words.
     pub fn difference(&self, other: &Self) -> Option<&'static str> {
-        let differ = |mine: &Option<PathBuf>, its: &Option<PathBuf>| mine.is_some() && its.is_some() && mine != its;
-        let rights = self.rights.iter().zip(&other.rights).zip(RIGHTS);
-        let places = self.places.iter().zip(&other.places).zip(PLACES);
-        let right = rights
-            .filter(|((mine, its), _)| mine != its)
-            .map(|(_, (_, words))| words);
-        let place = places
-            .filter(|((mine, its), _)| differ(mine, its))
-            .map(|(_, (_, words))| words);
-        let is_other = |mine: &String| other.personality.as_ref().is_some_and(|its| its != mine);
-        let personality = self.personality.as_ref().is_some_and(is_other);
-        place
-            .chain(right)
-            .next()
-            .or_else(|| personality.then_some("it runs in another execution domain than the daemon (setarch)"))
+        let pairs = self.0.iter().zip(&other.0).zip(&COMPARED);
+        let mut known = pairs.filter_map(|((mine, its), (_, words))| Some((mine.as_ref()?, its.as_ref()?, *words)));
+        known.find(|(mine, its, _)| mine != its).map(|(_, _, words)| words)
     }
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
+use std::time::Instant;
 use termite_e2e::{Client, Mode, Place, Scene, User, Way};
 
 /// What meets; what the one does that offers it, `%`, which nobody sees in its slot, and the other.
@@ -72,8 +73,10 @@ fn who_waits_for_another_meets_it_at_home() -> Result<()> {
                 let running = mode.start(&scene, 2 * MEETING.len())?;
                 // The second time what waited and what was waited for begin there.
                 for time in ["first", "second"] {
+                    let begun = Instant::now();
                     check(&scene, &running.client, &dir)
                         .with_context(|| format!("user {}, {mode}, {time} time", scene.uid()))?;
+                    eprintln!("{mode}, {time} time: {:.1?}", begun.elapsed());
                 }
                 running.stop()?;
             }

@@ -5,7 +5,6 @@
 //! are, is not its concern. The processes behind it: the [`spawner`] forks the slot's
 //! `init` (pid 1), that forks the `job`.
 
-mod activity;
 mod brief;
 pub mod calls;
 mod error;
@@ -25,7 +24,6 @@ pub(crate) mod sys;
 pub(crate) mod tests;
 mod trial;
 
-pub use activity::activity;
 pub use error::{SlotError, Step};
 pub use network::Network;
 pub use pids::pid_limit;

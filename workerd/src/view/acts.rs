@@ -495,7 +495,7 @@ impl View {
                 Some(before @ Before::Dir(_)) if matches!(walked, Walked::Dir(_)) => before,
                 None if confine::handle(&self.upper, path).is_ok() => Before::Own,
                 // The kernel still shows the job what was there, and the call would act on that.
-                Some(_) | None => return Err(Trouble::moved_on(path)),
+                _ => return Err(Trouble::moved_on(path)),
             },
             Walked::Nowhere | Walked::Blocked | Walked::Outside => Before::Own,
         })

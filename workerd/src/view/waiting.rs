@@ -1,7 +1,7 @@
 //! Calls that fail at one name again and again, or that sleep and look for one: the job waits for
-//! others to take a name away or to make it, as for a lock; or for a service to begin. It would wait for ever: what its
-//! kernel has shown it of the client's names stays as it was, and those for whom it waits may
-//! wait for it. Knows no calls.
+//! others to take a name away or to make it, as for a lock; or for a service to begin. It would wait
+//! for ever: what its kernel has shown it of the client's names stays as it was, and those for whom
+//! it waits may wait for it. Knows no calls.
 
 use super::acts::Act;
 use super::confine::read_below;

@@ -45,7 +45,7 @@ impl Gather<'_> {
         let Some(known) = self.view.mirror().lookup(from).map_err(store)? else {
             return Ok(());
         };
-        match &known.attr.node {
+        let hash = match &known.attr.node {
             Node::Dir => {
                 self.push(
                     at,
@@ -55,18 +55,14 @@ impl Gather<'_> {
                         plain: false,
                     },
                 );
-                self.below(at, from, &HashSet::new())
+                return self.below(at, from, &HashSet::new());
             }
-            Node::Special(_) => Err(HarvestError::Special(from.to_path_buf())),
-            Node::File { .. } | Node::Symlink { .. } => {
-                let hash = match known.attr.node {
-                    Node::File { hash, .. } => hash,
-                    _ => None,
-                };
-                let from = from.to_path_buf();
-                self.push(at, ChangeKind::Name { from, hash });
-                Ok(())
-            }
-        }
+            Node::Special(_) => return Err(HarvestError::Special(from.to_path_buf())),
+            Node::File { hash, .. } => *hash,
+            Node::Symlink { .. } => None,
+        };
+        let from = from.to_path_buf();
+        self.push(at, ChangeKind::Name { from, hash });
+        Ok(())
     }
 }
