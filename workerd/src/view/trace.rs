@@ -63,7 +63,11 @@ impl View {
         let mut known = HashSet::new();
         let mut own = HashSet::new();
         let mut items = Vec::new();
-        let Shifts { paths, gone_dirs } = self.tenancy.shifts();
+        let Shifts {
+            paths,
+            gone_dirs,
+            gone_links,
+        } = self.tenancy.shifts();
         let mut contents = Contents {
             view: self,
             turn: self.turn_at(self.shared.epoch()),
@@ -85,6 +89,13 @@ impl View {
                 && let Some(gone) = self.spelled_path(path).ancestors().find(|dir| gone_dirs.contains(*dir))
             {
                 return Err(Conflict::new(gone, "a directory", "none").into());
+            }
+            // What the job itself has put in a symlink's place is its own.
+            let is_gone = |link: &Path| gone_links.contains(link) && !own.contains(link.as_os_str().as_bytes());
+            if !gone_links.is_empty()
+                && let Some(gone) = contents.link_on_the_way(path, access, is_gone)
+            {
+                return Err(Conflict::new(&gone, "a symlink", "none, or another one").into());
             }
             items.push(TraceItem {
                 path: PathBuf::from(OsString::from_vec(path.to_vec())),
@@ -177,12 +188,27 @@ impl Contents<'_> {
             return known.clone();
         }
         let known = self.view.known_lead(spelled.as_os_str().as_bytes());
-        let dir = known.or_else(|| self.walk(spelled));
+        let dir = known.or_else(|| self.walk(spelled, |_, _| {}));
         self.dirs.insert(spelled.to_owned(), dir.clone());
         dir
     }
 
-    fn walk(&mut self, spelled: &Path) -> Option<PathBuf> {
+    /// A symlink of these that a use of a path went through.
+    fn link_on_the_way(&mut self, spelled: &[u8], access: Access, of: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+        // A look at the symlink itself, or a change of it, does not follow it.
+        let follows = matches!(access, Access::Read | Access::Listed | Access::Missing);
+        let mut found = None;
+        self.walk(Path::new(OsStr::from_bytes(spelled)), |path, is_last| {
+            if found.is_none() && (follows || !is_last) && of(path) {
+                found = Some(path.to_owned());
+            }
+        });
+        found
+    }
+
+    /// The directory that a path leads to. `passes` is told of each name on the way, and whether
+    /// it is the last.
+    fn walk(&mut self, spelled: &Path, mut passes: impl FnMut(&Path, bool)) -> Option<PathBuf> {
         let mut at = PathBuf::from("/");
         let mut ahead = spelled.to_owned();
         let mut links = MAX_LINKS;
@@ -193,15 +219,19 @@ impl Contents<'_> {
                 Some(Component::RootDir) => at = "/".into(),
                 Some(Component::ParentDir) => drop(at.pop()),
                 Some(Component::CurDir | Component::Prefix(_)) => {}
-                Some(Component::Normal(name)) => match self.look(&at, name)?.attr.node {
-                    Node::Dir => at.push(name),
-                    Node::Symlink { target } => {
-                        links = links.checked_sub(1)?;
-                        ahead = Path::new(&target).join(rest.as_path());
-                        continue;
+                Some(Component::Normal(name)) => {
+                    let next = at.join(name);
+                    passes(&next, rest.as_path().as_os_str().is_empty());
+                    match self.look(&at, name)?.attr.node {
+                        Node::Dir => at = next,
+                        Node::Symlink { target } => {
+                            links = links.checked_sub(1)?;
+                            ahead = Path::new(&target).join(rest.as_path());
+                            continue;
+                        }
+                        Node::File { .. } | Node::Special(_) => return None,
                     }
-                    Node::File { .. } | Node::Special(_) => return None,
-                },
+                }
             }
             ahead = rest.as_path().to_owned();
         }

@@ -16,7 +16,6 @@ use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use termite_types::Node;
 
 /// As many symlinks as the kernel follows in one path (`MAXSYMLINKS`).
 pub(super) const MAX_LINKS: u32 = 40;
@@ -348,30 +347,11 @@ impl<'v> Walk<'v> {
                 seen = seen.filter(|_| target.as_bytes().first() != Some(&b'/'));
                 at = self.restart(target.as_bytes(), at, &mut todo, &mut links);
                 if links > MAX_LINKS || target.as_bytes().is_empty() {
-                    self.check_followed()?;
                     return Ok(Walked::Blocked);
                 }
             }
         }
         Ok(Walked::Dir(at))
-    }
-
-    /// Where symlinks lead nowhere: a name that the client has no symlink at any more has one in the
-    /// job's kernel still, to which a new one may lead.
-    fn check_followed(&self) -> Result<(), Stop> {
-        if self.patience == Patience::None {
-            return Err(Stop::NeedsFetch);
-        }
-        for (path, _) in &*self.followed.borrow() {
-            let is_own = self.view.acts.lock().of_name(path).is_some_and(|acts| acts.named);
-            let now = self.view.mirror.lookup(path);
-            let now = now.map_err(|errno| Trouble::from_store(errno, path))?;
-            let is_symlink = now.is_some_and(|now| matches!(now.attr.node, Node::Symlink { .. }));
-            if !is_own && !is_symlink {
-                return Err(Trouble::moved_on(path).into());
-            }
-        }
-        Ok(())
     }
 
     /// What stands at a canonical path, without bringing anything.

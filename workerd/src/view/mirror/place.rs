@@ -172,7 +172,7 @@ impl Mirror {
         if !is_dir(&stat) {
             let mut tables = self.tables.lock();
             if is_symlink(&stat) {
-                tables.leads.void();
+                tables.forget_link(&dir.child(name));
             }
             let is_filled = tables.file(stat.stx_ino).is_some_and(|file| file.fill == Fill::Filled);
             let is_held = is_filled && tables.is_held(stat.stx_ino);

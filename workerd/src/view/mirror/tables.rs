@@ -113,6 +113,8 @@ pub struct Shifts {
     pub paths: HashSet<PathBuf>,
     /// Directories that went. The job's kernel may still have them, without what was in them.
     pub gone_dirs: HashSet<PathBuf>,
+    /// Symlinks that went. The job's kernel may still follow them.
+    pub gone_links: HashSet<PathBuf>,
 }
 
 /// A running job.
@@ -298,6 +300,14 @@ impl Tables {
             for tenant in self.tenants.values_mut() {
                 tenant.shifts.gone_dirs.insert(path.to_path_buf());
             }
+        }
+    }
+
+    /// A symlink has gone.
+    pub fn forget_link(&mut self, path: &Path) {
+        self.leads.void();
+        for tenant in self.tenants.values_mut() {
+            tenant.shifts.gone_links.insert(path.to_path_buf());
         }
     }
 
