@@ -142,6 +142,8 @@ impl Call {
             Self::Open(_, _, how, _) => !how.contains(['c', 't']),
             Self::Read(..) | Self::Pread(..) | Self::Fstat(_) | Self::Close(_) => true,
             Self::Stat(_) | Self::Lstat(_) | Self::List(_) | Self::Readlink(_) => true,
+            // It does nothing (rename(2)).
+            Self::Rename(Rename::Replace, from, to) => from == to,
             _ => false,
         }
     }
