@@ -36,7 +36,8 @@ struct ClientInfo {
 }
 
 interface BlobSource {
-  read @0 (hash :Data, offset :UInt64, length :UInt32) -> (bytes :Data);
+  # zeros: where all that is read is zeros, how many they are, in the place of bytes.
+  read @0 (hash :Data, offset :UInt64, length :UInt32) -> (bytes :Data, zeros :UInt32);
 }
 
 interface FileServer extends (BlobSource) {

@@ -144,3 +144,11 @@ impl Attr {
         }
     }
 }
+
+/// Whether all bytes are zeros, as those of a hole in a file are.
+pub fn is_zeros(bytes: &[u8]) -> bool {
+    // Each byte is the one before it, and the first is zero.
+    bytes
+        .split_first()
+        .is_none_or(|(first, rest)| *first == 0 && *rest == bytes[..rest.len()])
+}

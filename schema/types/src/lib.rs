@@ -16,7 +16,7 @@ mod place;
 mod user;
 
 pub use change::{Alter, Base, Change, ChangeKind, Check, Content, Edit, IfPresent, Premises, Seen, SetTime, Xattr};
-pub use file::{Attr, Entry, Expected, FileTime, Holder, Listing, Node, Special, Update};
+pub use file::{Attr, Entry, Expected, FileTime, Holder, Listing, Node, Special, Update, is_zeros};
 pub use id::{BlobHash, BuildId, JobId, RequestId, Snapshot};
 pub use job::{
     Abandon, Conflict, JobEnd, JobResult, JobSpec, Jobserver, Limit, Owner, Phases, PidRange, Stdin, Stdio,
@@ -28,4 +28,4 @@ pub use user::{Group, User, UserAnswer, UserQuery};
 
 /// Version of both protocols, one number, apart from the release version. It grows
 /// with every change of a schema.
-pub const PROTOCOL: u32 = 8;
+pub const PROTOCOL: u32 = 9;

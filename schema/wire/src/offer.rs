@@ -12,7 +12,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 use termite_types::{
     BlobHash, BuildId, Expected, JobId, JobResult, JobSpec, Resource, Snapshot, TerminalSize, Update, UserAnswer,
-    UserQuery,
+    UserQuery, is_zeros,
 };
 
 /// The files of a client.
@@ -379,6 +379,10 @@ fn blob_range(params: &blob_source::ReadParams) -> Result<(BlobHash, u64, u32), 
 }
 
 fn answer_blob(piece: Result<Vec<u8>, String>, mut results: blob_source::ReadResults) -> Result<(), Error> {
-    results.get().set_bytes(&piece.map_err(Error::failed)?);
+    let piece = piece.map_err(Error::failed)?;
+    match u32::try_from(piece.len()) {
+        Ok(zeros) if is_zeros(&piece) => results.get().set_zeros(zeros),
+        _ => results.get().set_bytes(&piece),
+    }
     Ok(())
 }

@@ -281,5 +281,11 @@ async fn read_blob(source: &blob_source::Client, hash: BlobHash, offset: u64, le
     params.set_offset(offset);
     params.set_length(length);
     let reply = request.send().promise.await?;
-    Ok(reply.get()?.get_bytes()?.to_vec())
+    let reply = reply.get()?;
+    Ok(
+        match checked::within("number of zeros", reply.get_zeros(), 0, length)? {
+            0 => reply.get_bytes()?.to_vec(),
+            zeros => vec![0; zeros as usize],
+        },
+    )
 }

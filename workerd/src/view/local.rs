@@ -12,6 +12,8 @@ use termite_types::{Attr, BlobHash, Entry, FileTime, Listing, Node, Resource, Sp
 
 /// Bytes that an answer to `open` carries.
 const HEAD: usize = 256 << 10;
+/// Bytes of a piece of content at most.
+const PIECE: u64 = 1 << 20;
 
 /// Serves the tree below a directory as if that were the client's root.
 pub struct LocalFiles {
@@ -102,14 +104,21 @@ impl Files for LocalFiles {
 
     fn read(&self, hash: &BlobHash, from: u64, until: u64) -> Pieces<'_> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let read = || {
-            let at = self.blobs.lock().get(hash).cloned();
-            let file = File::open(at.ok_or_else(|| FilesError::Lost(format!("nobody opened {hash}")))?)?;
-            let mut bytes = vec![0; (until - from) as usize];
-            file.read_exact_at(&mut bytes, from)?;
-            Ok(bytes)
+        let at = self.blobs.lock().get(hash).cloned();
+        let opened = || {
+            Ok(File::open(
+                at.ok_or_else(|| FilesError::Lost(format!("nobody opened {hash}")))?,
+            )?)
         };
-        Box::new(std::iter::once(read()))
+        let file = match opened() {
+            Ok(file) => file,
+            Err(error) => return Box::new(std::iter::once(Err(error))),
+        };
+        Box::new((from..until).step_by(PIECE as usize).map(move |at| {
+            let mut bytes = vec![0; (until - at).min(PIECE) as usize];
+            file.read_exact_at(&mut bytes, at)?;
+            Ok(bytes)
+        }))
     }
 }
 

@@ -5,10 +5,12 @@
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 use std::io;
 use std::ops::Deref;
 use std::os::fd::BorrowedFd;
 use termite_abi::{Shared, TRACE_AT};
+use termite_types::is_zeros;
 
 /// A mapped [`Shared`], alive as long as this is.
 pub struct SharedMap(MmapRaw);
@@ -52,34 +54,50 @@ impl Deref for SharedMap {
 
 /// A file of the mirror that is getting its content. Unlike a write, that does not touch
 /// its time, which jobs may look at meanwhile.
-pub(super) struct Inlay(Option<MmapRaw>);
+pub(super) struct Inlay {
+    map: Option<MmapRaw>,
+    /// From here on the file has no memory: it reads as zeros.
+    end: u64,
+}
 
 impl Inlay {
-    /// Maps a file that is open for reading and writing and has this size. Its memory is
-    /// taken here, by reading: on tmpfs a page that was read can be stored to without
-    /// another fault, and only a fault sets the time (`fault_dirty_shared_page` in Linux).
+    /// Maps a file that is open for reading and writing and has this size.
     pub fn new(file: BorrowedFd<'_>, size: u64) -> io::Result<Self> {
         // A file of no bytes cannot be mapped.
-        if size == 0 {
-            return Ok(Self(None));
-        }
-        let map = MmapOptions::new().len(size as usize).map_raw(&file)?;
-        map.advise(Advice::PopulateRead)?;
-        Ok(Self(Some(map)))
+        let map = (size > 0).then(|| MmapOptions::new().len(size as usize).map_raw(&file));
+        let is_new = rustix::fs::fstat(file)?.st_blocks == 0;
+        Ok(Self {
+            map: map.transpose()?,
+            end: if is_new { 0 } else { size },
+        })
     }
 
-    /// Puts a piece where it belongs. False: the file has no such place.
-    pub fn put(&mut self, piece: &[u8], at: u64) -> bool {
-        let size = self.0.as_ref().map_or(0, MmapRaw::len) as u64;
-        let fits = at.checked_add(piece.len() as u64).is_some_and(|end| end <= size);
-        if let Some(map) = self.0.as_ref().filter(|_| fits) {
-            // SAFETY: the piece ends within the mapping, and is memory of its own. Only this
-            // thread stores here, since it has claimed the file, and nobody reads content
-            // before the claim is given back. The store is reachable by workerd alone, which
-            // never shortens a file that is claimed.
-            unsafe { std::ptr::copy_nonoverlapping(piece.as_ptr(), map.as_mut_ptr().add(at as usize), piece.len()) }
+    /// Puts a piece where it belongs; zeros where the file has no memory take none. False: the
+    /// file has no such place.
+    pub fn put(&mut self, piece: &[u8], at: u64) -> Result<bool, Errno> {
+        let size = self.map.as_ref().map_or(0, MmapRaw::len) as u64;
+        let end = at.checked_add(piece.len() as u64).filter(|end| *end <= size);
+        let (Some(map), Some(end)) = (self.map.as_ref(), end) else {
+            return Ok(piece.is_empty());
+        };
+        if piece.is_empty() || at >= self.end && is_zeros(piece) {
+            return Ok(true);
         }
-        fits
+        // Memory is taken by reading: on tmpfs a page that was read can be stored to without
+        // another fault, and only a fault sets the time (`fault_dirty_shared_page` in Linux).
+        map.advise_range(Advice::PopulateRead, at as usize, piece.len())
+            .map_err(|error| match Errno::from_io_error(&error) {
+                // What madvise(2) calls a bad address is a store that is full.
+                Some(Errno::FAULT) => Errno::NOSPC,
+                errno => errno.unwrap_or(Errno::IO),
+            })?;
+        // SAFETY: the piece ends within the mapping, and is memory of its own. Only this
+        // thread stores here, since it has claimed the file, and nobody reads content
+        // before the claim is given back. The store is reachable by workerd alone, which
+        // never shortens a file that is claimed.
+        unsafe { std::ptr::copy_nonoverlapping(piece.as_ptr(), map.as_mut_ptr().add(at as usize), piece.len()) }
+        self.end = self.end.max(end);
+        Ok(true)
     }
 }
 

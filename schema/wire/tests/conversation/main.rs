@@ -118,6 +118,8 @@ fn another_worker_reads_what_a_ticket_is_for() {
         assert!(why.contains("ticket"), "{why}");
         let blobs = ask_holder(ends.other.clone(), TICKET).await.expect("a holder");
         assert_eq!(blobs.read(HASH, 1, 2).await.expect("bytes"), b"bc");
+        assert_eq!(blobs.read(HASH, 2, 3).await.expect("bytes"), b"c\0\0");
+        assert_eq!(blobs.read(HASH, 3, 4).await.expect("zeros"), [0; 4]);
         let missing = blobs.read(BlobHash([0; 32]), 0, 1).await;
         assert!(matches!(missing, Err(RemoteError::Refused(_))), "{missing:?}");
         drop(session);

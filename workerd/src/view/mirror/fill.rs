@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use termite_types::{Attr, BlobHash, Node};
+use termite_types::{Attr, BlobHash, Node, is_zeros};
 
 /// Bytes that are copied at a time.
 const PIECE: u64 = 1 << 20;
@@ -251,20 +251,16 @@ impl Mirror {
             return Ok(false);
         }
         let mut inlay = self.inlay(target, attr)?;
-        each_piece(&source, attr.size(), |piece, at| Ok(inlay.put(piece, at)))
+        each_piece(&source, attr.size(), |piece, at| inlay.put(piece, at))
     }
 
-    /// Makes room for the content of a file that looks like this.
+    /// Opens the place for the content of a file that looks like this.
     fn inlay(&self, target: BorrowedFd<'_>, attr: &Attr) -> Result<Inlay, Errno> {
         if confine::stat(target)?.stx_size != attr.size() {
             rustix::fs::ftruncate(target, attr.size())?;
             self.dress_file(target, attr, Fill::Placeholder)?;
         }
-        // What madvise(2) calls a bad address is a store that is full.
-        Inlay::new(target, attr.size()).map_err(|error| match Errno::from_io_error(&error) {
-            Some(Errno::FAULT) => Errno::NOSPC,
-            errno => errno.unwrap_or(Errno::IO),
-        })
+        Inlay::new(target, attr.size()).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
     }
 
     /// Puts in what other workers hold or the client sends. False: it is not what `open`
@@ -289,14 +285,18 @@ impl Mirror {
                     return Ok(true);
                 }
                 Ok(false) => self.files.distrust(holder),
-                Err(error) => tracing::debug!("{} does not give {hash}: {error}", holder.address),
+                Err(Unfilled::Source(error)) => tracing::debug!("{} does not give {hash}: {error}", holder.address),
+                Err(Unfilled::Store(errno)) => return Err(Trouble::from_store(errno, path)),
             }
         }
         let rest = match head < size {
             true => self.files.read(hash, head, size),
             false => Box::new(std::iter::empty()),
         };
-        put(rest).map_err(|error| Trouble::from_client(error, path))
+        put(rest).map_err(|why| match why {
+            Unfilled::Source(error) => Trouble::from_client(error, path),
+            Unfilled::Store(errno) => Trouble::from_store(errno, path),
+        })
     }
 
     /// The name is no file of the client's any more: its directory is to be listed anew.
@@ -316,27 +316,27 @@ impl Mirror {
     }
 }
 
+/// Why a content did not come.
+enum Unfilled {
+    Source(FilesError),
+    Store(Errno),
+}
+
 /// Puts in a head and what follows it. False: the whole is something else.
-fn put_whole(
-    inlay: &mut Inlay,
-    head: &[u8],
-    pieces: Pieces<'_>,
-    size: u64,
-    hash: &BlobHash,
-) -> Result<bool, FilesError> {
+fn put_whole(inlay: &mut Inlay, head: &[u8], pieces: Pieces<'_>, size: u64, hash: &BlobHash) -> Result<bool, Unfilled> {
     let mut hasher = blake3::Hasher::new();
     let mut at = 0;
     let mut put = |piece: &[u8]| {
-        let fits = inlay.put(piece, at);
+        let fits = inlay.put(piece, at).map_err(Unfilled::Store);
         hasher.update(piece);
         at += piece.len() as u64;
         fits
     };
-    if !put(head) {
+    if !put(head)? {
         return Ok(false);
     }
     for piece in pieces {
-        if !put(&piece?) {
+        if !put(&piece.map_err(Unfilled::Source)?)? {
             return Ok(false);
         }
     }
@@ -367,9 +367,15 @@ pub(super) fn copy(source: &OwnedFd, target: BorrowedFd<'_>, size: u64) -> Resul
     Ok(true)
 }
 
-/// The same between file systems.
+/// The same between file systems, to a new file, in which runs of zeros take no memory.
 fn copy_bytes(source: &OwnedFd, target: BorrowedFd<'_>, size: u64) -> Result<bool, Errno> {
-    each_piece(source, size, |piece, at| write_all(target, piece, at).map(|()| true))
+    rustix::fs::ftruncate(target, size)?;
+    each_piece(source, size, |piece, at| {
+        if !is_zeros(piece) {
+            write_all(target, piece, at)?;
+        }
+        Ok(true)
+    })
 }
 
 /// Hands the first `size` bytes of a file to `take`, until it says false. False: it did, or the

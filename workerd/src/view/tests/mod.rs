@@ -4,6 +4,7 @@
 mod ahead;
 mod changes;
 mod evict;
+mod holes;
 mod lower;
 mod peers;
 mod sparse;
