@@ -100,10 +100,10 @@ fn counted(path: &Path, names: u64, program: &str) -> CommitError {
     CommitError::refused(path, format!("it has {names} names, but only one where {program} ran"))
 }
 
-/// Refuses to take away one name of a file and to put something else at another: the job may
-/// have renamed the one to the other, which does nothing (rename(2)). For jobs whose calls were
-/// not seen; of the others [`termite_types::Seen::OtherFile`] tells it.
-pub fn check_renamed_over(plan: &Plan<'_>, present: &mut Present) -> Result<(), CommitError> {
+/// Refuses to take away one name of a file and to put something else at another, or to leave another
+/// that was used: the job may have renamed the one to the other, which does nothing (rename(2)). For
+/// jobs whose calls were not seen; of the others [`termite_types::Seen::OtherFile`] tells it.
+pub fn check_renamed_over(trace: &[TraceItem], plan: &Plan<'_>, present: &mut Present) -> Result<(), CommitError> {
     let mut linked = |path: &Path| -> Result<_, CommitError> {
         let stamp = present.at(path)?;
         let linked = stamp.filter(|stamp| stamp.kind == Kind::File && stamp.links > 1);
@@ -113,13 +113,25 @@ pub fn check_renamed_over(plan: &Plan<'_>, present: &mut Present) -> Result<(), 
     for path in plan.removes.keys().filter(|path| plan.put(path).is_none()) {
         removed.extend(linked(path)?.map(|file| (file, *path)));
     }
+    if removed.is_empty() {
+        return Ok(());
+    }
+    let refused = |path: &Path, other: &Path| {
+        let why = format!(
+            "it is the same file as {}, which the job removed or moved",
+            other.display()
+        );
+        Err(CommitError::refused(path, why))
+    };
     for path in plan.puts.keys() {
         if let Some(other) = linked(path)?.and_then(|file| removed.get(&file)) {
-            let why = format!(
-                "it is the same file as {}, which the job removed or moved",
-                other.display()
-            );
-            return Err(CommitError::refused(path, why));
+            return refused(path, other);
+        }
+    }
+    for (path, file) in trace.iter().filter_map(|item| linked_file(&item.path)) {
+        let other = removed.get(&(file.dev(), file.ino()));
+        if let Some(other) = other.filter(|_| !plan.is_removed(&path)) {
+            return refused(&path, other);
         }
     }
     Ok(())

@@ -59,7 +59,7 @@ pub fn validate(
     check_links(&request.trace, &request.cwd)?;
     check_written(&request.trace, plan, &mut validate.present)?;
     if request.premises.unseen {
-        check_renamed_over(plan, &mut validate.present)?;
+        check_renamed_over(&request.trace, plan, &mut validate.present)?;
         let removed = plan.removes.iter().filter(|(_, is_dir)| !**is_dir);
         let uncertain = request
             .premises

@@ -10,10 +10,11 @@ use super::mirror::{Known, Shifts, Workplace};
 use super::walk::MAX_LINKS;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use termite_abi::Access;
+use termite_core::spelling::lexical;
 use termite_types::{Abandon, BlobHash, Conflict, Node, TraceItem, Use};
 
 /// Bytes of paths beyond the shared log that one job may use. A trace that is cut off
@@ -77,6 +78,8 @@ impl View {
             open: HashMap::new(),
         };
         contents.is_steady = contents.shifted.is_empty() && !self.changed_client_files();
+        let may_be_locked = self.lower().is_some() || self.acts.lock().locked();
+        let mut elsewhere = HashSet::new();
         for (access, path) in self.shared.trace_records().chain(overflow.in_order()) {
             // The shared log forgets what it holds when its index runs over.
             if !known.insert((access, path)) {
@@ -97,19 +100,30 @@ impl View {
             {
                 return Err(Conflict::new(&gone, "a symlink", "none, or another one").into());
             }
+            let spelled = Path::new(OsStr::from_bytes(path));
+            let (used, place) = match access {
+                Access::Read if own.contains(path) && self.owns_content(&self.spelled_path(path)) => {
+                    (Use::Read(None), contents.beside(spelled))
+                }
+                Access::Read => {
+                    let (content, place) = contents.of(path);
+                    (Use::Read(content), place)
+                }
+                Access::Stat => (Use::Stat, None),
+                Access::Missing => (Use::Missing, contents.place_of_missing(spelled, may_be_locked)),
+                Access::Listed => (Use::Listed, contents.dir(spelled)),
+                Access::Write => (Use::Write, contents.beside(spelled)),
+            };
             items.push(TraceItem {
-                path: PathBuf::from(OsString::from_vec(path.to_vec())),
-                used: match access {
-                    Access::Read if own.contains(path) && self.owns_content(&self.spelled_path(path)) => {
-                        Use::Read(None)
-                    }
-                    Access::Read => Use::Read(contents.of(path)),
-                    Access::Stat => Use::Stat,
-                    Access::Missing => Use::Missing,
-                    Access::Listed => Use::Listed,
-                    Access::Write => Use::Write,
-                },
+                path: spelled.to_owned(),
+                used,
             });
+            // Whoever changes it has it by the path where it is.
+            if let Some(place) = place.filter(|place| *place != lexical(spelled))
+                && elsewhere.insert((access, place.clone()))
+            {
+                items.push(TraceItem { path: place, used });
+            }
         }
         Ok(items)
     }
@@ -131,30 +145,53 @@ struct Contents<'v> {
 }
 
 impl Contents<'_> {
-    /// The content where a path leads.
-    fn of(&mut self, spelled: &[u8]) -> Option<BlobHash> {
+    /// The content where a path leads, and where that is.
+    fn of(&mut self, spelled: &[u8]) -> (Option<BlobHash>, Option<PathBuf>) {
         let mirror = &self.view.mirror;
         if let Some(file) = self.turn.and_then(|turn| mirror.leads_to_file(turn, spelled)) {
-            return match self.is_steady {
+            let path = file.path();
+            let content = match self.is_steady {
                 true => file.content,
-                false => self.shown(&file.path()).or(file.content),
+                false => self.shown(&path).or(file.content),
             };
+            return (content, Some(path));
         }
         let found = self.at(Path::new(OsStr::from_bytes(spelled)), MAX_LINKS);
         let Some((path, file)) = found else {
-            return self.shown(Path::new(OsStr::from_bytes(spelled)));
+            return (self.shown(Path::new(OsStr::from_bytes(spelled))), None);
         };
         if let Some(content) = self.shown(&path) {
-            return Some(content);
+            return (Some(content), Some(path));
         }
         // What a job has read is complete on all the way to it.
         if let Some(turn) = self.turn {
             mirror.learn_file(turn, spelled, &path, file.ino);
         }
-        match file.attr.node {
+        let content = match file.attr.node {
             Node::File { hash, .. } => hash,
             Node::Symlink { .. } | Node::Dir | Node::Special(_) => None,
+        };
+        (content, Some(path))
+    }
+
+    /// Where a name is of which the directory may be reached through symlinks.
+    fn beside(&mut self, spelled: &Path) -> Option<PathBuf> {
+        let (dir, name) = (spelled.parent()?, spelled.file_name()?);
+        Some(self.dir(dir)?.join(name))
+    }
+
+    /// The same of a name that was looked for in vain; `follow`: or to where a symlink of that name
+    /// leads.
+    fn place_of_missing(&mut self, spelled: &Path, follow: bool) -> Option<PathBuf> {
+        let mut place = self.beside(spelled)?;
+        for _ in 0..if follow { MAX_LINKS } else { 0 } {
+            let (dir, name) = (place.parent()?, place.file_name()?);
+            let Some(Node::Symlink { target }) = self.look(dir, name).map(|known| known.attr.node) else {
+                break;
+            };
+            place = self.beside(&dir.join(target))?;
         }
+        Some(place)
     }
 
     /// The content that the job saw where the mirror may have another one by now, or none:

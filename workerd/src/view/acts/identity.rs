@@ -136,9 +136,18 @@ impl View {
                 acts.symlinks.entry(stat.stx_ino).or_insert_with(|| path.to_path_buf());
                 Ok(())
             }
-            // Gone this moment: the kernel will say.
-            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            Ok(_) => Ok(()),
+            Err(Errno::NOENT | Errno::NOTDIR) => self.is_gone(path),
             Err(errno) => Err(Trouble::from_store(errno, path)),
+        }
+    }
+
+    /// What was to be copied up is gone. Where the job itself has taken it away this moment, the kernel
+    /// will say so; where the client has, the job's kernel goes on showing it all the same.
+    fn is_gone(&self, path: &Path) -> Result<(), Trouble> {
+        match confine::handle(&self.root, path) {
+            Ok(_) => Err(Trouble::moved_on(path)),
+            Err(_) => Ok(()),
         }
     }
 
@@ -153,8 +162,8 @@ impl View {
             rustix::fs::chmodat(&dir, name, Mode::from_raw_mode(mode), AtFlags::empty())
         };
         match touched() {
-            // Gone this moment: the kernel will say.
-            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(Errno::NOENT | Errno::NOTDIR) => self.is_gone(path),
             Err(errno) => Err(Trouble::from_store(errno, path)),
         }
     }
