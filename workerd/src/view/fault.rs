@@ -68,6 +68,8 @@ pub struct View {
     pub(super) overflow: Mutex<Overflow>,
     /// Names at which calls failed, that the job may wait for.
     pub(super) waiting: Mutex<Waiting>,
+    /// Files of which the job was told that they are gone. Its kernel may show them all the same.
+    vanished: Mutex<HashSet<PathBuf>>,
     lower: Option<Arc<Lower>>,
     fetches_before: u64,
     /// Of the mirror's leads when the job began, and the epoch in which it adds to them.
@@ -210,6 +212,7 @@ impl View {
             refusing,
             overflow,
             waiting: Mutex::default(),
+            vanished: Mutex::default(),
             lower,
             fetches_before,
             began: (turn, epoch),
@@ -251,12 +254,19 @@ impl View {
     }
 
     fn reach_file(&self, walk: &Walk<'_>, path: &Path, looks: Looks, intent: Intent) -> Result<(), Stop> {
-        match intent {
+        if self.vanished.lock().contains(path) {
+            return Err(Trouble::moved_on(path).into());
+        }
+        let reached = match intent {
             Intent::Stat | Intent::List | Intent::Name | Intent::Empty => Ok(()),
             Intent::Read => walk.fill(looks),
             Intent::Exec => walk.fill_program(path, looks),
             Intent::Update | Intent::Append | Intent::Change | Intent::Share => walk.fill_and_know(looks),
+        };
+        if matches!(reached, Err(Stop::Trouble(Trouble::Errno(libc::ENOENT)))) {
+            self.vanished.lock().insert(path.to_path_buf());
         }
+        reached
     }
 
     /// Whether the job set this modification time itself, as far as that can be told.
