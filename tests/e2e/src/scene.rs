@@ -182,11 +182,18 @@ impl Scene {
     }
 }
 
+impl Scene {
+    /// Prints the last lines of every log.
+    pub fn show_logs(&self) {
+        show_logs(&self.base);
+    }
+}
+
 impl Drop for Scene {
     /// A test that failed leaves its processes to this; its logs are shown first.
     fn drop(&mut self) {
         if std::thread::panicking() || !self.finished.load(Ordering::Relaxed) {
-            show_logs(&self.base);
+            self.show_logs();
             for (pid, line) in marked(&self.mark) {
                 eprintln!("ending {line}");
                 // It may have ended by itself in between.

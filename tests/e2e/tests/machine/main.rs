@@ -111,6 +111,8 @@ fn try_seeds(batch: &Batch<'_>, runner: &Runner<'_>, seeds: &[u64], tally: &mut 
             if tally.add(judge(program, observed)) {
                 continue;
             }
+            // Which jobs ran again or on the client, and why.
+            batch.scene.show_logs();
             let mut text = format!("TERMITE_SEED={seed} TERMITE_CASES=1");
             if tally.wrong.len() < SHOWN {
                 let smaller = shrink(batch, runner, tree)?;

@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// The place of a build.
 pub struct Batch<'a> {
-    scene: &'a Scene,
+    pub scene: &'a Scene,
     dir: PathBuf,
     calls: PathBuf,
 }
