@@ -226,6 +226,7 @@ struct Job {
   drivers @13 :List(Data);
   pids @14 :PidRange;        # null: any
   inherited @15 :List(UInt32);  # numbers of further descriptors that its caller had open: 3 to 1023
+  ignored @16 :UInt64;       # signals that its caller ignored: the lowest bit is signal 1
 }
 
 struct Limit { resource @0 :UInt32; soft @1 :UInt64; hard @2 :UInt64; }

@@ -39,6 +39,7 @@ struct Job {
   requestLow @19 :UInt64;
   inherited @20 :List(UInt32);  # numbers of further open descriptors: 3 to 1023
   driven @21 :Bool;          # below a driver that removes the targets of interrupted recipes after their end
+  ignored @22 :UInt64;       # signals that are ignored: the lowest bit is signal 1
 }
 
 struct Limit { resource @0 :UInt32; soft @1 :UInt64; hard @2 :UInt64; }

@@ -220,6 +220,7 @@ fn specify(daemon: &Daemon, job: &CallerJob, id: JobId, drivers: Vec<OsString>) 
         env: job.env.clone(),
         cwd: job.cwd.clone(),
         umask: job.umask,
+        ignored: job.ignored,
         limits: job.limits.clone(),
         owner: Owner {
             uid: daemon.uid,

@@ -59,6 +59,7 @@ fn job(must: bool) -> CallerJob {
         env: Vec::new(),
         cwd: "/".into(),
         umask: 0o22,
+        ignored: 0,
         limits: Vec::new(),
         groups: Vec::new(),
         stdio: Stdio::without_input(),

@@ -21,6 +21,8 @@ pub struct JobSpec {
     pub cwd: PathBuf,
     /// File mode creation mask.
     pub umask: u32,
+    /// Signals that are ignored, the lowest bit for signal 1 (`SigIgn` in proc_pid_status(5)).
+    pub ignored: u64,
     /// Resource limits that differ from unlimited.
     pub limits: Vec<Limit>,
     /// Whose the job is.
@@ -61,6 +63,7 @@ impl JobSpec {
             env: Vec::new(),
             cwd: "/".into(),
             umask: 0o22,
+            ignored: 0,
             limits: Vec::new(),
             owner: Owner {
                 uid: 0,

@@ -2,6 +2,7 @@
 //! standard streams, read from this process. Knows nothing of the daemon.
 
 use crate::environment::{self, ENV_MUST};
+use crate::signals;
 use crate::sys;
 use rustix::fs::FileType;
 use rustix::io::FdFlags;
@@ -45,6 +46,7 @@ pub(crate) fn of_process(program: PathBuf, argv: Vec<OsString>, environment: &[O
         env: environment::of_job(environment),
         cwd,
         umask: sys::umask(),
+        ignored: signals::ignored(),
         limits: limits(),
         groups: groups.into_iter().map(|group| group.as_raw()).collect(),
         stdio: stdio(),

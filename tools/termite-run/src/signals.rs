@@ -106,6 +106,12 @@ pub fn is_ignored(signal: c_int) -> bool {
     }
 }
 
+/// The signals that this process was started with ignored, the lowest bit for signal 1.
+pub fn ignored() -> u64 {
+    let ignored = (0..64).filter(|at| is_ignored(at + 1));
+    ignored.fold(0, |mask, at| mask | 1 << at)
+}
+
 /// Has this process ignore a signal.
 pub fn ignore(signal: c_int) {
     // SAFETY: the action is none of ours.

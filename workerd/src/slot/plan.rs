@@ -21,6 +21,8 @@ pub(super) struct Errand {
     pub env: Vec<CString>,
     pub cwd: CString,
     pub umask: u32,
+    /// Signals that are ignored, the lowest bit for signal 1.
+    pub ignored: u64,
     pub limits: Vec<Limit>,
     pub owner: Owner,
     pub hostname: OsString,
@@ -81,6 +83,7 @@ impl Errand {
             env: list(&spec.env)?,
             cwd: text(spec.cwd.as_os_str())?,
             umask: spec.umask,
+            ignored: spec.ignored,
             limits: spec.limits.clone(),
             owner: spec.owner.clone(),
             hostname: spec.hostname.clone(),
@@ -109,6 +112,7 @@ impl Errand {
         }
         to.bytes(self.cwd.as_bytes());
         to.number(self.umask.into());
+        to.number(self.ignored);
         to.number(self.limits.len() as u64);
         for limit in &self.limits {
             [limit.resource.into(), limit.soft, limit.hard]
@@ -147,6 +151,7 @@ impl Errand {
             env: from.list(Reader::text)?,
             cwd: from.text()?,
             umask: from.small()?,
+            ignored: from.number()?,
             limits: from.list(|from| {
                 Ok(Limit {
                     resource: from.small()?,
@@ -258,6 +263,7 @@ mod tests {
             env: vec![c"A=1".into(); 3],
             cwd: c"/".into(),
             umask: 0o22,
+            ignored: 1 << 63 | 1,
             limits: vec![Limit {
                 resource: 7,
                 soft: 1,

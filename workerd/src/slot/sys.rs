@@ -79,6 +79,13 @@ pub(super) fn default_child_signal() {
     set_mask(&empty_mask());
 }
 
+/// Ignores these signals, the lowest bit being signal 1.
+pub(super) fn ignore_signals(mask: u64) {
+    for at in (0..64).filter(|at| mask >> at & 1 != 0) {
+        set_disposition(at + 1, libc::SIG_IGN);
+    }
+}
+
 /// The kernel reaps this process's children, and those that their parents left to it.
 pub(super) fn reap_children_unseen() {
     set_disposition(libc::SIGCHLD, libc::SIG_IGN);

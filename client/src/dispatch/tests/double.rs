@@ -283,6 +283,7 @@ impl Scene {
             env: Vec::new(),
             cwd: self.dir.clone(),
             umask: 0o22,
+            ignored: 0,
             limits: Vec::new(),
             groups: Vec::new(),
             stdio,

@@ -46,6 +46,8 @@ pub struct CallerJob {
     pub cwd: PathBuf,
     /// File mode creation mask.
     pub umask: u32,
+    /// Signals that are ignored, as in [`termite_types::JobSpec::ignored`].
+    pub ignored: u64,
     /// Resource limits that differ from unlimited, at most one each.
     pub limits: Vec<Limit>,
     /// Supplementary groups.

@@ -82,6 +82,7 @@ fn read_job(from: job::Reader<'_>) -> Result<CallerJob> {
         env: checked::strings("environment", from.get_env()?)?,
         cwd: checked::absolute("working directory", from.get_cwd()?)?,
         umask: checked::within("umask", from.get_umask(), 0, 0o777)?,
+        ignored: from.get_ignored(),
         limits: limits.collect::<Result<_>>()?,
         groups: from.get_groups()?.iter().collect(),
         stdio: Stdio {
@@ -113,6 +114,7 @@ fn write_job(job: &CallerJob, mut to: job::Builder<'_>) {
     checked::write_strings(&job.env, to.reborrow().init_env(checked::count(&job.env)));
     to.set_cwd(checked::bytes(&job.cwd));
     to.set_umask(job.umask);
+    to.set_ignored(job.ignored);
     let mut limits = to.reborrow().init_limits(checked::count(&job.limits));
     for (at, limit) in (0..).zip(&job.limits) {
         let mut to = limits.reborrow().get(at);

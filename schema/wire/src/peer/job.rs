@@ -38,6 +38,7 @@ pub fn read_job(from: job::Reader<'_>) -> Result<JobSpec> {
         env: checked::strings("environment", from.get_env()?)?,
         cwd: checked::absolute("working directory", from.get_cwd()?)?,
         umask: checked::within("umask", from.get_umask(), 0, 0o777)?,
+        ignored: from.get_ignored(),
         limits: read_limits(from.get_limits()?)?,
         owner: Owner {
             uid: from.get_uid(),
@@ -61,6 +62,7 @@ pub fn write_job(job: &JobSpec, mut to: job::Builder<'_>) {
     checked::write_strings(&job.env, to.reborrow().init_env(checked::count(&job.env)));
     to.set_cwd(checked::bytes(&job.cwd));
     to.set_umask(job.umask);
+    to.set_ignored(job.ignored);
     write_limits(&job.limits, to.reborrow().init_limits(checked::count(&job.limits)));
     to.set_uid(job.owner.uid);
     to.set_gid(job.owner.gid);

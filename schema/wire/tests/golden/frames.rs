@@ -41,6 +41,7 @@ fn to_daemon() {
         env: vec!["A=1".into(), "B=".into()],
         cwd: "/home/u/p".into(),
         umask: 0o022,
+        ignored: 1 << 63 | 1,
         limits: vec![Limit {
             resource: 3,
             soft: 8 << 20,

@@ -248,6 +248,7 @@ fn jobs() {
         env: vec!["A=1".into(), "B=".into()],
         cwd: "/home/u/p".into(),
         umask: 0o022,
+        ignored: 1 << 63 | 1,
         limits: vec![
             Limit {
                 resource: 3,
@@ -292,6 +293,7 @@ fn jobs() {
         env: Vec::new(),
         cwd: "/".into(),
         umask: 0,
+        ignored: 0,
         limits: Vec::new(),
         owner: Owner {
             uid: 0,

@@ -149,10 +149,11 @@ fn read_terminal(master: OwnedFd) -> String {
 }
 
 #[test]
-fn mask_and_limits_are_the_clients() {
-    in_worker(this!(mask_and_limits_are_the_clients), |bed| {
-        let mut plan = bed.script("umask; ulimit -Sn; ulimit -Hn; ulimit -c; ulimit -Ht");
+fn mask_limits_and_ignored_signals_are_the_clients() {
+    in_worker(this!(mask_limits_and_ignored_signals_are_the_clients), |bed| {
+        let mut plan = bed.script("while read -r what is; do case $what in SigIgn:) echo $((0x$is & 0xffff));; esac; done < /proc/self/status; umask; ulimit -Sn; ulimit -Hn; ulimit -c; ulimit -Ht");
         plan.spec.umask = 0o027;
+        plan.spec.ignored = 1 << (libc::SIGHUP - 1) | 1 << (libc::SIGPIPE - 1);
         plan.spec.limits = vec![
             Limit {
                 resource: libc::RLIMIT_NOFILE,
@@ -183,7 +184,7 @@ fn mask_and_limits_are_the_clients() {
             },
         ];
         let output = bed.run(plan).output;
-        assert_eq!(output, "0027\n64\n128\n0\nunlimited\n");
+        assert_eq!(output, "4097\n0027\n64\n128\n0\nunlimited\n");
     });
 }
 
