@@ -480,7 +480,7 @@ impl Dispatch<'_> {
             if let Err(conflict) = checked {
                 return Event::Conflicted(attempt, conflict);
             }
-            self.daemon.overlap.committed(&[], &result.premises);
+            self.daemon.overlap.committed(&[], &result.premises, Vec::new());
         }
         if succeeded && !has_changes {
             self.claim.committed(self.spec.id, &[], &result.trace);

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use termite_core::overlap::{self, Moment};
+use termite_core::overlap::{self, FileName, Moment};
 use termite_types::{Change, Conflict, Premises, TraceItem};
 
 /// The commits of late.
@@ -106,9 +106,17 @@ impl Overlap {
         commits.conflict(began, trace, premises).map_or(Ok(()), Err)
     }
 
-    /// A job's changes are in the client's tree.
-    pub fn committed(&self, changes: &[Change], premises: &Premises) {
-        self.commits.lock().committed(changes, &premises.passing_names);
+    /// Whether an attempt that changes these files in place used another name of one of them.
+    pub fn check_names(&self, began: Moment, trace: &[TraceItem], changed: &[FileName]) -> Result<(), Conflict> {
+        let former = self.commits.lock().former_name(began, trace, changed);
+        former.map_or(Ok(()), Err)
+    }
+
+    /// A job's changes are in the client's tree. `parted`: names that files with several have lost.
+    pub fn committed(&self, changes: &[Change], premises: &Premises, parted: Vec<FileName>) {
+        let mut commits = self.commits.lock();
+        commits.committed(changes, &premises.passing_names);
+        commits.parted(parted);
     }
 }
 

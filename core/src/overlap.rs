@@ -60,6 +60,23 @@ enum Sight {
 /// The paths that a job used, spelled without `.` and `..`, with what it saw first.
 type Sights = HashMap<PathBuf, Vec<Sight>>;
 
+/// A name of one of the client's files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileName {
+    /// Device that the file is on.
+    pub dev: u64,
+    /// Its inode number there.
+    pub ino: u64,
+    /// The name.
+    pub path: PathBuf,
+}
+
+impl FileName {
+    fn is_of_file(&self, other: &Self) -> bool {
+        (self.dev, self.ino) == (other.dev, other.ino)
+    }
+}
+
 /// The commits of late.
 #[derive(Default, Debug)]
 pub struct Overlap {
@@ -67,6 +84,8 @@ pub struct Overlap {
     commits: VecDeque<Commit>,
     /// Paths that changed otherwise than by a commit.
     outside: VecDeque<(Moment, PathBuf)>,
+    /// Names that files with several ones have lost, with the files that had them.
+    parted: VecDeque<(Moment, FileName)>,
     /// When each running job began.
     running: Vec<Moment>,
 }
@@ -91,6 +110,29 @@ impl Overlap {
         while self.outside.front().is_some_and(|(at, _)| *at <= oldest) {
             self.outside.pop_front();
         }
+        while self.parted.front().is_some_and(|(at, _)| *at <= oldest) {
+            self.parted.pop_front();
+        }
+    }
+
+    /// The last commit has taken these names from files with several, or given them to others.
+    pub fn parted(&mut self, names: Vec<FileName>) {
+        let now = Moment(self.clock);
+        if !self.running.is_empty() {
+            self.parted.extend(names.into_iter().map(|name| (now, name)));
+        }
+    }
+
+    /// For a job that changes these files in place: another name of one of them that it used, and
+    /// that has been taken away since it began. In its view that was a file of its own.
+    pub fn former_name(&self, began: Moment, trace: &[TraceItem], changed: &[FileName]) -> Option<Conflict> {
+        let since = self.parted.iter().filter(|(at, _)| *at > began);
+        since.map(|(_, parted)| parted).find_map(|parted| {
+            let changed = changed.iter().find(|changed| changed.is_of_file(parted))?;
+            let is_used = trace.iter().any(|item| lexical(&item.path) == parted.path);
+            let found = || format!("a name of {}, which it changed", changed.path.display());
+            is_used.then(|| Conflict::new(&parted.path, "a file of its own", found()))
+        })
     }
 
     /// A job's changes were committed.
@@ -354,6 +396,31 @@ mod tests {
         assert!(stale(&overlap, &[read("/e", 9)]));
         overlap.end(began);
         assert!(overlap.commits.is_empty() && overlap.outside.is_empty());
+    }
+
+    #[test]
+    fn a_name_that_a_changed_file_has_lost_was_not_a_file_of_its_own() {
+        let name = |ino, path: &str| FileName {
+            dev: 1,
+            ino,
+            path: path.into(),
+        };
+        let mut overlap = Overlap::default();
+        let earlier = overlap.begin();
+        let trace = [item(Use::Stat, "/d/../b")];
+        let changed = [name(7, "/a")];
+        assert_eq!(overlap.former_name(earlier, &trace, &changed), None);
+        overlap.committed(&[file("/b", 1)], &[]);
+        overlap.parted(vec![name(7, "/b"), name(8, "/c")]);
+        let conflict = overlap.former_name(earlier, &trace, &changed).unwrap();
+        assert_eq!(conflict.path, Path::new("/b"));
+        assert_eq!(overlap.former_name(earlier, &[item(Use::Stat, "/c")], &changed), None);
+        assert_eq!(overlap.former_name(earlier, &trace, &[name(8, "/x")]), None);
+        let later = overlap.begin();
+        assert_eq!(overlap.former_name(later, &trace, &changed), None);
+        overlap.end(earlier);
+        overlap.end(later);
+        assert!(overlap.parted.is_empty());
     }
 
     #[test]

@@ -203,7 +203,9 @@ fn change(
     let _locks = Locks::take(request, plan)?;
     let mut joinable = TURN.lock();
     overlap.check(request.began, &request.trace, &request.premises)?;
-    let validated = validate::validate(request, plan, &staged, &mut joinable)?;
+    let mut validated = validate::validate(request, plan, &staged, &mut joinable)?;
+    overlap.check_names(request.began, &request.trace, &validated.changed)?;
+    let parted = std::mem::take(&mut validated.parted);
     if let Some(first) = request.changes.first() {
         let (path, others) = (first.path.as_path(), request.changes.len() - 1);
         log.begun(path, others).map_err(CommitError::at(NOTE, path))?;
@@ -213,6 +215,6 @@ fn change(
     if !request.changes.is_empty() {
         log.done();
     }
-    overlap.committed(&request.changes, &request.premises);
+    overlap.committed(&request.changes, &request.premises, parted);
     Ok((committed, pending))
 }

@@ -17,6 +17,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use termite_core::overlap::FileName;
 use termite_types::{Alter, BlobHash, ChangeKind, Edit, FileTime, IfPresent, Seen, TraceItem};
 
 /// What was found that the changes themselves need.
@@ -27,6 +28,10 @@ pub struct Validated {
     /// Appended contents, by index of the change, that meet the very content that the job
     /// saw: together they are the content that the job left.
     pub whole: HashSet<usize>,
+    /// Files whose content is changed in place, and where.
+    pub changed: Vec<FileName>,
+    /// Names of files with several that are removed or replaced.
+    pub parted: Vec<FileName>,
 }
 
 struct Validate<'a> {
@@ -86,11 +91,33 @@ pub fn validate(
     }
     Ok(Validated {
         times: validate.present.times().collect(),
+        changed: validate.changed()?,
+        parted: validate.parted()?,
         whole: validate.whole,
     })
 }
 
 impl Validate<'_> {
+    /// The files whose content is changed in place, and where.
+    fn changed(&mut self) -> Result<Vec<FileName>, CommitError> {
+        let mut changed = Vec::new();
+        for (_, path, _) in self.plan.alters().filter(|(.., alter)| alter.content.is_some()) {
+            changed.extend(self.present.at(path)?.map(|stamp| stamp.named(path)));
+        }
+        Ok(changed)
+    }
+
+    /// The names of files with several that are removed or replaced.
+    fn parted(&mut self) -> Result<Vec<FileName>, CommitError> {
+        let mut parted = Vec::new();
+        for path in self.plan.removes.keys().chain(self.plan.puts.keys()) {
+            let stamp = self.present.at(path)?;
+            let linked = stamp.filter(|stamp| stamp.kind == Kind::File && stamp.links > 1);
+            parted.extend(linked.map(|stamp| stamp.named(path)));
+        }
+        Ok(parted)
+    }
+
     fn check_removal(&mut self, path: &Path, is_dir: bool) -> Result<(), CommitError> {
         let here = self.present.at(path)?;
         if let Some(stamp) = &here {

@@ -6,6 +6,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
+use termite_core::overlap::FileName;
 use termite_types::{Attr, BlobHash, FileTime, Node, Special};
 
 /// The kinds of file that the tree tells apart.
@@ -94,6 +95,15 @@ impl Stamp {
             _ => rustix::fs::lstat(path).map(|stat| Self::of(&stat)),
         };
         stamp.ok()
+    }
+
+    /// It as a file with this name.
+    pub fn named(&self, path: &Path) -> FileName {
+        FileName {
+            dev: self.dev,
+            ino: self.ino,
+            path: path.to_path_buf(),
+        }
     }
 
     /// Whether both are the same inode of the same kind.
