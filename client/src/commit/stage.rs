@@ -4,10 +4,11 @@
 use super::name::open_dir;
 use super::plan::Plan;
 use super::present::in_words;
+use super::reserve::reserve;
 use super::temporary::Temporary;
 use super::{CommitError, Contents};
 use crate::tree::Stamp;
-use rustix::fs::XattrFlags;
+use rustix::fs::{FallocateFlags, XattrFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::fs::File;
@@ -92,9 +93,14 @@ fn stage_one(
         Errno::ACCESS | Errno::PERM | Errno::ROFS => CommitError::forbidden(path)(errno),
         errno => CommitError::at("create a file beside", path)(errno),
     })?;
-    // Its end may be a hole.
-    file.set_len(wanted.size - wanted.from)
-        .map_err(CommitError::at("write", path))?;
+    let length = wanted.size - wanted.from;
+    if *wanted.content == Content::OnWorker {
+        reserve(&file, 0, length).map_err(CommitError::at("write", path))?;
+    }
+    if length >= HOLE as u64 {
+        // Its end may be a hole, and what is reserved behind its end cannot be given back in part.
+        file.set_len(length).map_err(CommitError::at("write", path))?;
+    }
     let mut hasher = blake3::Hasher::new();
     let mut put = |bytes: &[u8]| {
         hasher.update(bytes);
@@ -119,12 +125,19 @@ fn stage_one(
 }
 
 /// Writes at a file's position, but leaves holes for long runs of zeros, as whoever made the file
-/// may have done: of what travels, holes cannot be told. The file is new and has its size.
+/// may have done: of what travels, holes cannot be told. The file has its size by then.
 fn write_sparsely(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    let make_hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     for run in bytes.chunks(HOLE) {
-        match run.len() == HOLE && is_zeros(run) {
-            true => drop(file.seek(SeekFrom::Current(run.len() as i64))?),
-            false => file.write_all(run)?,
+        let is_hole = run.len() == HOLE && is_zeros(run) && {
+            let at = file.stream_position()?;
+            // Space may be reserved there; a file system that has no holes gets zeros.
+            rustix::fs::fallocate(&*file, make_hole, at, run.len() as u64).is_ok()
+        };
+        if is_hole {
+            file.seek(SeekFrom::Current(run.len() as i64))?;
+        } else {
+            file.write_all(run)?;
         }
     }
     Ok(())
