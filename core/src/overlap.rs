@@ -107,12 +107,8 @@ impl Overlap {
         while self.commits.front().is_some_and(|commit| commit.at <= oldest) {
             self.commits.pop_front();
         }
-        while self.outside.front().is_some_and(|(at, _)| *at <= oldest) {
-            self.outside.pop_front();
-        }
-        while self.parted.front().is_some_and(|(at, _)| *at <= oldest) {
-            self.parted.pop_front();
-        }
+        forget(&mut self.outside, oldest);
+        forget(&mut self.parted, oldest);
     }
 
     /// The last commit has taken these names from files with several, or given them to others.
@@ -247,6 +243,13 @@ impl Overlap {
 
     fn since(&self, began: Moment) -> impl Iterator<Item = &Commit> {
         self.commits.iter().filter(move |commit| commit.at > began)
+    }
+}
+
+/// Drops what nobody runs any more for whom it was new.
+fn forget<T>(entries: &mut VecDeque<(Moment, T)>, oldest: Moment) {
+    while entries.front().is_some_and(|(at, _)| *at <= oldest) {
+        entries.pop_front();
     }
 }
 

@@ -5,7 +5,6 @@
 use super::CommitError;
 use super::plan::Plan;
 use super::present::Present;
-use crate::tree::Kind;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::Metadata;
@@ -104,11 +103,8 @@ fn counted(path: &Path, names: u64, program: &str) -> CommitError {
 /// that was used: the job may have renamed the one to the other, which does nothing (rename(2)). For
 /// jobs whose calls were not seen; of the others [`termite_types::Seen::OtherFile`] tells it.
 pub fn check_renamed_over(trace: &[TraceItem], plan: &Plan<'_>, present: &mut Present) -> Result<(), CommitError> {
-    let mut linked = |path: &Path| -> Result<_, CommitError> {
-        let stamp = present.at(path)?;
-        let linked = stamp.filter(|stamp| stamp.kind == Kind::File && stamp.links > 1);
-        Ok(linked.map(|stamp| (stamp.dev, stamp.ino)))
-    };
+    let mut linked =
+        |path: &Path| -> Result<_, CommitError> { Ok(present.linked_at(path)?.map(|stamp| (stamp.dev, stamp.ino))) };
     let mut removed = HashMap::new();
     for path in plan.removes.keys().filter(|path| plan.put(path).is_none()) {
         removed.extend(linked(path)?.map(|file| (file, *path)));

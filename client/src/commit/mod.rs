@@ -203,9 +203,8 @@ fn change(
     let _locks = Locks::take(request, plan)?;
     let mut joinable = TURN.lock();
     overlap.check(request.began, &request.trace, &request.premises)?;
-    let mut validated = validate::validate(request, plan, &staged, &mut joinable)?;
+    let validated = validate::validate(request, plan, &staged, &mut joinable)?;
     overlap.check_names(request.began, &request.trace, &validated.changed)?;
-    let parted = std::mem::take(&mut validated.parted);
     if let Some(first) = request.changes.first() {
         let (path, others) = (first.path.as_path(), request.changes.len() - 1);
         log.begun(path, others).map_err(CommitError::at(NOTE, path))?;
@@ -215,6 +214,6 @@ fn change(
     if !request.changes.is_empty() {
         log.done();
     }
-    overlap.committed(&request.changes, &request.premises, parted);
+    overlap.committed(&request.changes, &request.premises, validated.parted);
     Ok((committed, pending))
 }

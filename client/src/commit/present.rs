@@ -37,6 +37,12 @@ impl Present {
         Ok(found)
     }
 
+    /// A regular file with several names at a canonical path.
+    pub fn linked_at(&mut self, path: &Path) -> Result<Option<Stamp>, CommitError> {
+        let stamp = self.at(path)?;
+        Ok(stamp.filter(|stamp| stamp.kind == Kind::File && stamp.links > 1))
+    }
+
     /// Times of last modification of all that was found.
     pub fn times(&self) -> impl Iterator<Item = termite_types::FileTime> {
         self.0.values().flatten().map(|stamp| stamp.mtime)

@@ -30,7 +30,7 @@ pub struct Validated {
     pub whole: HashSet<usize>,
     /// Files whose content is changed in place, and where.
     pub changed: Vec<FileName>,
-    /// Names of files with several that are removed or replaced.
+    /// Names of files with several that are removed, or where something is put.
     pub parted: Vec<FileName>,
 }
 
@@ -107,13 +107,11 @@ impl Validate<'_> {
         Ok(changed)
     }
 
-    /// The names of files with several that are removed or replaced.
+    /// The names of files with several that are removed, or where something is put.
     fn parted(&mut self) -> Result<Vec<FileName>, CommitError> {
         let mut parted = Vec::new();
         for path in self.plan.removes.keys().chain(self.plan.puts.keys()) {
-            let stamp = self.present.at(path)?;
-            let linked = stamp.filter(|stamp| stamp.kind == Kind::File && stamp.links > 1);
-            parted.extend(linked.map(|stamp| stamp.named(path)));
+            parted.extend(self.present.linked_at(path)?.map(|stamp| stamp.named(path)));
         }
         Ok(parted)
     }

@@ -180,9 +180,7 @@ impl Scene {
         self.give(&to)?;
         Ok(to)
     }
-}
 
-impl Scene {
     /// Prints the last lines of every log.
     pub fn show_logs(&self) {
         show_logs(&self.base);

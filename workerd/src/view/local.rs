@@ -105,12 +105,8 @@ impl Files for LocalFiles {
     fn read(&self, hash: &BlobHash, from: u64, until: u64) -> Pieces<'_> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let at = self.blobs.lock().get(hash).cloned();
-        let opened = || {
-            Ok(File::open(
-                at.ok_or_else(|| FilesError::Lost(format!("nobody opened {hash}")))?,
-            )?)
-        };
-        let file = match opened() {
+        let at = at.ok_or_else(|| FilesError::Lost(format!("nobody opened {hash}")));
+        let file = match at.and_then(|at| Ok(File::open(at)?)) {
             Ok(file) => file,
             Err(error) => return Box::new(std::iter::once(Err(error))),
         };

@@ -62,12 +62,12 @@ pub(super) struct Inlay {
 
 impl Inlay {
     /// Maps a file that is open for reading and writing and has this size.
-    pub fn new(file: BorrowedFd<'_>, size: u64) -> io::Result<Self> {
+    pub fn new(file: BorrowedFd<'_>, size: u64) -> Result<Self, Errno> {
         // A file of no bytes cannot be mapped.
         let map = (size > 0).then(|| MmapOptions::new().len(size as usize).map_raw(&file));
         let is_new = rustix::fs::fstat(file)?.st_blocks == 0;
         Ok(Self {
-            map: map.transpose()?,
+            map: map.transpose().map_err(errno_of)?,
             end: if is_new { 0 } else { size },
         })
     }
@@ -86,10 +86,10 @@ impl Inlay {
         // Memory is taken by reading: on tmpfs a page that was read can be stored to without
         // another fault, and only a fault sets the time (`fault_dirty_shared_page` in Linux).
         map.advise_range(Advice::PopulateRead, at as usize, piece.len())
-            .map_err(|error| match Errno::from_io_error(&error) {
+            .map_err(|error| match errno_of(error) {
                 // What madvise(2) calls a bad address is a store that is full.
-                Some(Errno::FAULT) => Errno::NOSPC,
-                errno => errno.unwrap_or(Errno::IO),
+                Errno::FAULT => Errno::NOSPC,
+                errno => errno,
             })?;
         // SAFETY: the piece ends within the mapping, and is memory of its own. Only this
         // thread stores here, since it has claimed the file, and nobody reads content
@@ -99,6 +99,10 @@ impl Inlay {
         self.end = self.end.max(end);
         Ok(true)
     }
+}
+
+fn errno_of(error: io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
 
 #[cfg(test)]

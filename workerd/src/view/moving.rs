@@ -6,6 +6,7 @@
 
 use super::confine::{self, is_dir};
 use super::fault::{PathUse, Reply, Standing, View};
+use super::harvest::all_xattrs;
 use super::mirror::names_in;
 use super::spelling::absolute;
 use super::trouble::Trouble;
@@ -17,9 +18,6 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use termite_types::{Abandon, FileTime};
-
-/// Bytes of a list of extended attributes, and of one, at most (xattr(7)).
-const XATTRS_MAX: usize = 64 << 10;
 
 /// A place for a name in the job's tree.
 struct Place {
@@ -250,7 +248,11 @@ impl View {
             };
             self.move_entry(walk, &inner, &outer)?;
         }
-        copy_xattrs(&source, &target)?;
+        // The job has set them: of the client's files it sees none.
+        let xattrs = all_xattrs(&source).map_err(|errno| Stop::from(Trouble::from_store(errno, &from.path)))?;
+        for xattr in xattrs {
+            rustix::fs::fsetxattr(&target, &xattr.name, &xattr.value, XattrFlags::empty())?;
+        }
         let mtime = dress(&target, &looks)?;
         self.set_explicit(mtime);
         Ok(rustix::fs::unlinkat(&from.dir, &from.name, AtFlags::REMOVEDIR)?)
@@ -291,24 +293,6 @@ impl From<Stop> for Moving {
 
 fn dup(fd: &OwnedFd) -> Result<OwnedFd, Errno> {
     rustix::io::fcntl_dupfd_cloexec(fd, 3)
-}
-
-/// Extended attributes and access lists that the job has set.
-fn copy_xattrs(from: &OwnedFd, to: &OwnedFd) -> Result<(), Errno> {
-    let mut names = vec![0; XATTRS_MAX];
-    let len = match rustix::fs::flistxattr(from, &mut names[..]) {
-        Err(Errno::NOTSUP) => 0,
-        listed => listed?,
-    };
-    let mut value = vec![0; XATTRS_MAX];
-    for name in names[..len].split(|byte| *byte == 0) {
-        let is_overlays = name.starts_with(b"user.overlay.");
-        if name.starts_with(b"user.") && !is_overlays || name.starts_with(b"system.posix_acl_") {
-            let len = rustix::fs::fgetxattr(from, name, &mut value[..])?;
-            rustix::fs::fsetxattr(to, name, &value[..len], XattrFlags::empty())?;
-        }
-    }
-    Ok(())
 }
 
 /// Mode and times of the directory that a new one stands for. Returns the modification

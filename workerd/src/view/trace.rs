@@ -93,20 +93,20 @@ impl View {
             {
                 return Err(Conflict::new(gone, "a directory", "none").into());
             }
+            let spelled = Path::new(OsStr::from_bytes(path));
             // What the job itself has put in a symlink's place is its own.
             let is_gone = |link: &Path| gone_links.contains(link) && !own.contains(link.as_os_str().as_bytes());
             if !gone_links.is_empty()
-                && let Some(gone) = contents.link_on_the_way(path, access, is_gone)
+                && let Some(gone) = contents.link_on_the_way(spelled, access, is_gone)
             {
                 return Err(Conflict::new(&gone, "a symlink", "none, or another one").into());
             }
-            let spelled = Path::new(OsStr::from_bytes(path));
             let (used, place) = match access {
                 Access::Read if own.contains(path) && self.owns_content(&self.spelled_path(path)) => {
                     (Use::Read(None), contents.beside(spelled))
                 }
                 Access::Read => {
-                    let (content, place) = contents.of(path);
+                    let (content, place) = contents.of(spelled);
                     (Use::Read(content), place)
                 }
                 Access::Stat => (Use::Stat, None),
@@ -146,9 +146,10 @@ struct Contents<'v> {
 
 impl Contents<'_> {
     /// The content where a path leads, and where that is.
-    fn of(&mut self, spelled: &[u8]) -> (Option<BlobHash>, Option<PathBuf>) {
+    fn of(&mut self, spelled: &Path) -> (Option<BlobHash>, Option<PathBuf>) {
         let mirror = &self.view.mirror;
-        if let Some(file) = self.turn.and_then(|turn| mirror.leads_to_file(turn, spelled)) {
+        let bytes = spelled.as_os_str().as_bytes();
+        if let Some(file) = self.turn.and_then(|turn| mirror.leads_to_file(turn, bytes)) {
             let path = file.path();
             let content = match self.is_steady {
                 true => file.content,
@@ -156,16 +157,16 @@ impl Contents<'_> {
             };
             return (content, Some(path));
         }
-        let found = self.at(Path::new(OsStr::from_bytes(spelled)), MAX_LINKS);
+        let found = self.at(spelled, MAX_LINKS);
         let Some((path, file)) = found else {
-            return (self.shown(Path::new(OsStr::from_bytes(spelled))), None);
+            return (self.shown(spelled), None);
         };
         if let Some(content) = self.shown(&path) {
             return (Some(content), Some(path));
         }
         // What a job has read is complete on all the way to it.
         if let Some(turn) = self.turn {
-            mirror.learn_file(turn, spelled, &path, file.ino);
+            mirror.learn_file(turn, bytes, &path, file.ino);
         }
         let content = match file.attr.node {
             Node::File { hash, .. } => hash,
@@ -231,11 +232,11 @@ impl Contents<'_> {
     }
 
     /// A symlink of these that a use of a path went through.
-    fn link_on_the_way(&mut self, spelled: &[u8], access: Access, of: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    fn link_on_the_way(&mut self, spelled: &Path, access: Access, of: impl Fn(&Path) -> bool) -> Option<PathBuf> {
         // A look at the symlink itself, or a change of it, does not follow it.
         let follows = matches!(access, Access::Read | Access::Listed | Access::Missing);
         let mut found = None;
-        self.walk(Path::new(OsStr::from_bytes(spelled)), |path, is_last| {
+        self.walk(spelled, |path, is_last| {
             if found.is_none() && (follows || !is_last) && of(path) {
                 found = Some(path.to_owned());
             }

@@ -137,14 +137,14 @@ impl View {
                 Ok(())
             }
             Ok(_) => Ok(()),
-            Err(Errno::NOENT | Errno::NOTDIR) => self.is_gone(path),
+            Err(Errno::NOENT | Errno::NOTDIR) => self.refuse_shown(path),
             Err(errno) => Err(Trouble::from_store(errno, path)),
         }
     }
 
     /// What was to be copied up is gone. Where the job itself has taken it away this moment, the kernel
     /// will say so; where the client has, the job's kernel goes on showing it all the same.
-    fn is_gone(&self, path: &Path) -> Result<(), Trouble> {
+    fn refuse_shown(&self, path: &Path) -> Result<(), Trouble> {
         match confine::handle(&self.root, path) {
             Ok(_) => Err(Trouble::moved_on(path)),
             Err(_) => Ok(()),
@@ -163,7 +163,7 @@ impl View {
         };
         match touched() {
             Ok(()) => Ok(()),
-            Err(Errno::NOENT | Errno::NOTDIR) => self.is_gone(path),
+            Err(Errno::NOENT | Errno::NOTDIR) => self.refuse_shown(path),
             Err(errno) => Err(Trouble::from_store(errno, path)),
         }
     }

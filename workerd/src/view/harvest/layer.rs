@@ -5,7 +5,7 @@ use crate::view::outputs::piece;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use termite_types::{Attr, Base, BlobHash, Node, Xattr};
 
@@ -53,17 +53,22 @@ fn mark(file: &OwnedFd, name: &str) -> Option<Vec<u8>> {
 /// Extended attributes in the users' name space but for overlayfs' own; `None`: it has an access
 /// list (acl(5)).
 pub fn xattrs(file: &OwnedFd) -> Result<Option<Vec<Xattr>>, Errno> {
+    let all = all_xattrs(file)?;
+    let has_list = all.iter().any(|xattr| is_access_list(xattr.name.as_bytes()));
+    Ok((!has_list).then_some(all))
+}
+
+/// The same with access lists.
+pub fn all_xattrs(file: &OwnedFd) -> Result<Vec<Xattr>, Errno> {
     let mut names = [0; 4096];
     let len = match rustix::fs::flistxattr(file, &mut names[..]) {
         Ok(len) => len,
         Err(Errno::NOTSUP) => 0,
         Err(errno) => return Err(errno),
     };
-    let names = names[..len].split(|byte| *byte == 0);
-    if names.clone().any(|name| name.starts_with(b"system.posix_acl_")) {
-        return Ok(None);
-    }
-    let own = names.filter(|name| name.starts_with(b"user.") && !name.starts_with(b"user.overlay."));
+    let is_own =
+        |name: &&[u8]| name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") || is_access_list(name);
+    let own = names[..len].split(|byte| *byte == 0).filter(is_own);
     let value_of = |name: &[u8]| {
         let mut value = vec![0; 64 << 10];
         let len = rustix::fs::fgetxattr(file, name, &mut value[..])?;
@@ -73,7 +78,11 @@ pub fn xattrs(file: &OwnedFd) -> Result<Option<Vec<Xattr>>, Errno> {
             value,
         })
     };
-    own.map(value_of).collect::<Result<_, _>>().map(Some)
+    own.map(value_of).collect()
+}
+
+fn is_access_list(name: &[u8]) -> bool {
+    name.starts_with(b"system.posix_acl_")
 }
 
 /// Whether overlayfs noted that.

@@ -10,7 +10,7 @@ mod layer;
 mod moved;
 mod unseen;
 
-pub(super) use layer::content_of;
+pub(super) use layer::{all_xattrs, content_of};
 
 use super::acts::{Before, ClientFile, NameActs, Written};
 use super::confine::{self, is_dir, is_file, is_symlink};

@@ -260,7 +260,7 @@ impl Mirror {
             rustix::fs::ftruncate(target, attr.size())?;
             self.dress_file(target, attr, Fill::Placeholder)?;
         }
-        Inlay::new(target, attr.size()).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        Inlay::new(target, attr.size())
     }
 
     /// Puts in what other workers hold or the client sends. False: it is not what `open`
