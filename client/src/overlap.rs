@@ -71,10 +71,12 @@ impl Overlap {
         // Held from here on, so that whoever comes next finds it.
         let mut commits = self.commits.lock();
         tree.drain();
-        let paths = tree.take_outside();
-        for path in paths.iter().filter(|path| !pending.contains_key(*path)) {
-            commits.changed_outside(path);
+        let mut changes = tree.take_outside();
+        changes.retain(|change| !pending.contains_key(&change.path));
+        for change in &changes {
+            commits.changed_outside(&change.path);
         }
+        commits.parted(changes.into_iter().filter_map(|change| change.parted));
     }
 
     /// Something else than a commit changed these paths.
@@ -108,6 +110,10 @@ impl Overlap {
 
     /// Whether an attempt that changes these files in place used another name of one of them.
     pub fn check_names(&self, began: Moment, trace: &[TraceItem], changed: &[FileName]) -> Result<(), Conflict> {
+        if changed.is_empty() {
+            return Ok(());
+        }
+        self.catch_up();
         let former = self.commits.lock().former_name(began, trace, changed);
         former.map_or(Ok(()), Err)
     }

@@ -16,7 +16,7 @@ use termite_types::{BlobHash, Change, ChangeKind, Conflict, IfPresent, Node, Pre
 /// Commits that are remembered at most; a job that began before the oldest is held against
 /// those that are left.
 const MOST_COMMITS: usize = 1 << 12;
-/// Changes outside of jobs that are remembered at most.
+/// Changes outside of jobs, and names that files have lost, that are remembered at most.
 const MOST_OUTSIDE: usize = 1 << 14;
 
 /// A point between two changes of the client's tree.
@@ -44,13 +44,16 @@ struct Commit {
     passing: HashSet<PathBuf>,
 }
 
-/// What a job saw of a path. A look at attributes alone does not count.
+/// What a job saw of a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Sight {
     /// It read this content.
     Content(BlobHash),
     /// It read a content that is not known.
     Unknown,
+    /// It looked at it, or needed it, and not at its content. Counts under a lock alone, and only
+    /// where nothing is left.
+    There,
     /// It looked for it in vain.
     Missing,
     /// It listed the names of the directory.
@@ -84,7 +87,7 @@ pub struct Overlap {
     commits: VecDeque<Commit>,
     /// Paths that changed otherwise than by a commit.
     outside: VecDeque<(Moment, PathBuf)>,
-    /// Names that files with several ones have lost, with the files that had them.
+    /// Names that files have lost which may have others, with those files.
     parted: VecDeque<(Moment, FileName)>,
     /// When each running job began.
     running: Vec<Moment>,
@@ -111,12 +114,15 @@ impl Overlap {
         forget(&mut self.parted, oldest);
     }
 
-    /// The last commit has taken these names from files with several, or given them to others.
-    pub fn parted(&mut self, names: Vec<FileName>) {
-        let now = Moment(self.clock);
-        if !self.running.is_empty() {
-            self.parted.extend(names.into_iter().map(|name| (now, name)));
+    /// The last change has taken these names from their files, which may have others.
+    pub fn parted(&mut self, names: impl IntoIterator<Item = FileName>) {
+        if self.running.is_empty() {
+            return;
         }
+        let now = Moment(self.clock);
+        self.parted.extend(names.into_iter().map(|name| (now, name)));
+        let excess = self.parted.len().saturating_sub(MOST_OUTSIDE);
+        self.parted.drain(..excess);
     }
 
     /// For a job that changes these files in place: another name of one of them that it used, and
@@ -176,7 +182,7 @@ impl Overlap {
         if !is_locked {
             // Whoever lists a directory to find a free name in it fails at that name.
             sights.retain(|_, sights| {
-                sights.retain(|sight| *sight != Sight::Listed);
+                sights.retain(|sight| !matches!(sight, Sight::Listed | Sight::There));
                 !sights.is_empty()
             });
         }
@@ -222,9 +228,11 @@ impl Overlap {
         let outside = self.outside.iter().filter(|(at, _)| *at > began);
         let outside = outside.map(|(_, path)| (path.as_path(), None, true));
         by_commit.chain(outside).find_map(|(path, left, named)| {
-            let used = sights.get(path);
             // What it saw as the commit left it, it saw under its lock.
-            let is_stale = used.is_some_and(|used| left.is_none_or(|left| has_seen(left, used) != Some(true)));
+            let is_stale = sights.get(path).is_some_and(|used| {
+                let seen = left.and_then(|left| has_seen(left, used));
+                seen == Some(false) || seen.is_none() && used.iter().any(|sight| *sight != Sight::There)
+            });
             let is_listed = path.parent().and_then(|dir| sights.get(dir));
             let is_listed = named && is_listed.is_some_and(|sights| sights.contains(&Sight::Listed));
             (is_stale || is_listed).then(|| Conflict::new(path, "it under a lock", "a later change of it"))
@@ -276,7 +284,7 @@ fn sights(trace: &[TraceItem], names: &HashSet<&OsStr>) -> Sights {
                 own.insert(path);
                 continue;
             }
-            Use::Stat => continue,
+            Use::Stat => Sight::There,
         };
         sights.entry(path).or_default().push(sight);
     }
@@ -288,7 +296,9 @@ fn has_seen(left: Left, sights: &[Sight]) -> Option<bool> {
     sights.iter().find_map(|sight| match (left, sight) {
         (Left::Nothing, Sight::Missing) => Some(true),
         (Left::Content(left), Sight::Content(read)) => Some(left == *read),
-        (Left::Nothing, Sight::Content(_)) | (Left::Content(_) | Left::Something, Sight::Missing) => Some(false),
+        (Left::Nothing, Sight::Content(_) | Sight::There) | (Left::Content(_) | Left::Something, Sight::Missing) => {
+            Some(false)
+        }
         _ => None,
     })
 }
@@ -345,6 +355,13 @@ mod tests {
         }
     }
 
+    fn removal(path: &str) -> Change {
+        Change {
+            path: path.into(),
+            kind: ChangeKind::Remove { dir: false },
+        }
+    }
+
     fn item(used: Use, path: &str) -> TraceItem {
         TraceItem {
             path: path.into(),
@@ -397,6 +414,9 @@ mod tests {
         assert!(!stale(&overlap, &[read("/e", 9), item(Use::Listed, "/")]));
         overlap.changed_outside(Path::new("/e"));
         assert!(stale(&overlap, &[read("/e", 9)]));
+        assert!(!stale(&overlap, &[item(Use::Stat, "/d/a"), item(Use::Stat, "/e")]));
+        overlap.committed(&[removal("/d/a")], &[]);
+        assert!(stale(&overlap, &[item(Use::Stat, "/d/a")]));
         overlap.end(began);
         assert!(overlap.commits.is_empty() && overlap.outside.is_empty());
     }

@@ -2,7 +2,7 @@
 //! what; never sends anything.
 
 use super::hashes::is_racy;
-use super::records::Records;
+use super::records::{Outside, Records};
 use super::serve::{list, look};
 use super::stamp::{Kind, Stamp, open_canonical, open_dir_path};
 use super::watch::Event;
@@ -26,9 +26,9 @@ impl Tree {
         records.log.count()
     }
 
-    /// Paths in served directories that changed by no commit since that was asked last, as far
-    /// as events told.
-    pub fn take_outside(&self) -> Vec<PathBuf> {
+    /// What changed in served directories by no commit since that was asked last, as far as
+    /// events told.
+    pub fn take_outside(&self) -> Vec<Outside> {
         self.records.lock().take_outside()
     }
 
@@ -201,7 +201,10 @@ impl Tree {
         let news = records.observe(dir, name, present, None, false);
         if !news && present.is_none() {
             // It came and went: somebody may have held a lock by this name.
-            records.changed_outside(dir.join(name));
+            records.changed_outside(Outside {
+                path: dir.join(name),
+                parted: None,
+            });
         }
         let Some(stamp) = present.filter(|stamp| content && stamp.kind == Kind::File && !news && is_racy(stamp)) else {
             return;

@@ -8,6 +8,7 @@ use super::stamp::{Kind, Stamp};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use termite_core::overlap::FileName;
 
 /// All records of one tree.
 #[derive(Default)]
@@ -25,11 +26,20 @@ pub struct Records {
     next_id: u64,
     /// Watches that no path needs any more.
     unused: Vec<i32>,
-    /// Paths that changed by no commit since that was asked last, as many as fit.
-    outside: Vec<PathBuf>,
+    /// What changed by no commit since that was asked last, as much as fits.
+    outside: Vec<Outside>,
 }
 
-/// Paths that changed outside of commits which are kept until somebody asks.
+/// A change that no commit made.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Outside {
+    /// Where.
+    pub path: PathBuf,
+    /// The file that this name no longer leads to.
+    pub parted: Option<FileName>,
+}
+
+/// Changes outside of commits that are kept until somebody asks.
 const MOST_OUTSIDE: usize = 1 << 14;
 
 /// One served directory.
@@ -90,8 +100,8 @@ impl Records {
             .unwrap_or_default()
     }
 
-    /// Paths that changed by no commit since that was asked last.
-    pub fn take_outside(&mut self) -> Vec<PathBuf> {
+    /// What changed by no commit since that was asked last.
+    pub fn take_outside(&mut self) -> Vec<Outside> {
         std::mem::take(&mut self.outside)
     }
 
@@ -266,15 +276,17 @@ impl Records {
             self.log.add(&path, origin);
         }
         if news && origin.is_none() {
-            self.changed_outside(path);
+            let parted = |was: &Stamp| was.kind == Kind::File && !present.is_some_and(|is| is.same_inode(was));
+            let parted = old.filter(parted).map(|was| was.named(&path));
+            self.changed_outside(Outside { path, parted });
         }
         news
     }
 
-    /// Keeps a path that something else than a commit changed, until somebody asks.
-    pub fn changed_outside(&mut self, path: PathBuf) {
+    /// Keeps what something else than a commit changed, until somebody asks.
+    pub fn changed_outside(&mut self, change: Outside) {
         if self.outside.len() < MOST_OUTSIDE {
-            self.outside.push(path);
+            self.outside.push(change);
         }
     }
 

@@ -441,8 +441,13 @@ impl View {
         // By a magic link the spelling leads elsewhere for others.
         let canonical = walked.path().filter(|_| walk.magic.get());
         let used_path = canonical.map_or(&spelled[..], |path| path.as_os_str().as_bytes());
-        if used.intent == Intent::Update && standing == Standing::File {
-            self.record(Access::Read, used_path);
+        if standing == Standing::File {
+            match used.intent {
+                Intent::Update => self.record(Access::Read, used_path),
+                // Had it not been there, the call would have failed.
+                Intent::Append | Intent::Change if !used.makes => self.record(Access::Stat, used_path),
+                _ => {}
+            }
         }
         self.record(access, used_path);
         if access == Access::Write {

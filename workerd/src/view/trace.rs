@@ -109,6 +109,7 @@ impl View {
                     let (content, place) = contents.of(spelled);
                     (Use::Read(content), place)
                 }
+                Access::Stat if may_be_locked => (Use::Stat, contents.beside(spelled)),
                 Access::Stat => (Use::Stat, None),
                 Access::Missing => (Use::Missing, contents.place_of_missing(spelled, may_be_locked)),
                 Access::Listed => (Use::Listed, contents.dir(spelled)),

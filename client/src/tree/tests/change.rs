@@ -1,6 +1,8 @@
 //! Every kind of change is seen once, whoever made it and however.
 
 use super::{Bench, ME, told};
+use crate::tree::records::Outside;
+use crate::tree::stamp::Stamp;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -58,7 +60,26 @@ fn a_name_that_comes_and_goes_is_seen_by_whoever_looks_for_locks() {
     fs::create_dir(bench.path("lock")).unwrap();
     fs::remove_dir(bench.path("lock")).unwrap();
     assert!(bench.news().is_empty());
-    assert_eq!(bench.tree.take_outside(), [bench.path("lock")]);
+    let came_and_went = Outside {
+        path: bench.path("lock"),
+        parted: None,
+    };
+    assert_eq!(bench.tree.take_outside(), [came_and_went]);
+}
+
+#[test]
+fn a_name_that_a_file_loses_is_told_with_that_file() {
+    let mut bench = Bench::new();
+    bench.write("a", "");
+    bench.serve(&[]);
+    bench.tree.take_outside();
+    let was = Stamp::at_path(&bench.path("a")).unwrap();
+    bench.write("b", "");
+    fs::rename(bench.path("b"), bench.path("a")).unwrap();
+    bench.news();
+    let mut parted = bench.tree.take_outside();
+    parted.retain(|change| change.path == bench.path("a"));
+    assert_eq!(parted[0].parted, Some(was.named(&bench.path("a"))));
 }
 
 #[test]
