@@ -286,12 +286,19 @@ impl SessionService for Session {
         let before = look(&jobs).await;
         tokio::time::sleep(time).await;
         let now = look(&jobs).await;
-        let sleeps = |before: Option<Activity>, now: Option<Activity>| Some(now?.sleeps_since(before?, time));
         let pairs = before.into_iter().zip(now);
-        let all = jobs.iter().zip(pairs);
-        all.filter(|(_, (before, now))| sleeps(*before, *now) == Some(true))
-            .map(|((number, _), _)| *number)
-            .collect()
+        let mut idle = Vec::new();
+        for ((number, job), (before, now)) in jobs.iter().zip(pairs) {
+            let (Some(before), Some(now)) = (before, now) else {
+                continue;
+            };
+            if now.sleeps_since(before, time) {
+                idle.push(*number);
+            } else if let Some(observed) = job.upgrade().and_then(|job| job.observed()) {
+                observed.view.note_busy();
+            }
+        }
+        idle
     }
 
     fn send_home(&self, job: JobId) {

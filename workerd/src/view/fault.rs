@@ -422,10 +422,11 @@ impl View {
                 (Standing::File, found(used))
             }
         };
-        if let Walked::Missing(path) = &walked
-            && !used.makes
-        {
-            self.note_missing(task, path)?;
+        if let Some(path) = walked.path().filter(|_| !used.makes) {
+            self.note_look(&walk, path, standing != Standing::Missing)?;
+            if let Walked::Missing(path) = &walked {
+                self.note_missing(task, path)?;
+            }
         }
         self.refuse_forbidden(&walked, used.act, patience)?;
         let act = match used.act {

@@ -31,6 +31,10 @@ const LOOKS: u32 = 3;
 const LONG: Duration = Duration::from_secs(1);
 /// So many names are asked for then.
 const ASKED: usize = 8;
+/// Who was busy and has looked at one name in so many turns, one after another, waits for it.
+const TURNS: u32 = 3;
+/// So many names are asked for in one turn.
+const ASKED_IN_TURN: u32 = 64;
 /// So much is remembered at most.
 const MOST: usize = 4096;
 
@@ -49,6 +53,17 @@ struct Missed {
     looks: u32,
 }
 
+/// Of a name that a busy job looks at.
+#[derive(Default)]
+struct Watched {
+    /// The last turn with a look at it.
+    turn: u32,
+    /// How many turns in a row had one.
+    in_a_row: u32,
+    /// The last turn in which the client was asked for it.
+    asked: u32,
+}
+
 /// What calls of a job failed at, and its sleep.
 #[derive(Default)]
 pub(super) struct Waiting {
@@ -56,6 +71,10 @@ pub(super) struct Waiting {
     asked: Option<Instant>,
     sleeps: u32,
     missed: HashMap<Resource, Missed>,
+    /// How often the job was found busy.
+    turn: u32,
+    watched: HashMap<PathBuf, Watched>,
+    asked_in_turn: u32,
     /// When what the job has seen was compared, and for how long it is not to be again.
     compared: Option<(Instant, Duration)>,
 }
@@ -99,6 +118,30 @@ impl Waiting {
         missed.looks >= LOOKS && missed.since.elapsed() >= LONG
     }
 
+    /// A busy job looks at a name: whether it has done so for long, and the client has not been
+    /// asked in this turn.
+    fn watches(&mut self, path: &Path) -> bool {
+        if self.watched.len() == MOST {
+            self.watched.clear();
+        }
+        let watched = self.watched.entry(path.to_path_buf()).or_default();
+        if watched.turn != self.turn {
+            let goes_on = watched.turn + 1 == self.turn;
+            watched.in_a_row = if goes_on { watched.in_a_row + 1 } else { 1 };
+            watched.turn = self.turn;
+        }
+        let is_due = watched.in_a_row >= TURNS && watched.asked != self.turn;
+        is_due && self.asked_in_turn < ASKED_IN_TURN
+    }
+
+    /// The client is asked for a name that a busy job looks at.
+    fn ask_for_watched(&mut self, path: &Path) {
+        self.asked_in_turn += 1;
+        if let Some(watched) = self.watched.get_mut(path) {
+            watched.asked = self.turn;
+        }
+    }
+
     /// It is compared; the next time later than this time.
     fn compare(&mut self) {
         let pause = self.compared.map_or(PAUSE, |(_, pause)| LONGEST_PAUSE.min(pause * 2));
@@ -128,6 +171,44 @@ impl View {
             }
         }
         done
+    }
+
+    /// Somebody looked at the job and found it busy, as he did some time before: a turn begins.
+    pub fn note_busy(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.turn = waiting.turn.saturating_add(1);
+        waiting.asked_in_turn = 0;
+        drop(waiting);
+        // So that the next look at each name is seen.
+        self.shared().next_epoch();
+    }
+
+    /// Takes down a look at a name. Where a busy job looks at one below its working directory turn after
+    /// turn, and the client has there by now what the job's view does not have, or the other way
+    /// round, it is to run again: who waits without sleeping would wait for ever.
+    pub(super) fn note_look(&self, walk: &Walk<'_>, path: &Path, is_there: bool) -> Result<(), Stop> {
+        let is_watched = |waiting: &mut Waiting| waiting.turn > 0 && waiting.watches(path);
+        if !is_watched(&mut self.waiting.lock()) || !self.is_of_client(path) || self.is_named(path) {
+            return Ok(());
+        }
+        let cwd = walk.place_of_task(None).and_then(Linked::there).unwrap_or_default();
+        if !path.starts_with(OsStr::from_bytes(&cwd)) {
+            return Ok(());
+        }
+        if walk.patience == Patience::None {
+            return Err(Stop::NeedsFetch);
+        }
+        self.waiting.lock().ask_for_watched(path);
+        let has = self.machine_has(&Resource::Name(path.to_path_buf()));
+        match has.map_err(Trouble::from)? == is_there {
+            true => Ok(()),
+            false => Err(Trouble::from(Abandon::from(Conflict::awaited(path, is_there))).into()),
+        }
+    }
+
+    /// Whether the job itself has made or removed a name.
+    fn is_named(&self, path: &Path) -> bool {
+        self.acts.lock().of_name(path).is_some_and(|acts| acts.named)
     }
 
     /// Takes down that a name was looked for in vain. Whoever does so after one sleep and the next
@@ -168,7 +249,6 @@ impl View {
         let mut log = vec![0; TRACE_LEN];
         let len = self.shared().copy_trace(&mut log);
         let cwd = Path::new(OsStr::from_bytes(&cwd));
-        let is_changed = |path: &Path| self.acts.lock().of_name(path).is_some_and(|acts| acts.named);
         let last = |looked, is_there: bool| {
             let paths = records(&log[..len]).filter(move |(access, _)| *access == looked);
             let paths = paths.map(|(_, path)| lexical(Path::new(OsStr::from_bytes(path))));
@@ -178,7 +258,7 @@ impl View {
                     && path != cwd
                     && is_missing() != is_there
                     && self.is_of_client(path)
-                    && !is_changed(path)
+                    && !self.is_named(path)
             };
             let mut last: Vec<_> = paths.filter(is_meant).map(|path| (path, is_there)).collect();
             last.reverse();
@@ -194,8 +274,7 @@ impl View {
     pub(super) fn note_failure(&self, walk: &Walk<'_>, walked: &Walked, act: Act) -> Result<(), Stop> {
         let Some(path) = walked.path() else { return Ok(()) };
         let here = !matches!(walked, Walked::Missing(_));
-        let is_own = || self.acts.lock().of_name(path).is_some_and(|acts| acts.named);
-        if !act.is_contended() || !self.is_of_client(path) || is_own() {
+        if !act.is_contended() || !self.is_of_client(path) || self.is_named(path) {
             return Ok(());
         }
         let (is_due, is_long) = self.waiting.lock().failed(path);
