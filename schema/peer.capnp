@@ -227,6 +227,7 @@ struct Job {
   pids @14 :PidRange;        # null: any
   inherited @15 :List(UInt32);  # numbers of further descriptors that its caller had open: 3 to 1023
   ignored @16 :UInt64;       # signals that its caller ignored: the lowest bit is signal 1
+  nice @17 :UInt8;           # by how much its caller gave way to others, at most 19 (nice(2))
 }
 
 struct Limit { resource @0 :UInt32; soft @1 :UInt64; hard @2 :UInt64; }

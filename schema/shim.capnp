@@ -40,6 +40,7 @@ struct Job {
   inherited @20 :List(UInt32);  # numbers of further open descriptors: 3 to 1023
   driven @21 :Bool;          # below a driver that removes the targets of interrupted recipes after their end
   ignored @22 :UInt64;       # signals that are ignored: the lowest bit is signal 1
+  nice @23 :UInt8;           # by how much it gives way to others, at most 19 (nice(2))
 }
 
 struct Limit { resource @0 :UInt32; soft @1 :UInt64; hard @2 :UInt64; }

@@ -221,6 +221,7 @@ fn specify(daemon: &Daemon, job: &CallerJob, id: JobId, drivers: Vec<OsString>) 
         cwd: job.cwd.clone(),
         umask: job.umask,
         ignored: job.ignored,
+        nice: job.nice,
         limits: job.limits.clone(),
         owner: Owner {
             uid: daemon.uid,

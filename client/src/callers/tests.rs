@@ -60,6 +60,7 @@ fn job(must: bool) -> CallerJob {
         cwd: "/".into(),
         umask: 0o22,
         ignored: 0,
+        nice: 0,
         limits: Vec::new(),
         groups: Vec::new(),
         stdio: Stdio::without_input(),

@@ -23,6 +23,8 @@ pub struct JobSpec {
     pub umask: u32,
     /// Signals that are ignored, the lowest bit for signal 1 (`SigIgn` in proc_pid_status(5)).
     pub ignored: u64,
+    /// By how much its caller gives way to others, at most 19 (nice(2)).
+    pub nice: u8,
     /// Resource limits that differ from unlimited.
     pub limits: Vec<Limit>,
     /// Whose the job is.
@@ -64,6 +66,7 @@ impl JobSpec {
             cwd: "/".into(),
             umask: 0o22,
             ignored: 0,
+            nice: 0,
             limits: Vec::new(),
             owner: Owner {
                 uid: 0,

@@ -28,4 +28,4 @@ pub use user::{Group, User, UserAnswer, UserQuery};
 
 /// Version of both protocols, one number, apart from the release version. It grows
 /// with every change of a schema.
-pub const PROTOCOL: u32 = 9;
+pub const PROTOCOL: u32 = 10;

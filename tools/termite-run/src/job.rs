@@ -47,6 +47,7 @@ pub(crate) fn of_process(program: PathBuf, argv: Vec<OsString>, environment: &[O
         cwd,
         umask: sys::umask(),
         ignored: signals::ignored(),
+        nice: nice(),
         limits: limits(),
         groups: groups.into_iter().map(|group| group.as_raw()).collect(),
         stdio: stdio(),
@@ -81,6 +82,13 @@ fn birth_of(pid: i32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, behind_name) = stat.rsplit_once(')')?;
     behind_name.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// By how much this process gives way to others. Less than others give way to it is nothing that
+/// can be asked of a worker.
+fn nice() -> u8 {
+    let nice = rustix::process::getpriority_process(None).unwrap_or(0);
+    nice.clamp(0, 19) as u8
 }
 
 fn limits() -> Vec<Limit> {

@@ -177,6 +177,9 @@ fn become_daemon(
     }
     // SAFETY: marks descriptors for closing at exec; numbers only.
     unsafe { libc::syscall(libc::SYS_close_range, 3, c_int::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    // Who started it may give way to others; those whom it serves later may not. Who may not
+    // do this goes on as it is.
+    let _ = rustix::process::setpriority_process(None, 0);
     for signal in 1..=libc::SIGRTMAX() {
         // SAFETY: the default action; numbers that cannot be set are refused.
         unsafe { libc::signal(signal, libc::SIG_DFL) };

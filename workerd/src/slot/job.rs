@@ -131,6 +131,7 @@ fn arrange(brief: &Brief, control: BorrowedFd<'_>, exhibits: &Exhibits) -> Resul
     }
     rustix::process::umask(Mode::from_raw_mode(errand.umask & 0o777));
     sys::ignore_signals(errand.ignored);
+    sys::give_way(errand.nice).during(Step::Limits)?;
     for limit in &errand.limits {
         let least = if limit.resource == libc::RLIMIT_NPROC {
             LEAST_PROCESSES

@@ -23,6 +23,8 @@ pub(super) struct Errand {
     pub umask: u32,
     /// Signals that are ignored, the lowest bit for signal 1.
     pub ignored: u64,
+    /// By how much it gives way to others.
+    pub nice: u8,
     pub limits: Vec<Limit>,
     pub owner: Owner,
     pub hostname: OsString,
@@ -84,6 +86,7 @@ impl Errand {
             cwd: text(spec.cwd.as_os_str())?,
             umask: spec.umask,
             ignored: spec.ignored,
+            nice: spec.nice,
             limits: spec.limits.clone(),
             owner: spec.owner.clone(),
             hostname: spec.hostname.clone(),
@@ -113,6 +116,7 @@ impl Errand {
         to.bytes(self.cwd.as_bytes());
         to.number(self.umask.into());
         to.number(self.ignored);
+        to.number(self.nice.into());
         to.number(self.limits.len() as u64);
         for limit in &self.limits {
             [limit.resource.into(), limit.soft, limit.hard]
@@ -152,6 +156,7 @@ impl Errand {
             cwd: from.text()?,
             umask: from.small()?,
             ignored: from.number()?,
+            nice: from.small()?.try_into().map_err(|_| Malformed)?,
             limits: from.list(|from| {
                 Ok(Limit {
                     resource: from.small()?,
@@ -264,6 +269,7 @@ mod tests {
             cwd: c"/".into(),
             umask: 0o22,
             ignored: 1 << 63 | 1,
+            nice: 19,
             limits: vec![Limit {
                 resource: 7,
                 soft: 1,

@@ -86,6 +86,15 @@ pub(super) fn ignore_signals(mask: u64) {
     }
 }
 
+/// Gives way to others by as much, if it does not do so already: nobody may do so by less.
+pub(super) fn give_way(nice: u8) -> Result<(), Errno> {
+    let own = rustix::process::getpriority_process(None)?;
+    match i32::from(nice) > own {
+        true => rustix::process::setpriority_process(None, nice.min(19).into()),
+        false => Ok(()),
+    }
+}
+
 /// The kernel reaps this process's children, and those that their parents left to it.
 pub(super) fn reap_children_unseen() {
     set_disposition(libc::SIGCHLD, libc::SIG_IGN);

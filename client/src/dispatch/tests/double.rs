@@ -284,6 +284,7 @@ impl Scene {
             cwd: self.dir.clone(),
             umask: 0o22,
             ignored: 0,
+            nice: 0,
             limits: Vec::new(),
             groups: Vec::new(),
             stdio,

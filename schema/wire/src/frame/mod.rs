@@ -48,6 +48,8 @@ pub struct CallerJob {
     pub umask: u32,
     /// Signals that are ignored, as in [`termite_types::JobSpec::ignored`].
     pub ignored: u64,
+    /// As [`termite_types::JobSpec::nice`].
+    pub nice: u8,
     /// Resource limits that differ from unlimited, at most one each.
     pub limits: Vec<Limit>,
     /// Supplementary groups.

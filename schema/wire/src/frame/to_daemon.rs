@@ -83,6 +83,7 @@ fn read_job(from: job::Reader<'_>) -> Result<CallerJob> {
         cwd: checked::absolute("working directory", from.get_cwd()?)?,
         umask: checked::within("umask", from.get_umask(), 0, 0o777)?,
         ignored: from.get_ignored(),
+        nice: from.get_nice(),
         limits: limits.collect::<Result<_>>()?,
         groups: from.get_groups()?.iter().collect(),
         stdio: Stdio {
@@ -115,6 +116,7 @@ fn write_job(job: &CallerJob, mut to: job::Builder<'_>) {
     to.set_cwd(checked::bytes(&job.cwd));
     to.set_umask(job.umask);
     to.set_ignored(job.ignored);
+    to.set_nice(job.nice);
     let mut limits = to.reborrow().init_limits(checked::count(&job.limits));
     for (at, limit) in (0..).zip(&job.limits) {
         let mut to = limits.reborrow().get(at);

@@ -39,6 +39,7 @@ pub fn read_job(from: job::Reader<'_>) -> Result<JobSpec> {
         cwd: checked::absolute("working directory", from.get_cwd()?)?,
         umask: checked::within("umask", from.get_umask(), 0, 0o777)?,
         ignored: from.get_ignored(),
+        nice: from.get_nice(),
         limits: read_limits(from.get_limits()?)?,
         owner: Owner {
             uid: from.get_uid(),
@@ -63,6 +64,7 @@ pub fn write_job(job: &JobSpec, mut to: job::Builder<'_>) {
     to.set_cwd(checked::bytes(&job.cwd));
     to.set_umask(job.umask);
     to.set_ignored(job.ignored);
+    to.set_nice(job.nice);
     write_limits(&job.limits, to.reborrow().init_limits(checked::count(&job.limits)));
     to.set_uid(job.owner.uid);
     to.set_gid(job.owner.gid);

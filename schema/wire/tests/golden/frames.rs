@@ -42,6 +42,7 @@ fn to_daemon() {
         cwd: "/home/u/p".into(),
         umask: 0o022,
         ignored: 1 << 63 | 1,
+        nice: 19,
         limits: vec![Limit {
             resource: 3,
             soft: 8 << 20,

@@ -249,6 +249,7 @@ fn jobs() {
         cwd: "/home/u/p".into(),
         umask: 0o022,
         ignored: 1 << 63 | 1,
+        nice: 19,
         limits: vec![
             Limit {
                 resource: 3,
@@ -294,6 +295,7 @@ fn jobs() {
         cwd: "/".into(),
         umask: 0,
         ignored: 0,
+        nice: 0,
         limits: Vec::new(),
         owner: Owner {
             uid: 0,

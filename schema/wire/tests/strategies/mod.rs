@@ -155,7 +155,7 @@ pub fn caller_job() -> impl Strategy<Value = CallerJob> {
     let command = (program(), vec(string(), 0..5), vec(string(), 0..5), path());
     let rest = (
         (any::<u64>(), any::<u128>()),
-        (0..=0o777_u32, any::<u64>()),
+        (0..=0o777_u32, any::<u64>(), 0..=19_u8),
         limits(),
         vec(any::<u32>(), 0..4),
         stdio(),
@@ -165,7 +165,7 @@ pub fn caller_job() -> impl Strategy<Value = CallerJob> {
     (command, rest).prop_map(
         |(
             (program, argv, env, cwd),
-            ((build, request), (umask, ignored), limits, groups, stdio, inherited, [must, is_driven]),
+            ((build, request), (umask, ignored, nice), limits, groups, stdio, inherited, [must, is_driven]),
         )| CallerJob {
             request: RequestId(request),
             build: BuildId(build),
@@ -175,6 +175,7 @@ pub fn caller_job() -> impl Strategy<Value = CallerJob> {
             cwd,
             umask,
             ignored,
+            nice,
             limits,
             groups,
             stdio,
@@ -208,6 +209,7 @@ pub fn job() -> impl Strategy<Value = JobSpec> {
             cwd: job.cwd,
             umask: job.umask,
             ignored: job.ignored,
+            nice: job.nice,
             limits: job.limits,
             owner: Owner {
                 uid,

@@ -55,6 +55,10 @@ fn everything_of_the_command_is_told() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let umask = status.lines().find_map(|l| l.strip_prefix("Umask:")).unwrap();
     assert_eq!(job.umask, u32::from_str_radix(umask.trim(), 8).unwrap());
+    assert_eq!(
+        i32::from(job.nice),
+        rustix::process::getpriority_process(None).unwrap().max(0)
+    );
     let ignored = status.lines().find_map(|l| l.strip_prefix("SigIgn:")).unwrap();
     // Rust has the test ignore one more, and the C library keeps two for itself.
     let of_others = !(1 << (libc::SIGPIPE - 1) | 0b11 << 31);

@@ -149,13 +149,14 @@ fn read_terminal(master: OwnedFd) -> String {
 }
 
 #[test]
-fn mask_limits_and_ignored_signals_are_the_clients() {
-    in_worker(this!(mask_limits_and_ignored_signals_are_the_clients), |bed| {
+fn what_a_process_inherits_is_the_clients() {
+    in_worker(this!(what_a_process_inherits_is_the_clients), |bed| {
         let mut plan = bed.script(
             "while read -r what is; do [ $what != SigIgn: ] || echo $((0x$is & 0xffff)); done < /proc/self/status
-            umask; ulimit -Sn; ulimit -Hn; ulimit -c; ulimit -Ht",
+            read -r stat < /proc/self/stat; set -- $stat; echo ${19}; umask; ulimit -Sn; ulimit -Hn; ulimit -c; ulimit -Ht",
         );
         plan.spec.umask = 0o027;
+        plan.spec.nice = 7;
         plan.spec.ignored = 1 << (libc::SIGHUP - 1) | 1 << (libc::SIGPIPE - 1);
         plan.spec.limits = vec![
             Limit {
@@ -187,7 +188,7 @@ fn mask_limits_and_ignored_signals_are_the_clients() {
             },
         ];
         let output = bed.run(plan).output;
-        assert_eq!(output, "4097\n0027\n64\n128\n0\nunlimited\n");
+        assert_eq!(output, "4097\n7\n0027\n64\n128\n0\nunlimited\n");
     });
 }
 
