@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use termite_core::overlap::{self, FileName, Moment};
+use termite_core::overlap::{self, Done, FileName, Moment};
 use termite_types::{Change, Conflict, Premises, TraceItem};
 
 /// The commits of late.
@@ -99,13 +99,20 @@ impl Overlap {
         }
     }
 
-    /// What an attempt can have seen in no one order with the commits since it began.
-    pub fn check(&self, began: Moment, trace: &[TraceItem], premises: &Premises) -> Result<(), Conflict> {
+    /// What an attempt can have seen in no one order with the commits since it began. `changes`: what
+    /// it is going to change.
+    pub fn check(
+        &self,
+        began: Moment,
+        changes: &[Change],
+        trace: &[TraceItem],
+        premises: &Premises,
+    ) -> Result<(), Conflict> {
         if premises.locked || premises.unseen || !premises.passing_names.is_empty() {
             self.catch_up();
         }
         let commits = self.commits.lock();
-        commits.conflict(began, trace, premises).map_or(Ok(()), Err)
+        commits.conflict(began, changes, trace, premises).map_or(Ok(()), Err)
     }
 
     /// Whether an attempt that changes these files in place used another name of one of them.
@@ -119,9 +126,9 @@ impl Overlap {
     }
 
     /// A job's changes are in the client's tree. `parted`: names that files with several have lost.
-    pub fn committed(&self, changes: &[Change], premises: &Premises, parted: Vec<FileName>) {
+    pub fn committed(&self, done: Done<'_>, parted: Vec<FileName>) {
         let mut commits = self.commits.lock();
-        commits.committed(changes, &premises.passing_names);
+        commits.committed(done);
         commits.parted(parted);
     }
 }

@@ -41,10 +41,11 @@ use joinable::JoinableDirs;
 use locks::Locks;
 use parking_lot::Mutex;
 use plan::Plan;
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use termite_core::overlap::Moment;
+use termite_core::overlap::{Done, Moment};
 use termite_types::{BlobHash, Change, Conflict, Premises, TraceItem};
 
 /// Contents that are not in the list of changes itself.
@@ -202,7 +203,7 @@ fn change(
     let staged = stage::stage(plan, contents)?;
     let _locks = Locks::take(request, plan)?;
     let mut joinable = TURN.lock();
-    overlap.check(request.began, &request.trace, &request.premises)?;
+    overlap.check(request.began, &request.changes, &request.trace, &request.premises)?;
     let validated = validate::validate(request, plan, &staged, &mut joinable)?;
     overlap.check_names(request.began, &request.trace, &validated.changed)?;
     if let Some(first) = request.changes.first() {
@@ -214,6 +215,13 @@ fn change(
     if !request.changes.is_empty() {
         log.done();
     }
-    overlap.committed(&request.changes, &request.premises, validated.parted);
+    let done = Done {
+        changes: &request.changes,
+        trace: &request.trace,
+        passing: &request.premises.passing_names,
+        created: Cow::Borrowed(&validated.created),
+        whole: Cow::Borrowed(&validated.whole),
+    };
+    overlap.committed(done, validated.parted);
     Ok((committed, pending))
 }

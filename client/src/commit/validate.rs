@@ -28,6 +28,8 @@ pub struct Validated {
     /// Appended contents, by index of the change, that meet the very content that the job
     /// saw: together they are the content that the job left.
     pub whole: HashSet<usize>,
+    /// What is put where nothing is, by index of the change.
+    pub created: HashSet<usize>,
     /// Files whose content is changed in place, and where.
     pub changed: Vec<FileName>,
     /// Names of files with several that are removed, or where something is put.
@@ -93,6 +95,7 @@ pub fn validate(
         times: validate.present.times().collect(),
         changed: validate.changed()?,
         parted: validate.parted()?,
+        created: validate.created()?,
         whole: validate.whole,
     })
 }
@@ -105,6 +108,17 @@ impl Validate<'_> {
             changed.extend(self.present.at(path)?.map(|stamp| stamp.named(path)));
         }
         Ok(changed)
+    }
+
+    /// What is put where nothing is.
+    fn created(&mut self) -> Result<HashSet<usize>, CommitError> {
+        let mut created = HashSet::new();
+        for (path, index) in &self.plan.puts {
+            if self.present.at(path)?.is_none() {
+                created.insert(*index);
+            }
+        }
+        Ok(created)
     }
 
     /// The names of files with several that are removed, or where something is put.

@@ -433,7 +433,8 @@ impl View {
             Act::TestWrite => Act::Look,
             act => act,
         };
-        if act.fails_at(&walked, used.makes) {
+        let fails = act.fails_at(&walked, used.makes);
+        if fails {
             self.note_failure(&walk, &walked, act)?;
         } else if act != Act::Look {
             self.note_links(&walk, &spelled, &walked, used.follow)?;
@@ -442,16 +443,28 @@ impl View {
         // By a magic link the spelling leads elsewhere for others.
         let canonical = walked.path().filter(|_| walk.magic.get());
         let used_path = canonical.map_or(&spelled[..], |path| path.as_os_str().as_bytes());
-        if standing == Standing::File {
-            match used.intent {
-                Intent::Update => self.record(Access::Read, used_path),
-                // Had it not been there, the call would have failed.
-                Intent::Append | Intent::Change if !used.makes => self.record(Access::Stat, used_path),
-                _ => {}
-            }
+        match (used.intent, standing) {
+            (Intent::Update, Standing::File) if !fails => self.record(Access::Read, used_path),
+            // Had it not been there, the call would have failed.
+            (Intent::Append | Intent::Change, Standing::File) if !used.makes => self.record(Access::Stat, used_path),
+            // It fails if the directory is not empty.
+            (Intent::Empty, Standing::Dir { .. }) => self.record(Access::Listed, used_path),
+            _ => {}
         }
-        self.record(access, used_path);
-        if access == Access::Write {
+        match access {
+            // What the call does at its other path decides over this one.
+            Access::Write if act == Act::Look => {}
+            Access::Write if fails => {
+                let looked = if standing == Standing::Missing {
+                    Access::Missing
+                } else {
+                    Access::Stat
+                };
+                self.record(looked, used_path);
+            }
+            access => self.record(access, used_path),
+        }
+        if access == Access::Write && act != Act::Look && !fails {
             self.forget_answer(&spelled);
         }
         let lasts = standing != Standing::Missing || !walk.turns_back.get();

@@ -15,7 +15,7 @@ const CASES: [(&str, &[(&str, &str)]); 12] = [
     ("mkdir new there", &[("new", "w"), ("there", "s")]),
     ("mkdir none/new", &[("none/new", "m")]),
     ("rm -f file none", &[("file", "w"), ("none", "m")]),
-    ("rmdir empty none", &[("empty", "w"), ("none", "m")]),
+    ("rmdir empty none", &[("empty", "lw"), ("none", "m")]),
     ("ln file twin", &[("file", "r"), ("twin", "w")]),
     ("ln none twin", &[("none", "m")]),
     ("mv file moved", &[("file", "w"), ("moved", "w")]),
