@@ -36,7 +36,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use termite_core::job::{Action, Attempt, Event, Job, Policy, State};
 use termite_core::jobserver;
-use termite_core::overlap::Done;
 use termite_core::rules::{self, Verdict};
 use termite_core::signs::Sign;
 use termite_types::{Conflict, JobEnd, JobId, JobResult, JobSpec, Jobserver, Owner, RequestId, TraceItem};
@@ -478,15 +477,10 @@ impl Dispatch<'_> {
         // Where a process of the client's holds the same lock, the commit waits for it.
         let has_changes = !result.changes.is_empty() || result.premises.locked;
         if let (false, Some(began)) = (has_changes, &self.began) {
-            let checked = self
-                .daemon
-                .overlap
-                .check(began.at(), &[], &result.trace, &result.premises);
-            if let Err(conflict) = checked {
+            let overlap = &self.daemon.overlap;
+            if let Err(conflict) = overlap.end_unchanged(began.at(), &result.trace, &result.premises) {
                 return Event::Conflicted(attempt, conflict);
             }
-            let done = Done::without_changes(&result.trace, &result.premises.passing_names);
-            self.daemon.overlap.committed(done, Vec::new());
         }
         if succeeded && !has_changes {
             self.claim.committed(self.spec.id, &[], &result.trace);

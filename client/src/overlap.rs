@@ -115,6 +115,13 @@ impl Overlap {
         commits.conflict(began, changes, trace, premises).map_or(Ok(()), Err)
     }
 
+    /// An attempt that changes nothing ends: whether it can have seen what it saw.
+    pub fn end_unchanged(&self, began: Moment, trace: &[TraceItem], premises: &Premises) -> Result<(), Conflict> {
+        self.check(began, &[], trace, premises)?;
+        self.committed(Done::without_changes(trace, &premises.passing_names), Vec::new());
+        Ok(())
+    }
+
     /// Whether an attempt that changes these files in place used another name of one of them.
     pub fn check_names(&self, began: Moment, trace: &[TraceItem], changed: &[FileName]) -> Result<(), Conflict> {
         if changed.is_empty() {
