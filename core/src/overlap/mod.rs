@@ -15,13 +15,13 @@ mod tests;
 mod uses;
 
 use crate::spelling::lexical;
-use sights::{Content, Left, Side, Sight, Sights};
+use sights::{Left, Side, Sight, Sights};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::hash::RandomState;
 use std::path::{Path, PathBuf};
-use termite_types::{Change, ChangeKind, Conflict, Premises, TraceItem};
+use termite_types::{Change, ChangeKind, Conflict, Premises, Seen, TraceItem};
 use uses::Uses;
 
 /// Commits that are remembered at most; a job that began before the oldest is held against
@@ -203,7 +203,20 @@ impl Overlap {
             true => self.changed_since(began, &sights, is_locked),
             false => None,
         };
-        torn.or_else(skewed).or_else(stale)
+        let renamed = || self.renamed_since(began, premises);
+        torn.or_else(skewed).or_else(stale).or_else(renamed)
+    }
+
+    /// For a job that changed a file and left no name of it: a name that it took from another file by
+    /// now. The one that it changed may have a name elsewhere.
+    fn renamed_since(&self, began: Moment, premises: &Premises) -> Option<Conflict> {
+        let only = premises.checks.iter().filter(|check| check.seen == Seen::OnlyName);
+        let mut names = only.map(|check| check.path.as_path());
+        names.find_map(|name| {
+            let mut since = self.since(began).filter_map(|commit| commit.left.get(name));
+            let is_renamed = since.any(|left| left.is_named);
+            is_renamed.then(|| Conflict::new(name, "a file", "another one, or nothing"))
+        })
     }
 
     /// The last names of all paths that a job's sights matter of: what changed since it began,
@@ -265,8 +278,7 @@ impl Overlap {
                     let seen = sights.at(path);
                     let counts = |sight: &Sight| match sight {
                         Sight::Content(_) | Sight::Unknown | Sight::Missing => true,
-                        // Times and modes of directories change all the time.
-                        Sight::There => left.is_named || matches!(left.content, Content::Known(_)),
+                        Sight::There => left.is_seen,
                         Sight::Listed { .. } => false,
                     };
                     let is_used = seen.iter().any(counts) && left.side(seen) != Some(Side::After);
@@ -288,7 +300,7 @@ impl Overlap {
     }
 
     /// For a job that held a lock, or may have: something that it used and that changed since it
-    /// began. `is_locked`: it held one, so that what it listed or only found counts, too.
+    /// began. `is_locked`: it held one, so that what it listed counts, too.
     fn changed_since(&self, began: Moment, sights: &Sights, is_locked: bool) -> Option<Conflict> {
         let by_commit = self.since(began).flat_map(|commit| {
             let changed = commit.left.iter();
@@ -300,7 +312,7 @@ impl Overlap {
             let used = sights.at(path);
             let counts = |sight: &Sight| match sight {
                 Sight::Content(_) | Sight::Unknown | Sight::Missing => true,
-                Sight::There => is_locked && left.is_some_and(|left| left.content == Content::None),
+                Sight::There => left.is_some_and(|left| left.is_seen),
                 Sight::Listed { .. } => is_locked,
             };
             // What it saw as the commit left it, it saw under its lock.

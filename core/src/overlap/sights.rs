@@ -6,7 +6,7 @@ use crate::spelling::lexical;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use termite_types::{BlobHash, Change, ChangeKind, IfPresent, Node, TraceItem, Use};
+use termite_types::{Alter, BlobHash, Change, ChangeKind, IfPresent, Node, TraceItem, Use};
 
 /// What a commit left at a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +28,8 @@ pub(super) struct Left {
     pub is_new: bool,
     /// The name may lead to something else than before.
     pub is_named: bool,
+    /// Who looks at it finds a difference, other than that of a directory in which names changed.
+    pub is_seen: bool,
 }
 
 /// What a job saw of a path.
@@ -80,6 +82,15 @@ impl Left {
             content,
             is_new,
             is_named: change.kind.is_of_name(),
+            is_seen: match &change.kind {
+                ChangeKind::Alter(Alter {
+                    mode: None,
+                    owner: None,
+                    content: None,
+                    mtime,
+                }) => mtime.is_some_and(|mtime| mtime.explicit),
+                _ => true,
+            },
         }
     }
 

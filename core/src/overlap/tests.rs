@@ -104,7 +104,8 @@ fn under_a_lock_everything_counts_that_changed_later() {
     assert!(!stale(&overlap, &[read("/e", 9), item(Use::Listed, "/")]));
     overlap.changed_outside(Path::new("/e"));
     assert!(stale(&overlap, &[read("/e", 9)]));
-    assert!(!stale(&overlap, &[item(Use::Stat, "/d/a"), item(Use::Stat, "/e")]));
+    assert!(!stale(&overlap, &[item(Use::Stat, "/d"), item(Use::Stat, "/e")]));
+    assert!(stale(&overlap, &[item(Use::Stat, "/d/a")]));
     commit(&mut overlap, &[removal("/d/a")]);
     assert!(stale(&overlap, &[item(Use::Stat, "/d/a")]));
     overlap.end(began);
@@ -241,4 +242,21 @@ fn of_three_jobs_in_a_ring_the_last_runs_again() {
     commit_new(&mut overlap, &[file("/2", 1)], &[0], &looks("/2", "/3"));
     let third = overlap.conflict(began, &[file("/3", 1)], &looks("/3", "/1"), &Premises::default());
     assert_eq!(third.unwrap().path, Path::new("/1"));
+}
+
+#[test]
+fn a_file_that_was_changed_and_removed_is_the_one_that_had_the_name() {
+    let mut overlap = Overlap::default();
+    let began = overlap.begin();
+    let only = Premises {
+        checks: vec![termite_types::Check {
+            path: "/a".into(),
+            seen: Seen::OnlyName,
+        }],
+        ..Premises::default()
+    };
+    commit(&mut overlap, &[file("/b", 1)]);
+    assert_eq!(overlap.conflict(began, &[removal("/a")], &[], &only), None);
+    commit(&mut overlap, &[file("/a", 1)]);
+    assert!(overlap.conflict(began, &[removal("/a")], &[], &only).is_some());
 }

@@ -130,7 +130,7 @@ impl Court {
             ));
         }
         let is_root = self.view.is_of_root();
-        if let Some(what) = needed_by(request, is_root, self.view.proc()) {
+        if let Some(what) = needed_by(request, is_root, self.view.root(), self.view.proc()) {
             return Err(Abandon::Machine(what));
         }
         let of_slot = || looked_for(request, self.pids, self.view.root(), self.view.proc());

@@ -16,11 +16,15 @@ use termite_types::{PidRange, Resource};
 /// 8 (linux/posix_acl_xattr.h). `cp -p` sets it on every file.
 const MODE_ALONE: usize = 28;
 
-/// What a stopped call of a job needs, in words that follow "it needs"; `proc` shows its task.
-/// `is_root`: the job is the client's root.
-pub(super) fn needed_by(request: &Request, is_root: bool, proc: impl AsFd) -> Option<String> {
+/// What a stopped call of a job needs, in words that follow "it needs"; `proc` shows its task, and
+/// the proc below `root`, the job's, its processes by their own numbers. `is_root`: the job is the
+/// client's root.
+pub(super) fn needed_by(request: &Request, is_root: bool, root: impl AsFd, proc: impl AsFd) -> Option<String> {
     let args = &request.args;
     match request.call.name {
+        "kill" if args[1] as i32 != 0 && reaches_parent(request.task, args[0] as i32, root, &proc) => {
+            Some("to signal the process that started it".to_owned())
+        }
         "setxattr" | "lsetxattr" | "fsetxattr" => foreign_xattr(request, args[1], args[3] as usize),
         "setxattrat" => {
             // struct xattr_args of linux/xattr.h: a pointer of 8 bytes, the size, flags.
@@ -30,6 +34,31 @@ pub(super) fn needed_by(request: &Request, is_root: bool, proc: impl AsFd) -> Op
         "capset" if is_root => capabilities(request, proc),
         name if matches!(request.call.effect, Effect::Refused(_) | Effect::OfMachine) => Some(format!("{name}(2)")),
         _ => None,
+    }
+}
+
+/// Whether a signal to this target (kill(2)) is for the parent of the job's first process, or for the
+/// process group that both are in.
+fn reaches_parent(task: u32, target: i32, root: impl AsFd, proc: impl AsFd) -> bool {
+    /// The slot's own first process, which is in the parent's place.
+    const PARENT: i32 = 1;
+    // Of the numbers in several namespaces the last one is the job's (proc_pid_status(5)).
+    let own = |name| -> Option<i32> {
+        let numbers = status_line(task, &proc, name)?;
+        numbers.split_ascii_whitespace().last()?.parse().ok()
+    };
+    // The first process leads a session, in whose group the job begins.
+    let is_first_group = |group: i32| {
+        let stat = read_below(&root, Path::new(&format!("proc/{group}/stat"))).unwrap_or_default();
+        let stat = String::from_utf8_lossy(&stat).into_owned();
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let parent = fields.split_ascii_whitespace().nth(1);
+        own("NSsid:") == Some(group) && parent.is_some_and(|parent| parent.parse() == Ok(PARENT))
+    };
+    match target {
+        PARENT => true,
+        0 => own("NSpgid:").is_some_and(is_first_group),
+        target => target < -1 && own("NSpgid:") == target.checked_neg() && is_first_group(-target),
     }
 }
 

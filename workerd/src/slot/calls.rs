@@ -472,6 +472,8 @@ const CALLS: &[PathCall] = &[
     call("kill",              62,  37,   &[],         Effect::Process),
     call("pidfd_open",        434, 434,  &[],         Effect::Process),
     call("capset",            126, 185,  &[],         Effect::Capabilities),
+    // Modes that a memory file system does not have (fallocate(2)).
+    call("fallocate",         285, 324,  &[],         Effect::OfMachine).when(&[(1, FALLOCATE_ELSEWHERE)]),
     call("mq_open",           240, 277,  &[],         Effect::OfMachine),
     call("mq_unlink",         241, 278,  &[],         Effect::OfMachine),
     call("shmget",            29,  395,  &[],         Effect::Object(Memory, 2)),
@@ -517,6 +519,14 @@ const CALLS: &[PathCall] = &[
 /// F_SETLK, F_SETLKW, F_SETLK64 and F_SETLKW64 of i386, F_OFD_SETLK, F_OFD_SETLKW
 /// (`fcntl(2)`, linux/fcntl.h). On x86-64, 13 and 14 are not used.
 const F_SETLK: &[u32] = &[6, 7, 13, 14, 37, 38];
+const FALLOCATE_ELSEWHERE: &[u32] = &[
+    libc::FALLOC_FL_COLLAPSE_RANGE as u32,
+    libc::FALLOC_FL_INSERT_RANGE as u32,
+    libc::FALLOC_FL_ZERO_RANGE as u32,
+    (libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE) as u32,
+    libc::FALLOC_FL_UNSHARE_RANGE as u32,
+    (libc::FALLOC_FL_UNSHARE_RANGE | libc::FALLOC_FL_KEEP_SIZE) as u32,
+];
 const F_DUPFD: &[u32] = &[libc::F_DUPFD as u32, libc::F_DUPFD_CLOEXEC as u32];
 
 #[cfg(test)]

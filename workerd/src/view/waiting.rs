@@ -216,7 +216,7 @@ impl View {
     pub(super) fn note_missing(&self, task: Option<u32>, path: &Path) -> Result<(), Stop> {
         let is_searched = || task.is_some_and(|task| self.searches(task, path));
         let name = Resource::Name(path.to_path_buf());
-        if self.waiting.lock().missed(&name) && self.is_of_client(path) && !is_searched() {
+        if self.waiting.lock().missed(&name) && !is_of_system(path) && self.is_of_client(path) && !is_searched() {
             return Err(Trouble::from(Abandon::Machine(to_see(&name))).into());
         }
         Ok(())
@@ -292,6 +292,14 @@ impl View {
         }
         Ok(())
     }
+}
+
+/// Whether a name is where systems are installed: programs look there for what they can do without
+/// whenever they start, and nobody waits for it.
+fn is_of_system(path: &Path) -> bool {
+    const DIRS: [&str; 8] = ["usr", "etc", "lib", "lib64", "bin", "sbin", "opt", "selinux"];
+    let first = path.iter().nth(1).and_then(OsStr::to_str);
+    first.is_some_and(|first| DIRS.contains(&first))
 }
 
 /// In words that follow "it needs".
