@@ -182,6 +182,9 @@ impl Court {
             ControlFlow::Continue(standings) => standings,
             verdict => return Ok(verdict),
         };
+        if self.is_within_itself(request, looked) {
+            return Ok(ControlFlow::Continue(looked));
+        }
         // One that fails does so at the first path that is missing, or else at the second one.
         let failing = rename_fails(request.rename_flags(), looked).then_some(match looked[0] {
             Standing::Missing => 0,
@@ -196,6 +199,20 @@ impl Court {
             },
             act => act,
         })
+    }
+
+    /// Whether a rename fails since one of its paths is a directory that the other one is in (EINVAL
+    /// and ENOTEMPTY of rename(2)).
+    fn is_within_itself(&self, request: &Request, [from, to]: [Standing; 2]) -> bool {
+        let mut spelled = request
+            .paths
+            .iter()
+            .map(|named| self.view.spelled(request.task, &named.used()));
+        let (Some(Some(source)), Some(Some(target))) = (spelled.next(), spelled.next()) else {
+            return false;
+        };
+        let is_dir = |standing| matches!(standing, Standing::Dir { .. });
+        source != target && (is_dir(from) && target.starts_with(&source) || is_dir(to) && source.starts_with(&target))
     }
 
     fn reach(
