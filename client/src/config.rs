@@ -347,10 +347,13 @@ impl Sources {
     }
 }
 
+/// Where a worker listens, which only that reads.
+const ENV_LISTEN: &str = "TERMITE_LISTEN";
+
 /// The variables that mean something to termite, but for those that its programs set for each other.
 pub fn variables() -> impl Iterator<Item = String> {
     let settings = KEYS.iter().map(|(key, _)| variable_of(key));
-    let others = [ENV_DISABLE, ENV_MODE, ENV_PREFIX, ENV_WRAPPING, ENV_LOG];
+    let others = [ENV_DISABLE, ENV_MODE, ENV_PREFIX, ENV_WRAPPING, ENV_LOG, ENV_LISTEN];
     settings.chain(others.into_iter().map(str::to_owned))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Knows traces and changes; knows nothing of which commits there are.
 
-use crate::spelling::lexical;
+use crate::spelling::in_lexical;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -123,12 +123,12 @@ impl Sights {
         };
         for item in trace {
             if item.used == Use::Write && item.path.parent().is_some_and(matters) {
-                changed_dirs.extend(lexical(&item.path).parent().map(Path::to_path_buf));
+                changed_dirs.extend(in_lexical(&item.path).parent().map(Path::to_path_buf));
             }
             if !matters(&item.path) {
                 continue;
             }
-            let path = lexical(&item.path);
+            let path = in_lexical(&item.path).into_owned();
             // What it changed itself tells nothing of others from then on, other than a content
             // that it had not written, and the names in a directory, which others may have made, too.
             if own.contains(&path) && !matches!(item.used, Use::Read(Some(_)) | Use::Listed) {

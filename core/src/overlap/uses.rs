@@ -1,6 +1,6 @@
 //! What the job of a commit had used, as little of it as tells whether a later commit changes that.
 
-use crate::spelling::lexical;
+use crate::spelling::in_lexical;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
@@ -21,13 +21,13 @@ impl Uses {
         let mut uses = Self::default();
         let mut changed_dirs = HashSet::new();
         for item in trace {
-            let path = lexical(&item.path);
-            let hash = hasher.hash_one(&path);
+            let path = in_lexical(&item.path);
+            let hash = hash_of(&path, hasher);
             match item.used {
                 Use::Read(_) | Use::Stat | Use::Missing => drop(uses.seen.insert(hash)),
                 Use::Listed if changed_dirs.contains(&hash) => drop(uses.listed.insert(hash)),
                 Use::Listed => {}
-                Use::Write => changed_dirs.extend(path.parent().map(|dir| hasher.hash_one(dir))),
+                Use::Write => changed_dirs.extend(path.parent().map(|dir| hash_of(dir, hasher))),
             }
         }
         uses
@@ -36,7 +36,12 @@ impl Uses {
     /// Whether the job used what a later commit changes at a path. `is_named`: the name may lead to
     /// something else then.
     pub fn concern(&self, path: &Path, is_named: bool, hasher: &RandomState) -> bool {
-        let lists = |dir: &Path| self.listed.contains(&hasher.hash_one(dir));
-        self.seen.contains(&hasher.hash_one(path)) || is_named && path.parent().is_some_and(lists)
+        let lists = |dir: &Path| self.listed.contains(&hash_of(dir, hasher));
+        self.seen.contains(&hash_of(path, hasher)) || is_named && path.parent().is_some_and(lists)
     }
+}
+
+/// Of the bytes: comparing part by part is for paths that may be spelled in several ways.
+fn hash_of(path: &Path, hasher: &RandomState) -> u64 {
+    hasher.hash_one(path.as_os_str())
 }

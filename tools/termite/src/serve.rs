@@ -23,7 +23,7 @@ pub struct Flags {
     /// Memory that the embedded worker may use, such as 4G
     #[arg(long, value_name = "SIZE")]
     store: Option<String>,
-    /// How the embedded worker serves its jobs: shim,guard or guard
+    /// How the embedded worker serves its jobs: auto, shim,guard, guard or fuse
     #[arg(long, value_name = "LIST")]
     fault: Option<String>,
     /// Seconds after which an unused daemon ends; 0: never

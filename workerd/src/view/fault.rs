@@ -188,6 +188,8 @@ impl View {
         let fetches_before = mirror.fetches();
         let (spellings, explicit, refusing) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (acts, overflow) = (Mutex::default(), Mutex::default());
+        // From here on the job is told of all that changes.
+        let tenancy = mirror.enter(shared.clone());
         let epoch = shared.epoch();
         let turn = mirror.recall(|lead, spelled| {
             let key = match lead {
@@ -198,7 +200,7 @@ impl View {
             shared.set_complete(key);
         });
         Self {
-            tenancy: mirror.enter(shared.clone()),
+            tenancy,
             mirror,
             root,
             upper,
@@ -443,28 +445,12 @@ impl View {
         // By a magic link the spelling leads elsewhere for others.
         let canonical = walked.path().filter(|_| walk.magic.get());
         let used_path = canonical.map_or(&spelled[..], |path| path.as_os_str().as_bytes());
-        match (used.intent, standing) {
-            (Intent::Update, Standing::File) if !fails => self.record(Access::Read, used_path),
-            // Had it not been there, the call would have failed.
-            (Intent::Append | Intent::Change, Standing::File) if !used.makes => self.record(Access::Stat, used_path),
-            // It fails if the directory is not empty.
-            (Intent::Empty, Standing::Dir { .. }) => self.record(Access::Listed, used_path),
-            _ => {}
-        }
-        match access {
-            // What the call does at its other path decides over this one.
-            Access::Write if act == Act::Look => {}
-            Access::Write if fails => {
-                let looked = if standing == Standing::Missing {
-                    Access::Missing
-                } else {
-                    Access::Stat
-                };
-                self.record(looked, used_path);
-            }
-            access => self.record(access, used_path),
-        }
-        if access == Access::Write && act != Act::Look && !fails {
+        let recorded = recorded(used, standing, access, fails);
+        recorded
+            .into_iter()
+            .flatten()
+            .for_each(|access| self.record(access, used_path));
+        if recorded.contains(&Some(Access::Write)) {
             self.forget_answer(&spelled);
         }
         let lasts = standing != Standing::Missing || !walk.turns_back.get();
@@ -524,6 +510,27 @@ pub(super) fn settle_stop(outcome: Result<Reply, Stop>) -> Result<Reply, Abandon
         Err(Stop::Trouble(Trouble::Errno(errno))) => Ok(Reply::Errno(errno)),
         Err(Stop::Trouble(Trouble::Abandon(abandon))) => Err(abandon),
     }
+}
+
+/// What is recorded of a use that came to `access`: what the call needed, and what it does. `fails`:
+/// it fails at what stands there.
+fn recorded(used: &PathUse<'_>, standing: Standing, access: Access, fails: bool) -> [Option<Access>; 2] {
+    let needed = match (used.intent, standing) {
+        (Intent::Update, Standing::File) if !fails => Some(Access::Read),
+        // Had it not been there, the call would have failed.
+        (Intent::Append | Intent::Change, Standing::File) if !used.makes => Some(Access::Stat),
+        // It fails if the directory is not empty.
+        (Intent::Empty, Standing::Dir { .. }) => Some(Access::Listed),
+        _ => None,
+    };
+    let done = match access {
+        // What the call does at its other path decides over this one.
+        Access::Write if used.act == Act::Look => None,
+        Access::Write if fails && standing == Standing::Missing => Some(Access::Missing),
+        Access::Write if fails => Some(Access::Stat),
+        access => Some(access),
+    };
+    [needed, done]
 }
 
 fn found(used: &PathUse<'_>) -> Access {
