@@ -12,7 +12,7 @@ use core::ops::Range;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use libc::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
-use termite_abi::{Access, PLACEHOLDER_ATIME_NSEC, PLACEHOLDER_ATIME_SEC, Shared};
+use termite_abi::{Access, PLACEHOLDER_ATIME_NSEC, PLACEHOLDER_ATIME_SEC, Shared, placeholder_blocks};
 
 /// Passes the guard before the slot's own cookie is known.
 static ENTRY: AtomicU64 = AtomicU64::new(termite_abi::ENTRY);
@@ -525,7 +525,7 @@ pub fn is_entered() -> bool {
 }
 
 /// Shows a placeholder's time of change for the mark that is its access time, so that
-/// nobody copies the mark to another file.
+/// nobody copies the mark to another file, and the blocks that its content is going to take.
 ///
 /// # Safety
 /// `buf` is valid where `result` is zero.
@@ -535,6 +535,7 @@ pub unsafe fn unmark(result: c_int, buf: *mut libc::stat) {
         let stat = unsafe { &mut *buf };
         if is_placeholder(stat) {
             (stat.st_atime, stat.st_atime_nsec) = (stat.st_mtime, stat.st_mtime_nsec);
+            stat.st_blocks = placeholder_blocks(stat.st_size as u64) as libc::blkcnt_t;
         }
     }
 }
@@ -550,6 +551,7 @@ pub unsafe fn unmark_x(result: c_int, buf: *mut libc::statx) {
         let mark = (PLACEHOLDER_ATIME_SEC, PLACEHOLDER_ATIME_NSEC);
         if (stat.stx_atime.tv_sec, i64::from(stat.stx_atime.tv_nsec)) == mark {
             stat.stx_atime = stat.stx_mtime;
+            stat.stx_blocks = placeholder_blocks(stat.stx_size);
         }
     }
 }

@@ -58,6 +58,13 @@ pub const PLACEHOLDER_ATIME_SEC: i64 = -2_103_494_400;
 /// Nanoseconds of the access time that marks a placeholder.
 pub const PLACEHOLDER_ATIME_NSEC: i64 = 0x7e_4d17e;
 
+/// Blocks of 512 bytes that the content of a placeholder of this size is going to take, if it has
+/// no holes: a memory file system takes whole pages.
+pub const fn placeholder_blocks(size: u64) -> u64 {
+    const PAGE: u64 = 4096;
+    size.div_ceil(PAGE) * (PAGE / 512)
+}
+
 /// Entries of the table of complete directories (a power of two).
 pub const TABLE_LEN: usize = 1 << 14;
 /// Neighbouring entries looked at for one key.
