@@ -275,15 +275,8 @@ impl Overlap {
             unseen = unseen.or_else(|| {
                 let mut left = commit.left.iter().filter(|(path, _)| !own.contains(path.as_path()));
                 left.find_map(|(path, left)| {
-                    let seen = sights.at(path);
-                    let counts = |sight: &Sight| match sight {
-                        Sight::Content(_) | Sight::Unknown | Sight::Missing => true,
-                        Sight::There => left.is_seen,
-                        Sight::Listed { .. } => false,
-                    };
-                    let is_used = seen.iter().any(counts) && left.side(seen) != Some(Side::After);
                     let is_listed = || left.is_named && sights.lists_dir_of(path, true);
-                    (is_used || is_listed()).then_some(path.as_path())
+                    (left.may_be_unseen(sights.at(path)) || is_listed()).then_some(path.as_path())
                 })
             });
             let Some(unseen) = unseen else { continue };
@@ -310,13 +303,13 @@ impl Overlap {
         let outside = outside.map(|(_, path)| (path.as_path(), None));
         by_commit.chain(outside).find_map(|(path, left)| {
             let used = sights.at(path);
-            let counts = |sight: &Sight| match sight {
-                Sight::Content(_) | Sight::Unknown | Sight::Missing => true,
-                Sight::There => left.is_some_and(|left| left.is_seen),
-                Sight::Listed { .. } => is_locked,
-            };
             // What it saw as the commit left it, it saw under its lock.
-            let is_stale = left.and_then(|left| left.side(used)) != Some(Side::After) && used.iter().any(counts);
+            let is_stale = match left {
+                Some(left) => left.may_be_unseen(used),
+                None => used
+                    .iter()
+                    .any(|sight| !matches!(sight, Sight::There | Sight::Listed { .. })),
+            };
             let is_named = left.is_none_or(|left| left.is_named);
             let is_listed = is_locked && is_named && sights.lists_dir_of(path, false);
             (is_stale || is_listed).then(|| Conflict::new(path, "it under a lock", "a later change of it"))

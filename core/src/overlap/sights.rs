@@ -106,6 +106,16 @@ impl Left {
             _ => None,
         })
     }
+
+    /// Whether a job that saw this may not have seen what the commit did. What it listed does not count.
+    pub fn may_be_unseen(&self, sights: &[Sight]) -> bool {
+        let counts = |sight: &Sight| match sight {
+            Sight::Content(_) | Sight::Unknown | Sight::Missing => true,
+            Sight::There => self.is_seen,
+            Sight::Listed { .. } => false,
+        };
+        sights.iter().any(counts) && self.side(sights) != Some(Side::After)
+    }
 }
 
 /// The paths that a job used, spelled without `.` and `..`, with what it saw first.
