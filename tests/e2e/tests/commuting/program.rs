@@ -73,6 +73,9 @@ pub enum Act {
     RemoveOwn,
     /// Removes a file that several jobs remove.
     RemoveShared,
+    /// Leaves a mark, and one more file where the marks of all such acts are there: the last one
+    /// at least finds them.
+    Mark,
 }
 
 /// An act, and the milliseconds that the job sleeps before it.
@@ -119,6 +122,7 @@ fn act() -> impl Strategy<Value = Act> {
         Act::OwnDir,
         Act::RemoveOwn,
         Act::RemoveShared,
+        Act::Mark,
     ]);
     prop_oneof![
         4 => select(&DIRS).prop_map(Act::Share),
@@ -170,6 +174,10 @@ impl Act {
             Self::OwnDir => format!("mkdir -p own.{id}/a && : > own.{id}/a/f && rm -rf own.{id}"),
             Self::RemoveOwn => format!("rm -rf mine.{job}"),
             Self::RemoveShared => "rm -f gone; rm -rf gone.dir".to_owned(),
+            Self::Mark => format!(
+                ": > mark.{id}; all=; for mark in `cat marks`; do [ -e mark.$mark ] || all=not; done; \
+                 [ \"$all\" ] || : > marked"
+            ),
         }
     }
 }
@@ -207,18 +215,26 @@ impl Program {
         fs::copy(count, dir.join("count"))?;
         fs::set_permissions(dir.join("count"), fs::Permissions::from_mode(0o755))?;
         let mut goals = String::new();
-        let mut lines = String::new();
+        let (mut lines, mut marks) = (String::new(), String::new());
         for (job, steps) in self.jobs.iter().enumerate() {
             fs::create_dir_all(dir.join(format!("mine.{job}/a")))?;
             fs::write(dir.join(format!("mine.{job}/a/f")), "")?;
             fs::write(dir.join(format!("job{job}.sh")), script(job, steps))?;
             goals += &format!(" job{job}");
             lines += &format!("line {job}\n");
+            let marking = (0..).zip(steps).filter(|(_, Step(_, act))| matches!(act, Act::Mark));
+            marking.for_each(|(number, _)| marks += &format!("{}\n", id(job, number)));
         }
+        fs::write(dir.join("marks"), marks)?;
         fs::write(dir.join("lines"), lines)?;
         let makefile = format!("all:{goals}\n{}:\n\t@sh ./$@.sh\n", goals.trim());
         Ok(fs::write(dir.join("Makefile"), makefile)?)
     }
+}
+
+/// Of an act.
+fn id(job: usize, number: usize) -> String {
+    format!("j{job}.{number}")
 }
 
 /// Each act says how it ended.
@@ -226,7 +242,7 @@ fn script(job: usize, steps: &[Step]) -> String {
     let mut text = String::new();
     for (number, Step(pause, act)) in steps.iter().enumerate() {
         let place = (job * 8 + number) % PLACES;
-        let id = format!("j{job}.{number}");
+        let id = id(job, number);
         text += &format!("sleep .{pause:03}\n{}\necho {id}: $?\n", act.line(&id, job, place));
     }
     text
