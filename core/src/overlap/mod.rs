@@ -14,7 +14,7 @@ mod sights;
 mod tests;
 mod uses;
 
-use crate::spelling::lexical;
+use crate::spelling::in_lexical;
 use sights::{Left, Side, Sight, Sights};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -142,7 +142,7 @@ impl Overlap {
         let since = self.parted.iter().filter(|(at, _)| *at > began);
         since.map(|(_, parted)| parted).find_map(|parted| {
             let changed = changed.iter().find(|changed| changed.is_of_file(parted))?;
-            let is_used = trace.iter().any(|item| lexical(&item.path) == parted.path);
+            let is_used = trace.iter().any(|item| in_lexical(&item.path) == parted.path);
             let found = || format!("a name of {}, which it changed", changed.path.display());
             is_used.then(|| Conflict::new(&parted.path, "a file of its own", found()))
         })

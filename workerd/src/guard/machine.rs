@@ -49,10 +49,8 @@ fn reaches_parent(task: u32, target: i32, root: impl AsFd, proc: impl AsFd) -> b
     };
     // The first process leads a session, in whose group the job begins.
     let is_first_group = |group: i32| {
-        let stat = read_below(&root, Path::new(&format!("proc/{group}/stat"))).unwrap_or_default();
-        let stat = String::from_utf8_lossy(&stat).into_owned();
-        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-        let parent = fields.split_ascii_whitespace().nth(1);
+        let status = format!("proc/{group}/status");
+        let parent = line_of(Path::new(&status), &root, "PPid:");
         own("NSsid:") == Some(group) && parent.is_some_and(|parent| parent.parse() == Ok(PARENT))
     };
     match target {
@@ -154,7 +152,12 @@ fn process_of(task: u32, proc: impl AsFd) -> Option<i32> {
 
 /// What a line of a task's status says (proc_pid_status(5)).
 fn status_line(task: u32, proc: impl AsFd, name: &str) -> Option<String> {
-    let status = read_below(proc, Path::new(&format!("{task}/status"))).ok()?;
+    line_of(Path::new(&format!("{task}/status")), proc, name)
+}
+
+/// What a line of such a file below a directory says.
+fn line_of(status: &Path, dir: impl AsFd, name: &str) -> Option<String> {
+    let status = read_below(dir, status).ok()?;
     let status = String::from_utf8_lossy(&status);
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim().to_owned())
