@@ -1,11 +1,13 @@
 //! One caller that waits for its job: what it says, what it is told, and that it went
 //! away. Knows frames; knows nothing of jobs.
 
-use super::{PIECE, Surroundings, Watched};
+use super::surroundings::Groups;
+use super::{PIECE, Surroundings, Watched, sys};
 use rustix::process::Pid;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::AsFd;
 use termite_wire::frame::{Decoder, ToCaller, ToDaemon, encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -32,13 +34,16 @@ pub struct Caller {
     gone: watch::Receiver<bool>,
     /// Its process, if the kernel says.
     pid: Option<i32>,
+    /// Its groups as it connected.
+    groups: io::Result<Groups>,
 }
 
 impl Caller {
     /// Takes over a connection whose first frame has been read by `decoder`.
     pub(super) fn new(stream: UnixStream, decoder: Decoder<ToDaemon>) -> Self {
-        let peer = stream.peer_cred().ok();
-        let pid = peer.and_then(|peer| peer.pid());
+        let peer = stream.peer_cred();
+        let pid = peer.as_ref().ok().and_then(|peer| peer.pid());
+        let groups = peer.and_then(|peer| Ok(Groups::new(peer.gid(), sys::groups_of_peer(stream.as_fd())?)));
         let (from, to) = stream.into_split();
         let (say, said) = mpsc::channel(INCOMING);
         let (outgoing, queue) = mpsc::channel(OUTGOING);
@@ -50,12 +55,14 @@ impl Caller {
             incoming: RefCell::new(said),
             gone,
             pid,
+            groups,
         }
     }
 
     /// Where it is. An error: it cannot be seen from here.
     pub fn surroundings(&self) -> io::Result<Surroundings> {
-        Surroundings::of_process(self.process())
+        let groups = self.groups.as_ref().map_err(|error| io::Error::from(error.kind()))?;
+        Surroundings::of_process(self.process(), groups.clone())
     }
 
     /// Begins to watch the caller's process, which outlives the connection if it executes

@@ -39,3 +39,33 @@ pub fn exit_status(process: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
     }
     Ok((info.mask & PIDFD_INFO_EXIT != 0).then(|| ExitStatus::from_raw(info.exit_code)))
 }
+
+/// The supplementary groups that a process at the other end of a unix socket had as it connected
+/// (`SO_PEERGROUPS`, unix(7)).
+pub fn groups_of_peer(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let mut groups = vec![0_u32; 32];
+    loop {
+        let mut bytes = size_of_val(&groups[..]) as libc::socklen_t;
+        // SAFETY: the kernel writes at most so many bytes to the vector, and the number that it has.
+        let failed = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut bytes,
+            )
+        } != 0;
+        let error = io::Error::last_os_error();
+        let count = bytes as usize / size_of::<u32>();
+        match failed {
+            false => {
+                groups.truncate(count);
+                return Ok(groups);
+            }
+            // It has more.
+            true if error.raw_os_error() == Some(libc::ERANGE) && count > groups.len() => groups.resize(count, 0),
+            true => return Err(error),
+        }
+    }
+}
