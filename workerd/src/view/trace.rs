@@ -14,7 +14,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use termite_abi::Access;
-use termite_core::spelling::lexical;
+use termite_core::spelling::in_lexical;
 use termite_types::{Abandon, BlobHash, Conflict, Node, TraceItem, Use};
 
 /// Bytes of paths beyond the shared log that one job may use. A trace that is cut off
@@ -120,7 +120,7 @@ impl View {
                 used,
             });
             // Whoever changes it has it by the path where it is.
-            if let Some(place) = place.filter(|place| *place != lexical(spelled))
+            if let Some(place) = place.filter(|place| place.as_path() != in_lexical(spelled))
                 && elsewhere.insert((access, place.clone()))
             {
                 items.push(TraceItem { path: place, used });
@@ -226,8 +226,18 @@ impl Contents<'_> {
         if let Some(known) = self.dirs.get(spelled) {
             return known.clone();
         }
-        let known = self.view.known_lead(spelled.as_os_str().as_bytes());
-        let dir = known.or_else(|| self.walk(spelled, |_, _| {}));
+        let bytes = spelled.as_os_str().as_bytes();
+        let known = self.view.known_lead(bytes).or_else(|| {
+            let place = self.view.mirror.leads_to_place(self.turn?, bytes)?;
+            Some(place.to_path_buf())
+        });
+        let dir = known.or_else(|| {
+            let dir = self.walk(spelled, |_, _| {})?;
+            if let Some(turn) = self.turn {
+                self.view.mirror.learn_place(turn, bytes, &dir);
+            }
+            Some(dir)
+        });
         self.dirs.insert(spelled.to_owned(), dir.clone());
         dir
     }

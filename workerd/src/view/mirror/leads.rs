@@ -36,6 +36,8 @@ pub(super) struct Leads {
     links: HashSet<Box<[u8]>>,
     /// Of directories that no symlink leads to.
     plain: HashSet<Box<[u8]>>,
+    /// Where spelled directories lead, complete or not.
+    places: HashMap<Box<[u8]>, Arc<Path>>,
     /// Inode numbers of files by the spellings that lead to them, symlinks followed.
     files: HashMap<Box<[u8]>, u64>,
 }
@@ -47,6 +49,7 @@ impl Leads {
         self.dirs.clear();
         self.links.clear();
         self.plain.clear();
+        self.places.clear();
         self.files.clear();
     }
 
@@ -70,6 +73,18 @@ impl Leads {
     /// Whether a spelling is known to be that of no directory, for a job that began at `turn`.
     pub fn is_nowhere(&self, turn: u64, spelled: &[u8]) -> bool {
         turn == self.turn && matches!(self.dirs.get(spelled), Some(None))
+    }
+
+    /// Takes in where a spelled directory leads, of which all is known on the way to it.
+    pub fn learn_place(&mut self, turn: u64, spelled: &[u8], to: &Path) {
+        if turn == self.turn && self.places.len() < MOST {
+            self.places.insert(spelled.into(), to.into());
+        }
+    }
+
+    /// Where a spelled directory leads, complete or not, for a job that began at `turn`.
+    pub fn place(&self, turn: u64, spelled: &[u8]) -> Option<Arc<Path>> {
+        self.places.get(spelled).filter(|_| turn == self.turn).cloned()
     }
 
     /// Takes in a file that a spelling leads to.

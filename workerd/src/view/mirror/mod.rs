@@ -212,6 +212,16 @@ impl Mirror {
         self.tables.lock().leads.is_nowhere(turn, spelled)
     }
 
+    /// Takes in where a spelled directory was found to lead, by names that were all known.
+    pub(super) fn learn_place(&self, turn: u64, spelled: &[u8], to: &Path) {
+        self.tables.lock().leads.learn_place(turn, spelled, to);
+    }
+
+    /// Where a spelled directory leads, complete or not, for a job that began at `turn`.
+    pub(super) fn leads_to_place(&self, turn: u64, spelled: &[u8]) -> Option<Arc<Path>> {
+        self.tables.lock().leads.place(turn, spelled)
+    }
+
     /// Takes in a spelling, symlinks followed, that leads to this file at `path`.
     pub(super) fn learn_file(&self, turn: u64, spelled: &[u8], path: &Path, ino: u64) {
         let mut tables = self.tables.lock();
