@@ -3,11 +3,12 @@
 //!
 //! Shape: one binary search over the call numbers for each architecture, which ends in a few
 //! comparisons; behind it, once, what becomes of a call. It is short, since the kernel
-//! translates it anew for each slot.
+//! translates it anew for each slot. Programs are written once; a slot's has its cookie put in.
 
 use super::calls::{self, Arch, Effect, LAST, PathCall};
 use libc::sock_filter;
 use std::ops::Range;
+use std::sync::LazyLock;
 use termite_abi::ENTRY;
 
 /// What a slot's filter depends on.
@@ -82,17 +83,73 @@ struct Run {
     fate: Fate,
 }
 
+/// A program whose cookie is still to be put in.
+struct Template {
+    steps: Vec<sock_filter>,
+    /// The steps that compare with the upper and the lower half of the cookie.
+    cookie: Option<[usize; 2]>,
+}
+
+/// The templates of all options, in the order of their numbers.
+static TEMPLATES: LazyLock<Vec<Template>> = LazyLock::new(|| {
+    (0..FilterOptions::COUNT)
+        .map(|number| Template::of(FilterOptions::numbered(number)))
+        .collect()
+});
+
+/// Writes all templates, for the processes that are forked from this one.
+pub fn prepare() {
+    LazyLock::force(&TEMPLATES);
+}
+
 /// The filter of a slot.
 pub fn program(options: FilterOptions) -> Vec<sock_filter> {
-    let mut code = Backwards::new(options);
-    let unknown = code.fate(Fate::Errno(libc::ENOSYS));
-    let i386 = code.call_of(Arch::I386);
-    let other = code.branch(IF_EQUAL, AUDIT_I386, i386, unknown);
-    let x86_64 = code.call_of(Arch::X86_64);
-    let begin = code.branch(IF_EQUAL, AUDIT_X86_64, x86_64, other);
-    code.load(ARCH, begin);
-    code.steps.reverse();
-    code.steps
+    let template = &TEMPLATES[options.number()];
+    let mut steps = template.steps.clone();
+    if let Some([upper, lower]) = template.cookie {
+        steps[upper].k = (options.cookie >> 32) as u32;
+        steps[lower].k = options.cookie as u32;
+    }
+    steps
+}
+
+impl FilterOptions {
+    /// How many there are, whatever the cookie.
+    const COUNT: usize = 1 << 4;
+
+    fn number(&self) -> usize {
+        let bits = [self.input_on_demand, self.input_seeks, self.shim, self.stops];
+        bits.into_iter().rfold(0, |number, bit| number << 1 | usize::from(bit))
+    }
+
+    fn numbered(number: usize) -> Self {
+        let bit = |at: usize| number >> at & 1 == 1;
+        Self {
+            cookie: 0,
+            input_on_demand: bit(0),
+            input_seeks: bit(1),
+            shim: bit(2),
+            stops: bit(3),
+        }
+    }
+}
+
+impl Template {
+    fn of(options: FilterOptions) -> Self {
+        let mut code = Backwards::new(options);
+        let unknown = code.fate(Fate::Errno(libc::ENOSYS));
+        let i386 = code.call_of(Arch::I386);
+        let other = code.branch(IF_EQUAL, AUDIT_I386, i386, unknown);
+        let x86_64 = code.call_of(Arch::X86_64);
+        let begin = code.branch(IF_EQUAL, AUDIT_X86_64, x86_64, other);
+        code.load(ARCH, begin);
+        code.steps.reverse();
+        let last = code.steps.len() - 1;
+        Self {
+            steps: code.steps,
+            cookie: code.cookie.map(|places| places.map(|place| last - place.0)),
+        }
+    }
 }
 
 fn errno(number: i32) -> u32 {
@@ -150,6 +207,8 @@ struct Backwards {
     steps: Vec<sock_filter>,
     /// The nearest place for each fate that is known so far.
     fates: Vec<(Fate, Place)>,
+    /// The steps that compare with the halves of the cookie, once they are written.
+    cookie: Option<[Place; 2]>,
 }
 
 /// A step, by the number of those behind it.
@@ -162,6 +221,7 @@ impl Backwards {
             options,
             steps: Vec::new(),
             fates: Vec::new(),
+            cookie: None,
         }
     }
 
@@ -277,8 +337,10 @@ impl Backwards {
         let passing = [entry, Some(self.options.cookie)].into_iter().flatten();
         passing.fold(stop, |next, value| {
             let upper = self.branch(IF_EQUAL, (value >> 32) as u32, allow, next);
-            let upper = self.load(high(5), upper);
-            let lower = self.branch(IF_EQUAL, value as u32, upper, next);
+            let loaded = self.load(high(5), upper);
+            let lower = self.branch(IF_EQUAL, value as u32, loaded, next);
+            // The cookie comes last.
+            self.cookie = Some([upper, lower]);
             self.load(low(5), lower)
         })
     }

@@ -7,7 +7,7 @@
 
 use super::plan::{Errand, FdKind, Places};
 use super::post::{self, Letter, Report};
-use super::{JobFd, Slot, SlotEnd, SlotError, SlotPlan, SlotStatus, Started, Step, init, sys};
+use super::{JobFd, Slot, SlotEnd, SlotError, SlotPlan, SlotStatus, Started, Step, filter, init, sys};
 use crate::start::Store;
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -249,6 +249,7 @@ pub(super) fn in_memory(bytes: &[u8]) -> Result<OwnedFd, Errno> {
 /// freshly forked process with one thread, whose root directory is the store's tmpfs.
 pub(crate) fn serve(socket: OwnedFd, grounds: &Grounds) -> ! {
     sys::reap_children_unseen();
+    filter::prepare();
     loop {
         let letter = match post::receive(socket.as_fd(), true) {
             Ok(Some(letter)) => letter,
