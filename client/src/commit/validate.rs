@@ -101,10 +101,10 @@ pub fn validate(
 }
 
 impl Validate<'_> {
-    /// The files whose content is changed in place, and where.
+    /// The files that are changed in place, and where.
     fn changed(&mut self) -> Result<Vec<FileName>, CommitError> {
         let mut changed = Vec::new();
-        for (_, path, _) in self.plan.alters().filter(|(.., alter)| alter.content.is_some()) {
+        for (_, path, _) in self.plan.alters() {
             changed.extend(self.present.at(path)?.map(|stamp| stamp.named(path)));
         }
         Ok(changed)
