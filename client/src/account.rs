@@ -11,14 +11,14 @@ use termite_types::{JobEnd, JobId, JobResult};
 use termite_wire::frame::CallerJob;
 
 /// A job that has not ended.
-pub struct Account {
+pub(crate) struct Account {
     since: Instant,
     record: JobRecord,
 }
 
 impl Account {
     /// A job is asked for.
-    pub fn open(id: JobId, job: &CallerJob) -> Self {
+    pub(crate) fn open(id: JobId, job: &CallerJob) -> Self {
         let argv = job.argv.iter().map(|word| word.to_string_lossy().into_owned());
         let record = JobRecord {
             job: id.to_string(),
@@ -36,46 +36,46 @@ impl Account {
     }
 
     /// When it was asked for.
-    pub fn since(&self) -> Instant {
+    pub(crate) fn since(&self) -> Instant {
         self.since
     }
 
     /// What decided that it goes to the fleet.
-    pub fn goes_because(&mut self, why: String) {
+    pub(crate) fn goes_because(&mut self, why: String) {
         self.record.reason = why;
     }
 
     /// It is given to this worker.
-    pub fn try_on(&mut self, worker: &impl ToString) {
+    pub(crate) fn try_on(&mut self, worker: &impl ToString) {
         self.record.waited_s = self.since.elapsed().as_secs_f64();
         self.record.phases.wait_s = self.record.waited_s;
         self.record.worker = Some(worker.to_string());
     }
 
     /// That worker did not end it.
-    pub fn failed(&mut self, fault: &str) {
+    pub(crate) fn failed(&mut self, fault: &str) {
         self.record.worker = None;
         self.record.attempts.push(fault.to_owned());
     }
 
     /// What it did there does not count, and it runs again.
-    pub fn conflicted(&mut self, conflict: ConflictRecord) {
+    pub(crate) fn conflicted(&mut self, conflict: ConflictRecord) {
         self.record.worker = None;
         self.record.conflicts.push(conflict);
     }
 
     /// Its outputs were written into the client's tree.
-    pub fn committed(&mut self, took: Duration) {
+    pub(crate) fn committed(&mut self, took: Duration) {
         self.record.phases.commit_s = took.as_secs_f64();
     }
 
     /// Its outputs were written into the client's tree in part, and it is not run again.
-    pub fn half_committed(&mut self, why: &str) {
+    pub(crate) fn half_committed(&mut self, why: &str) {
         self.record.commit_fault = Some(why.to_owned());
     }
 
     /// It ended on the worker that it was given to.
-    pub fn ended(&mut self, result: &JobResult) -> JobRecord {
+    pub(crate) fn ended(&mut self, result: &JobResult) -> JobRecord {
         let record = &mut self.record;
         record.site = Site::Worker;
         (record.exit, record.signal) = match result.end {
@@ -88,7 +88,7 @@ impl Account {
         record.cpu_s = seconds(result.usage.cpu_us);
         record.guard_faults = result.usage.guard_faults;
         record.fetches = result.usage.fetches;
-        record.brought = result.usage.brought;
+        record.prefetched = result.usage.prefetched;
         let phases = &result.usage.phases;
         record.phases = Phases {
             bring_s: seconds(phases.bring_us),
@@ -102,7 +102,7 @@ impl Account {
     }
 
     /// It stays on the client.
-    pub fn stays(&mut self, as_driver: bool, why: &str) -> JobRecord {
+    pub(crate) fn stays(&mut self, as_driver: bool, why: &str) -> JobRecord {
         self.record.site = if as_driver { Site::Driver } else { Site::Client };
         self.record.worker = None;
         self.record.reason = why.to_owned();
@@ -110,13 +110,13 @@ impl Account {
     }
 
     /// Nobody waits for it any more.
-    pub fn left(&mut self) -> JobRecord {
+    pub(crate) fn left(&mut self) -> JobRecord {
         self.record.reason = "who had started it went away".to_owned();
         self.close()
     }
 
     /// A signal that its caller passed on ended its wait to run again.
-    pub fn interrupted(&mut self, signal: u8) -> JobRecord {
+    pub(crate) fn interrupted(&mut self, signal: u8) -> JobRecord {
         self.record.worker = None;
         self.record.signal = Some(signal);
         self.record.reason = "it was interrupted before it could run again".to_owned();
@@ -131,7 +131,7 @@ impl Account {
 }
 
 /// The record of a job that stayed on the client and has ended now, as far as that is known.
-pub fn ended_at_home(record: JobRecord, since: Instant, end: Option<ExitStatus>) -> JobRecord {
+pub(crate) fn ended_at_home(record: JobRecord, since: Instant, end: Option<ExitStatus>) -> JobRecord {
     let end = end.map(|status| (status.code(), status.signal()));
     let (exit, signal) = end.unwrap_or_default();
     JobRecord {

@@ -2,7 +2,7 @@
 //! daemons. Knows counts and reasons; knows nothing of workers' sessions.
 
 use crate::history::{self, BuildRecord, History, JobRecord};
-use crate::link::Place;
+use crate::link::SlotLease;
 use crate::report::{Bytes, JobCounts, Last, RunningJob};
 use crate::traffic::Traffic;
 use crate::tree::WorkerKey;
@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 const UNWRITTEN: u32 = 64;
 
 /// All builds of a daemon, and the history of earlier ones.
-pub struct Builds {
+pub(crate) struct Builds {
     history: Arc<History>,
     /// Has a permit less for each job that is being written and learnt from.
     unwritten: Arc<Semaphore>,
@@ -31,7 +31,7 @@ pub struct Builds {
 }
 
 /// One build.
-pub struct Build {
+pub(crate) struct Build {
     id: BuildId,
     started: Instant,
     cpu_before: Duration,
@@ -44,7 +44,7 @@ pub struct Build {
 }
 
 /// A job that has not ended.
-pub struct UnderWay {
+pub(crate) struct UnderWay {
     /// In its build.
     pub number: u32,
     /// How long it is under way.
@@ -54,14 +54,14 @@ pub struct UnderWay {
 }
 
 /// A job's line in `termite status`; goes when dropped.
-pub struct Running<'a> {
+pub(crate) struct Running<'a> {
     builds: &'a Builds,
     id: JobId,
 }
 
 impl Builds {
     /// No builds yet; `history` is a directory, made when first needed.
-    pub fn new(history: PathBuf, traffic: Rc<Traffic>) -> Self {
+    pub(crate) fn new(history: PathBuf, traffic: Rc<Traffic>) -> Self {
         Self {
             history: Arc::new(History::new(history)),
             unwritten: Arc::new(Semaphore::new(UNWRITTEN as usize)),
@@ -72,7 +72,7 @@ impl Builds {
     }
 
     /// The build of that id, begun at its first job if nobody announced it.
-    pub fn of(&self, id: BuildId, cwd: &Path) -> Rc<Build> {
+    pub(crate) fn of(&self, id: BuildId, cwd: &Path) -> Rc<Build> {
         self.known
             .borrow_mut()
             .entry(id)
@@ -81,7 +81,7 @@ impl Builds {
     }
 
     /// `termite-env` starts a build on these workers (none: the usual ones), and will report it.
-    pub fn begin(&self, id: BuildId, cwd: &Path, workers: Vec<WorkerKey>) {
+    pub(crate) fn begin(&self, id: BuildId, cwd: &Path, workers: Vec<WorkerKey>) {
         let build = self.of(id, cwd);
         *build.workers.borrow_mut() = workers.into();
         build.reported.set(true);
@@ -90,7 +90,7 @@ impl Builds {
 
     /// The builds that were begun and have not ended. Of those that no `termite-env` reports, whose
     /// end nobody tells, the ones that have a job at the moment.
-    pub fn under_way(&self) -> BTreeSet<BuildId> {
+    pub(crate) fn under_way(&self) -> BTreeSet<BuildId> {
         let known = self.known.borrow();
         let reported = known.iter().filter(|(_, build)| build.is_under_way());
         let reported = reported.map(|(id, _)| *id);
@@ -99,7 +99,7 @@ impl Builds {
     }
 
     /// Its command ended: the final figures. `outdated`: the daemon is of an earlier installation.
-    pub fn finish(&self, id: BuildId, exit: u8, outdated: bool) -> Last {
+    pub(crate) fn finish(&self, id: BuildId, exit: u8, outdated: bool) -> Last {
         let build = self.of(id, Path::new("/"));
         {
             let report = &mut build.record.borrow_mut().report;
@@ -110,7 +110,7 @@ impl Builds {
     }
 
     /// A job of `build` begins.
-    pub fn started(&self, spec: &JobSpec, build: &Build) -> Running<'_> {
+    pub(crate) fn started(&self, spec: &JobSpec, build: &Build) -> Running<'_> {
         let line = RunningJob {
             id: spec.id.to_string(),
             command: command_line(&spec.argv),
@@ -125,7 +125,7 @@ impl Builds {
     }
 
     /// The running jobs, with the seconds since each began.
-    pub fn running(&self) -> Vec<RunningJob> {
+    pub(crate) fn running(&self) -> Vec<RunningJob> {
         let mut lines: Vec<_> = self
             .running
             .borrow()
@@ -152,7 +152,7 @@ impl Builds {
     }
 
     /// The running jobs of each build, and how many it has had so far.
-    pub fn jobs(&self) -> HashMap<BuildId, (Vec<UnderWay>, u32)> {
+    pub(crate) fn jobs(&self) -> HashMap<BuildId, (Vec<UnderWay>, u32)> {
         let mut jobs: HashMap<_, (Vec<_>, u32)> = HashMap::new();
         for (id, line) in &*self.running.borrow() {
             let (under_way, so_far) = jobs.entry(id.build).or_default();
@@ -167,7 +167,7 @@ impl Builds {
     }
 
     /// Takes the figures anew and writes them to the history.
-    pub fn touched(&self, build: &Build) {
+    pub(crate) fn touched(&self, build: &Build) {
         {
             let mut record = build.record.borrow_mut();
             record.report.wall_s = build.started.elapsed().as_secs_f64();
@@ -188,7 +188,7 @@ impl Builds {
     /// Has a job that has ended kept, and what it used, which `learn` may look at afterwards.
     /// Returns before that is done, unless many others are not written either; see
     /// [`Self::settled`].
-    pub async fn keep(
+    pub(crate) async fn keep(
         &self,
         id: JobId,
         record: JobRecord,
@@ -207,13 +207,13 @@ impl Builds {
     }
 
     /// Waits until all jobs that were to be kept are written, and what was to be learnt is.
-    pub async fn settled(&self) {
+    pub(crate) async fn settled(&self) {
         // Nobody closes the semaphore.
         let _ = self.unwritten.acquire_many(UNWRITTEN).await;
     }
 
     /// The newest build that ran in `directory` or below it.
-    pub fn last(&self, directory: &Path) -> io::Result<Option<Last>> {
+    pub(crate) fn last(&self, directory: &Path) -> io::Result<Option<Last>> {
         let mut records = self.history.builds()?;
         let known = self.known.borrow();
         records.retain(|record| record.build.parse().is_ok_and(|id: BuildId| !known.contains_key(&id)));
@@ -222,7 +222,7 @@ impl Builds {
     }
 
     /// Removes the oldest records past the limit.
-    pub fn trim_history(&self) -> io::Result<()> {
+    pub(crate) fn trim_history(&self) -> io::Result<()> {
         self.history.trim()
     }
 }
@@ -252,7 +252,7 @@ impl Build {
     }
 
     /// The id of the next job.
-    pub fn next_job(&self) -> JobId {
+    pub(crate) fn next_job(&self) -> JobId {
         self.jobs.set(self.jobs.get() + 1);
         JobId {
             build: self.id,
@@ -261,7 +261,7 @@ impl Build {
     }
 
     /// The workers that it named; none: the usual ones.
-    pub fn workers(&self) -> Rc<[WorkerKey]> {
+    pub(crate) fn workers(&self) -> Rc<[WorkerKey]> {
         self.workers.borrow().clone()
     }
 
@@ -271,23 +271,23 @@ impl Build {
     }
 
     /// Whether `termite-env` will show a summary at its end.
-    pub fn has_reporter(&self) -> bool {
+    pub(crate) fn has_reporter(&self) -> bool {
         self.reported.get()
     }
 
     /// A job ran on the fleet.
-    pub fn remote(&self, job: &JobRecord) {
+    pub(crate) fn remote(&self, job: &JobRecord) {
         self.count(|jobs| jobs.remote += 1);
         let report = &mut self.record.borrow_mut().report;
         report.guard_calls += job.guard_faults;
         report.fetches += job.fetches;
-        report.brought += job.brought;
+        report.prefetched += job.prefetched;
         report.phases += job.phases;
     }
 
     /// A job ran on the client, by rule or because of a fault. True if it is the first
     /// one for that reason.
-    pub fn local(&self, reason: &str) -> bool {
+    pub(crate) fn local(&self, reason: &str) -> bool {
         self.count(|jobs| jobs.local += 1);
         let reasons = &mut self.record.borrow_mut().report.local_reasons;
         let jobs = reasons.entry(reason.to_owned()).or_default();
@@ -296,7 +296,7 @@ impl Build {
     }
 
     /// Attempts of a job did not count.
-    pub fn reran(&self, job: &JobRecord) {
+    pub(crate) fn reran(&self, job: &JobRecord) {
         self.record.borrow_mut().report.reruns += job.conflicts.len() as u64;
     }
 
@@ -309,7 +309,7 @@ impl Build {
 
 impl Running<'_> {
     /// The worker that the job was given to.
-    pub fn on(&self, place: &Place) {
+    pub(crate) fn on(&self, place: &SlotLease) {
         if let Some(line) = self.builds.running.borrow_mut().get_mut(&self.id) {
             line.worker = place.link().address.to_string();
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// The database `name` in `dir`, which is made if it is missing. `None`, with one warning
 /// in the log: what belongs there is not kept between runs.
-pub fn open(dir: &Path, name: &str) -> Option<Database> {
+pub(crate) fn open(dir: &Path, name: &str) -> Option<Database> {
     open_or_make(dir, name).unwrap_or_else(|why| {
         tracing::warn!("{name} are not kept between runs: {}: {why}", dir.display());
         None
@@ -14,7 +14,7 @@ pub fn open(dir: &Path, name: &str) -> Option<Database> {
 }
 
 /// A table of it. `None`: nothing was ever kept there.
-pub fn table<K: Key, V: Value>(
+pub(crate) fn table<K: Key, V: Value>(
     read: &ReadTransaction,
     definition: TableDefinition<'_, K, V>,
 ) -> Result<Option<ReadOnlyTable<K, V>>, redb::Error> {

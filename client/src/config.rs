@@ -11,7 +11,6 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use crate::link::Address;
 use file::Layer;
 use serde::Serialize;
 use setting::{Raw, Setting};
@@ -22,8 +21,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use termite_abi::{ENV_DISABLE, ENV_MODE, ENV_PREFIX, ENV_WRAPPING};
 use termite_core::rules::{Rule, RuleError, Rules};
+use termite_transport::Address;
 
-pub use address::{AddressError, parse_workers};
+pub use address::parse_workers;
 pub use places::Surroundings;
 pub use setting::Origin;
 pub use state::FilesState;
@@ -243,8 +243,8 @@ impl Config {
 
     /// The rules of a directory, read anew: its project's, then the user's, then the
     /// built-in ones.
-    pub fn rules_in(&self, cwd: &Path) -> Result<Rules, String> {
-        let layers = file_layers(cwd, &self.user_file).map_err(|e| e.to_string())?;
+    pub fn rules_in(&self, cwd: &Path) -> Result<Rules, ConfigError> {
+        let layers = file_layers(cwd, &self.user_file)?;
         Ok(Rules::new(Sources { layers }.rules()))
     }
 

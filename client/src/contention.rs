@@ -16,14 +16,14 @@ use tokio::sync::oneshot;
 
 /// All claims, and all that is known of contended paths.
 #[derive(Default)]
-pub struct Contention {
+pub(crate) struct Contention {
     claims: RefCell<Claims>,
     writers: RefCell<Writers>,
     waiting: RefCell<HashMap<Claimant, oneshot::Sender<()>>>,
 }
 
 /// What one job claims; given back when dropped.
-pub struct Claim {
+pub(crate) struct Claim {
     contention: Rc<Contention>,
     claimant: Claimant,
     command: CommandKey,
@@ -35,7 +35,7 @@ pub struct Claim {
 
 impl Contention {
     /// With what an earlier daemon knew.
-    pub fn new(known: HashMap<PathBuf, Contended>) -> Rc<Self> {
+    pub(crate) fn new(known: HashMap<PathBuf, Contended>) -> Rc<Self> {
         Rc::new(Self {
             writers: RefCell::new(Writers::saved(known)),
             ..Self::default()
@@ -43,12 +43,12 @@ impl Contention {
     }
 
     /// What is not on disk as it is known.
-    pub fn take_unsaved(&self) -> Vec<(PathBuf, Contended)> {
+    pub(crate) fn take_unsaved(&self) -> Vec<(PathBuf, Contended)> {
         self.writers.borrow_mut().take_unsaved()
     }
 
     /// A job comes, younger than all others.
-    pub fn join(self: &Rc<Self>, command: &Command) -> Claim {
+    pub(crate) fn join(self: &Rc<Self>, command: &Command) -> Claim {
         Claim {
             claimant: self.claims.borrow_mut().join(),
             contention: self.clone(),
@@ -75,7 +75,7 @@ impl Contention {
 impl Claim {
     /// Asks for these paths and those that the command is known to change, in place of all
     /// that it holds. Resolves when they are granted.
-    pub fn ask(&self, mut paths: BTreeSet<PathBuf>) -> impl Future<Output = ()> + use<> {
+    pub(crate) fn ask(&self, mut paths: BTreeSet<PathBuf>) -> impl Future<Output = ()> + use<> {
         paths.extend(self.known());
         self.asked.borrow_mut().clone_from(&paths);
         let (answer, answered) = oneshot::channel();
@@ -90,17 +90,17 @@ impl Claim {
     }
 
     /// Whether the command is known by this time to change a path that it did not ask for.
-    pub fn is_short(&self) -> bool {
+    pub(crate) fn is_short(&self) -> bool {
         !self.known().is_subset(&self.asked.borrow())
     }
 
     /// Whether it holds any path, for whose sake other jobs may wait.
-    pub fn holds_any(&self) -> bool {
+    pub(crate) fn holds_any(&self) -> bool {
         self.contention.claims.borrow().holds_any(self.claimant)
     }
 
     /// Gives all back.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.asked.borrow_mut().clear();
         self.contention.waiting.borrow_mut().remove(&self.claimant);
         let granted = self.contention.claims.borrow_mut().release(self.claimant);
@@ -108,13 +108,13 @@ impl Claim {
     }
 
     /// An attempt begins: changes that are committed from here on may come too late for it.
-    pub fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.begun.set(self.contention.writers.borrow().now());
     }
 
     /// The job conflicted. Returns the job that changed the path since the attempt began; `None`:
     /// something outside of the builds. Who only waited for it is none of those that contend.
-    pub fn conflicted(&self, Conflict { path, awaited, .. }: &Conflict) -> Option<JobId> {
+    pub(crate) fn conflicted(&self, Conflict { path, awaited, .. }: &Conflict) -> Option<JobId> {
         let mut writers = self.contention.writers.borrow_mut();
         match awaited {
             true => writers.changed_by(path, self.begun.get()),
@@ -124,7 +124,7 @@ impl Claim {
 
     /// The job's commit conflicted on `first`. The other files that it read and would have
     /// changed count as conflicted on as well, where another job changed them meanwhile.
-    pub fn conflicted_beside(&self, first: &Path, changes: &[Change], premises: &Premises) {
+    pub(crate) fn conflicted_beside(&self, first: &Path, changes: &[Change], premises: &Premises) {
         let checked: HashSet<_> = premises.checks.iter().map(|check| check.path.as_path()).collect();
         let others = own_paths(changes).filter(|path| *path != first && checked.contains(path));
         let mut writers = self.contention.writers.borrow_mut();
@@ -132,18 +132,18 @@ impl Claim {
     }
 
     /// The job's commit begins.
-    pub fn committing(&self, job: JobId, changes: &[Change]) {
+    pub(crate) fn committing(&self, job: JobId, changes: &[Change]) {
         let mut writers = self.contention.writers.borrow_mut();
         writers.committing(job, self.command, own_paths(changes));
     }
 
     /// The job's commit has ended and changed nothing.
-    pub fn not_committed(&self, job: JobId) {
+    pub(crate) fn not_committed(&self, job: JobId) {
         self.contention.writers.borrow_mut().not_committed(job);
     }
 
     /// The job is committed.
-    pub fn committed(&self, job: JobId, changes: &[Change], trace: &[TraceItem]) {
+    pub(crate) fn committed(&self, job: JobId, changes: &[Change], trace: &[TraceItem]) {
         let written = trace.iter().filter(|item| item.used == Use::Write);
         let wrote = written.map(|item| item.path.as_path());
         let mut writers = self.contention.writers.borrow_mut();

@@ -7,6 +7,7 @@ mod input;
 mod outputs;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use crate::account::Account;
 use crate::build::{Build, Running, command_line, unix_ms};
@@ -18,7 +19,7 @@ use crate::fleet::{Seeker, Unreachable};
 use crate::forecast::Command;
 use crate::history::ConflictRecord;
 use crate::journal::JobLog;
-use crate::link::Place;
+use crate::link::SlotLease;
 use crate::machine;
 use crate::overlap::{Began, Pending};
 use crate::pids::PidLease;
@@ -36,10 +37,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use termite_core::job::{Action, Attempt, Event, Job, Policy, State};
 use termite_core::jobserver;
-use termite_core::rules::{self, Verdict};
+use termite_core::rules::Verdict;
 use termite_core::signs::Sign;
 use termite_types::{Conflict, JobEnd, JobId, JobResult, JobSpec, Jobserver, Owner, RequestId, TraceItem};
 use termite_wire::frame::{CallerJob, ToCaller, ToDaemon};
+use termite_wire::rpc::RemoteError;
 use tokio::sync::Notify;
 
 /// A job under way.
@@ -60,7 +62,7 @@ struct Dispatch<'a> {
     /// Ends the commit that is under way, see [`outputs::commit`].
     hurry: Rc<Notify>,
     /// Of the current attempt, as all up to `result`.
-    place: Option<Rc<Place>>,
+    place: Option<Rc<SlotLease>>,
     began: Option<Began>,
     pids: Option<PidLease<'a>>,
     sink: Option<Rc<Sink>>,
@@ -78,8 +80,8 @@ struct Dispatch<'a> {
 /// How an action ended that took a while.
 enum Happened {
     Claimed,
-    Placed(Result<Place, Unreachable>),
-    Ran(Attempt, Result<Box<JobResult>, String>),
+    Placed(Result<SlotLease, Unreachable>),
+    Ran(Attempt, Result<Box<JobResult>, RemoteError>),
     Committed {
         attempt: Attempt,
         request: Arc<CommitRequest>,
@@ -99,19 +101,19 @@ enum News {
 }
 
 /// Serves one `termite-run` to its end.
-pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
+pub(crate) async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
     let build = daemon.builds.of(job.build, &job.cwd);
-    let verdict = match judge(daemon, &job) {
+    let verdict = match verdict::by_rules(daemon, &job) {
         Ok(verdict @ Verdict::Remote { .. }) => {
             let needed = || machine::named_in(&job.env).map(|what| format!("it needs {what}"));
-            match elsewhere(daemon, &caller).map(str::to_owned).or_else(needed) {
+            match verdict::elsewhere(daemon, &caller).map(str::to_owned).or_else(needed) {
                 Some(why) => Verdict::Local { why },
                 None => verdict,
             }
         }
         Ok(verdict) => verdict,
         Err(bad) => {
-            caller.send(ToCaller::Error(bad)).await;
+            caller.send(ToCaller::Error(bad.to_string())).await;
             return;
         }
     };
@@ -126,7 +128,7 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
     let (request, caller) = (job.request, Rc::new(caller));
     let command = Command::of(&spec);
     let verdict = match verdict {
-        Verdict::Remote { .. } if !job.must => heed(daemon, &command).unwrap_or(verdict),
+        Verdict::Remote { .. } if !job.must => verdict::by_history(daemon, &command).unwrap_or(verdict),
         verdict => verdict,
     };
     let mut account = Account::open(id, &job);
@@ -170,41 +172,7 @@ pub async fn serve(daemon: &Rc<Daemon>, job: CallerJob, caller: Caller) {
     }
 }
 
-/// Where the rules want the command.
-fn judge(daemon: &Daemon, job: &CallerJob) -> Result<Verdict, String> {
-    let decided = daemon.rules_for(&job.cwd)?.decide(&rules::Command {
-        program: &job.program,
-        argv: &job.argv,
-        cwd: &job.cwd,
-    });
-    Ok(match decided {
-        Verdict::Local { .. } | Verdict::Driver { .. } if job.must => Verdict::Remote {
-            why: "asked for as a job".to_owned(),
-            whole: false,
-        },
-        decided => decided,
-    })
-}
-
-/// Where a command belongs by what an earlier run of it needed, if that still holds.
-fn heed(daemon: &Daemon, command: &Command) -> Option<Verdict> {
-    let mut signs = daemon.signs.borrow_mut();
-    let sign = signs.heed(command.exact, unix_ms() / 1000, machine::has)?;
-    let why = format!("{}, as before", sign.reason);
-    Some(match sign.as_driver {
-        true => Verdict::Driver { why },
-        false => Verdict::Local { why },
-    })
-}
-
-/// Whether a caller is where a job would not be, and how that differs.
-fn elsewhere(daemon: &Daemon, caller: &Caller) -> Option<&'static str> {
-    match caller.surroundings() {
-        Ok(its) => daemon.surroundings.difference(&its),
-        Err(_) => Some("it runs where the daemon cannot see it"),
-    }
-}
-
+/// The job as a worker is given it.
 fn specify(daemon: &Daemon, job: &CallerJob, id: JobId, drivers: Vec<OsString>) -> JobSpec {
     let is_open = |pipe: &Jobserver| {
         [pipe.read, pipe.write]
@@ -375,14 +343,13 @@ impl Dispatch<'_> {
         let run = session
             .remote
             .run(&self.spec, snapshot, &updates, &expected, sink.clone());
-        self.under_way = Some(Box::pin(async move {
-            Happened::Ran(attempt, run.await.map(Box::new).map_err(|e| e.to_string()))
-        }));
+        self.under_way = Some(Box::pin(async move { Happened::Ran(attempt, run.await.map(Box::new)) }));
         for frame in std::mem::take(&mut self.early) {
             self.pass_on(frame);
         }
     }
 
+    /// Begins to commit the outputs of the attempt that has ended, on a thread of its own.
     fn commit(&mut self, attempt: Attempt) {
         let (Some(place), Some(result), Some(began)) = (self.place.clone(), &mut self.result, &self.began) else {
             return;
@@ -456,13 +423,17 @@ impl Dispatch<'_> {
         }
     }
 
-    fn ran(&mut self, attempt: Attempt, outcome: Result<Box<JobResult>, String>) -> Event<WorkerKey> {
+    /// What an attempt came to, once its worker has answered or is lost.
+    fn ran(&mut self, attempt: Attempt, outcome: Result<Box<JobResult>, RemoteError>) -> Event<WorkerKey> {
         if self.shown.is_any() {
             self.machine.handle(Event::Shown);
         }
         let result = match outcome {
             Ok(result) => result,
-            Err(why) => return Event::Lost { attempt, why },
+            Err(why) => {
+                let why = why.to_string();
+                return Event::Lost { attempt, why };
+            }
         };
         if let Some(place) = &self.place {
             place.link().traffic.between(result.usage.from_peers);

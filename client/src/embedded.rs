@@ -2,14 +2,14 @@
 //! unix socket, for as long as the daemon lives. Knows how to start it; what it does is
 //! like any worker's.
 
-use crate::link::Address;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use termite_transport::Address;
 
 /// A running `workerd` of our own. It ends with this process, however that ends.
-pub struct Embedded {
+pub(crate) struct Embedded {
     child: Child,
     socket: PathBuf,
 }
@@ -18,7 +18,7 @@ impl Embedded {
     /// Starts it with `slots` slots and a store of `store` bytes (`None`: its default).
     /// `socket` is where it is to listen, in a directory of mode 0700 that is ours; `log`
     /// receives its messages.
-    pub fn start(
+    pub(crate) fn start(
         prefix: &Path,
         socket: PathBuf,
         slots: u16,
@@ -43,22 +43,22 @@ impl Embedded {
     }
 
     /// Where the worker of the daemon with this mark listens; `socket` is the daemon's.
-    pub fn socket(socket: &Path, mark: u64) -> PathBuf {
+    pub(crate) fn socket(socket: &Path, mark: u64) -> PathBuf {
         socket.with_file_name(format!("worker-{mark:016x}.sock"))
     }
 
     /// Where it listens, soon.
-    pub fn address(&self) -> Address {
+    pub(crate) fn address(&self) -> Address {
         Address::Unix(self.socket.clone())
     }
 
     /// Its socket.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.socket
     }
 
     /// Whether it has ended by itself, and how.
-    pub fn ended(&mut self) -> Option<String> {
+    pub(crate) fn ended(&mut self) -> Option<String> {
         match self.child.try_wait() {
             Ok(status) => status.map(|status| format!("the embedded worker ended with {status}")),
             Err(error) => Some(format!("the embedded worker cannot be waited for: {error}")),
@@ -66,7 +66,7 @@ impl Embedded {
     }
 
     /// Asks it to end, and waits a moment before it is made to.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         if let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::TERM) {
             tracing::debug!("the embedded worker is gone already: {error}");
@@ -85,7 +85,7 @@ impl Embedded {
 }
 
 /// Removes the socket of a worker that has ended.
-pub fn remove_socket(socket: &Path) {
+pub(crate) fn remove_socket(socket: &Path) {
     match std::fs::remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!("{} stays behind: {error}", socket.display());

@@ -105,8 +105,8 @@ impl Explained {
             return text;
         };
         let costs = format!(
-            "{:.3} s, {:.3} s of processor time, {} calls through the guard, {} fetches, {} brought before",
-            job.worker_s, job.cpu_s, job.guard_faults, job.fetches, job.brought
+            "{:.3} s, {:.3} s of processor time, {} calls through the guard, {} fetches, {} prefetched",
+            job.worker_s, job.cpu_s, job.guard_faults, job.fetches, job.prefetched
         );
         line(&mut text, "on the worker", &costs);
         line(&mut text, "time", &job.phases.to_string());
@@ -267,7 +267,7 @@ mod tests {
             cpu_s: 1.0,
             guard_faults: 4,
             fetches: 2,
-            brought: 7,
+            prefetched: 7,
             phases: Phases {
                 run_s: 1.25,
                 ..Phases::default()

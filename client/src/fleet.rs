@@ -1,9 +1,9 @@
 //! All workers of one client: which of them takes which job next, as `placement` has it.
 //! Knows nothing of how a job runs.
 
+use crate::blob_locations::BlobLocations;
 use crate::forecast::{Command, Forecasts};
-use crate::holders::Holders;
-use crate::link::{Address, Introduction, Link, Place, Session, State};
+use crate::link::{Introduction, Link, Session, SlotLease, State};
 use crate::serve::Files;
 use crate::traffic::Traffic;
 use crate::tree::{Tree, WorkerKey};
@@ -14,12 +14,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use termite_core::placement::{self, Candidate, Queue, Ticket};
+use termite_transport::Address;
 use termite_types::{BuildId, JobId};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
 /// The workers.
-pub struct Fleet {
+pub(crate) struct Fleet {
     links: RefCell<Vec<Rc<Link>>>,
     /// Those of builds that name none.
     usual: RefCell<Vec<WorkerKey>>,
@@ -27,7 +28,7 @@ pub struct Fleet {
     tree: Arc<Tree>,
     traffic: Rc<Traffic>,
     /// Who has which content.
-    pub holders: Rc<Holders>,
+    pub holders: Rc<BlobLocations>,
     /// Somebody came up, went down or freed a slot.
     changed: Rc<Notify>,
     /// Which worker ran the last job of a directory: its mirror is warm there.
@@ -39,11 +40,11 @@ pub struct Fleet {
 /// Nobody can take the job.
 #[derive(Debug, thiserror::Error)]
 #[error("no worker can be reached ({0})")]
-pub struct Unreachable(String);
+pub(crate) struct Unreachable(String);
 
 impl Fleet {
     /// A fleet without workers.
-    pub fn new(
+    pub(crate) fn new(
         introduction: Introduction,
         tree: Arc<Tree>,
         traffic: Rc<Traffic>,
@@ -75,13 +76,13 @@ impl Fleet {
     }
 
     /// The workers of builds that name none.
-    pub fn enlist_usual(&self, addresses: &[Address], grace: Duration) {
+    pub(crate) fn enlist_usual(&self, addresses: &[Address], grace: Duration) {
         *self.usual.borrow_mut() = self.enlist(addresses, grace);
     }
 
     /// Adds the workers that are not known yet and begins to dial them. Within `grace` a
     /// worker that never answered yet is waited for. Returns the keys of all of them.
-    pub fn enlist(&self, addresses: &[Address], grace: Duration) -> Vec<WorkerKey> {
+    pub(crate) fn enlist(&self, addresses: &[Address], grace: Duration) -> Vec<WorkerKey> {
         let enlist = |address: &Address| {
             let mut links = self.links.borrow_mut();
             if let Some(known) = links.iter().find(|link| link.address == *address) {
@@ -102,12 +103,12 @@ impl Fleet {
     }
 
     /// The workers, in the order of their keys.
-    pub fn links(&self) -> Vec<Rc<Link>> {
+    pub(crate) fn links(&self) -> Vec<Rc<Link>> {
         self.links.borrow().clone()
     }
 
     /// Which jobs of these builds do next to nothing for so long from now on. Takes a bit longer.
-    pub async fn idle(&self, builds: impl IntoIterator<Item = BuildId>, time: Duration) -> HashSet<JobId> {
+    pub(crate) async fn idle(&self, builds: impl IntoIterator<Item = BuildId>, time: Duration) -> HashSet<JobId> {
         let sessions = self.busy();
         let mut asked = JoinSet::new();
         for build in builds {
@@ -124,7 +125,7 @@ impl Fleet {
     }
 
     /// Has a job given up, whoever runs it. A worker that does not answer is not waited for.
-    pub fn send_home(&self, job: JobId) {
+    pub(crate) fn send_home(&self, job: JobId) {
         for session in self.busy() {
             tokio::task::spawn_local(async move {
                 if let Err(error) = session.remote.send_home(job).await {
@@ -146,12 +147,12 @@ impl Fleet {
     }
 
     /// How many jobs all workers that are up take at once.
-    pub fn most_jobs(&self) -> u32 {
+    pub(crate) fn most_jobs(&self) -> u32 {
         self.links.borrow().iter().map(|link| link.most_jobs()).sum()
     }
 
     /// Waits for a free slot. Dropping it ends the wait.
-    pub async fn place(&self, seeker: Seeker<'_>) -> Result<Place, Unreachable> {
+    pub(crate) async fn place(&self, seeker: Seeker<'_>) -> Result<SlotLease, Unreachable> {
         // A job of unknown length goes before all others.
         let known = (!seeker.is_awaited).then_some(seeker.command);
         let length = known.and_then(|command| self.forecasts.guess(command));
@@ -197,7 +198,7 @@ impl Fleet {
         }
     }
 
-    fn best<'a>(&self, seeker: &Waiter, able: impl Iterator<Item = &'a Rc<Link>>) -> Option<Place> {
+    fn best<'a>(&self, seeker: &Waiter, able: impl Iterator<Item = &'a Rc<Link>>) -> Option<SlotLease> {
         let home = self.homes.borrow().get(&seeker.cwd).copied();
         let open: Vec<_> = able.filter_map(|link| Some((link, link.room()?))).collect();
         let candidates: Vec<_> = open
@@ -218,7 +219,7 @@ impl Fleet {
 }
 
 /// A job in want of a place.
-pub struct Seeker<'a> {
+pub(crate) struct Seeker<'a> {
     /// What it runs.
     pub command: &'a Command,
     /// Where.
@@ -232,7 +233,7 @@ pub struct Seeker<'a> {
 }
 
 impl Seeker<'_> {
-    fn owned(&self, answer: oneshot::Sender<Result<Place, Unreachable>>) -> Waiter {
+    fn owned(&self, answer: oneshot::Sender<Result<SlotLease, Unreachable>>) -> Waiter {
         Waiter {
             command: *self.command,
             cwd: self.cwd.to_path_buf(),
@@ -249,7 +250,7 @@ struct Waiter {
     cwd: PathBuf,
     among: Vec<WorkerKey>,
     avoid: Vec<WorkerKey>,
-    answer: oneshot::Sender<Result<Place, Unreachable>>,
+    answer: oneshot::Sender<Result<SlotLease, Unreachable>>,
 }
 
 #[derive(Default)]

@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(200);
 const PROCESSES: usize = 256;
 
 /// The place, with a bounded number of commands in it.
-pub struct Room {
+pub(crate) struct Room {
     home: RefCell<Home>,
     /// Those inside and those that wait, by number.
     guests: RefCell<HashMap<u64, Guest>>,
@@ -33,14 +33,14 @@ struct Guest {
 }
 
 /// A command is inside, or waits; dropped when it is neither.
-pub struct Stay {
+pub(crate) struct Stay {
     room: Rc<Room>,
     id: u64,
 }
 
 impl Room {
     /// Nobody is inside.
-    pub fn new() -> Rc<Self> {
+    pub(crate) fn new() -> Rc<Self> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Rc::new(Self {
             home: RefCell::new(Home::new(processors)),
@@ -52,7 +52,7 @@ impl Room {
     }
 
     /// Resolves when there is room for one more command of a build, which this process becomes.
-    pub async fn enter(self: Rc<Self>, process: u32, build: BuildId) -> Stay {
+    pub(crate) async fn enter(self: Rc<Self>, process: u32, build: BuildId) -> Stay {
         self.last.set(self.last.get() + 1);
         let stay = Stay {
             id: self.last.get(),
@@ -70,7 +70,7 @@ impl Room {
     }
 
     /// What each command that has not to wait does at the moment, by number, and whose it is.
-    pub fn activity(&self) -> HashMap<u64, (BuildId, Activity)> {
+    pub(crate) fn activity(&self) -> HashMap<u64, (BuildId, Activity)> {
         let doors = self.doors.borrow();
         let guests = self.guests.borrow();
         let inside = guests.iter().filter(|(id, _)| !doors.contains_key(id));

@@ -6,18 +6,15 @@ use crate::serve::Files;
 use crate::traffic::Traffic;
 use crate::tree::WorkerKey;
 use std::cell::{Cell, RefCell};
-use std::fmt;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use termite_core::placement::Speed;
+use termite_transport::{Address, DialError, Stream, dial};
 use termite_types::Snapshot;
-use termite_wire::meet::{Greeting, greet};
+use termite_wire::client::RemoteSession;
+use termite_wire::handshake::{Greeting, greet};
 use termite_wire::peer::ClientInfo;
-use termite_wire::remote::RemoteSession;
 use termite_wire::rpc::{self, RemoteError};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinHandle};
 
@@ -30,15 +27,6 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 const FAR: Duration = Duration::from_millis(2);
 /// How long an attempt may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Where a worker listens.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Address {
-    /// A unix socket.
-    Unix(PathBuf),
-    /// Host and port; loopback only.
-    Tcp(String),
-}
 
 /// Whether the worker can be given jobs.
 ///
@@ -100,7 +88,7 @@ pub struct Introduction {
 }
 
 /// A job's place on a worker; given back when dropped.
-pub struct Place {
+pub struct SlotLease {
     link: Rc<Link>,
     freed: Rc<Notify>,
     /// The session that was up as the place was taken.
@@ -169,9 +157,9 @@ impl Link {
     }
 
     /// Takes a slot of the session that is up.
-    pub fn take(self: &Rc<Self>, session: Rc<Session>, freed: &Rc<Notify>) -> Place {
+    pub fn take(self: &Rc<Self>, session: Rc<Session>, freed: &Rc<Notify>) -> SlotLease {
         self.running.set(self.running.get() + 1);
-        Place {
+        SlotLease {
             link: self.clone(),
             freed: freed.clone(),
             session,
@@ -188,14 +176,14 @@ impl Link {
             }
         };
         loop {
-            match tokio::time::timeout(DIAL_TIMEOUT, self.dial(&introduction, &files)).await {
+            match tokio::time::timeout(DIAL_TIMEOUT, self.connect(&introduction, &files)).await {
                 Err(_) => fail(format!("no answer within {DIAL_TIMEOUT:?}")),
-                Ok(Err(why)) => fail(why),
+                Ok(Err(why)) => fail(why.to_string()),
                 Ok(Ok(Met { session, traffic })) => {
                     files.met_peers(self.address.to_string(), session.remote.ticket());
                     self.set(State::Up(Rc::new(session)), &changed);
                     pause = RETRY_MIN;
-                    let why = how_lost(traffic.await);
+                    let why = how_lost(traffic.await).to_string();
                     files.forget();
                     self.set(State::Down(why), &changed);
                 }
@@ -205,24 +193,9 @@ impl Link {
         }
     }
 
-    async fn dial(&self, introduction: &Introduction, files: &Rc<Files>) -> Result<Met, String> {
-        match &self.address {
-            Address::Unix(path) => {
-                let stream = UnixStream::connect(path)
-                    .await
-                    .map_err(|e| format!("cannot connect: {e}"))?;
-                meet(stream, introduction, files).await
-            }
-            Address::Tcp(to) => {
-                let stream = TcpStream::connect(to)
-                    .await
-                    .map_err(|e| format!("cannot connect: {e}"))?;
-                stream
-                    .set_nodelay(true)
-                    .map_err(|e| format!("cannot set TCP_NODELAY: {e}"))?;
-                meet(stream, introduction, files).await
-            }
-        }
+    async fn connect(&self, introduction: &Introduction, files: &Rc<Files>) -> Result<Met, LinkError> {
+        let stream = dial(&self.address).await?;
+        handshake(stream, introduction, files).await
     }
 }
 
@@ -232,10 +205,8 @@ struct Met {
     traffic: JoinHandle<Result<(), RemoteError>>,
 }
 
-async fn meet<S>(stream: S, introduction: &Introduction, files: &Rc<Files>) -> Result<Met, String>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+/// Greets a worker and opens the session on it, in which it may ask for files.
+async fn handshake(stream: Stream, introduction: &Introduction, files: &Rc<Files>) -> Result<Met, LinkError> {
     let (other, traffic) = rpc::dial(stream);
     let mut traffic = Box::pin(traffic);
     let open = async {
@@ -255,40 +226,47 @@ where
     // Giving up on the way drops the traffic, which closes the connection.
     tokio::select! {
         opened = open => {
-            let session = opened.map_err(|e| e.to_string())?;
-            Ok(Met { session, traffic: tokio::task::spawn_local(traffic) })
+            Ok(Met { session: opened?, traffic: tokio::task::spawn_local(traffic) })
         }
         ended = &mut traffic => Err(how_lost(Ok(ended))),
     }
 }
 
-fn how_lost(ended: Result<Result<(), RemoteError>, JoinError>) -> String {
+/// Why there is no connection to a worker, or none any more.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    /// It cannot be reached.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The conversation failed.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// It ended in order.
+    #[error("it closed the connection")]
+    Closed,
+    /// The task that moves its messages ended.
+    #[error("its connection's task ended: {0}")]
+    Task(#[from] JoinError),
+}
+
+fn how_lost(ended: Result<Result<(), RemoteError>, JoinError>) -> LinkError {
     match ended {
-        Ok(Ok(())) => "it closed the connection".to_string(),
-        Ok(Err(error)) => error.to_string(),
-        Err(error) => format!("its connection's task ended: {error}"),
+        Ok(Ok(())) => LinkError::Closed,
+        Ok(Err(error)) => error.into(),
+        Err(error) => error.into(),
     }
 }
 
-impl Place {
+impl SlotLease {
     /// The worker.
     pub fn link(&self) -> &Rc<Link> {
         &self.link
     }
 }
 
-impl Drop for Place {
+impl Drop for SlotLease {
     fn drop(&mut self) {
         self.link.running.set(self.link.running.get() - 1);
         self.freed.notify_one();
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Tcp(to) => f.write_str(to),
-        }
     }
 }

@@ -20,7 +20,7 @@ use termite_types::{ObjectKind, ObjectName, Resource};
 const NAMING: [(&str, &str); 1] = [("FAKEROOTKEY", "the daemon of fakeroot, which FAKEROOTKEY names")];
 
 /// What the environment of a command names that only this machine has.
-pub fn named_in(env: &[OsString]) -> Option<&'static str> {
+pub(crate) fn named_in(env: &[OsString]) -> Option<&'static str> {
     let names = |variable: &OsString, name: &str| {
         let value = variable.as_bytes().strip_prefix(name.as_bytes());
         value.is_some_and(|value| value.starts_with(b"=") && value.len() > 1)
@@ -30,7 +30,7 @@ pub fn named_in(env: &[OsString]) -> Option<&'static str> {
 }
 
 /// Whether it is there.
-pub fn has(resource: &Resource) -> bool {
+pub(crate) fn has(resource: &Resource) -> bool {
     match resource {
         Resource::Process(number) => fs::exists(format!("/proc/{number}")).unwrap_or(false),
         Resource::Target(number) => may_signal(*number),

@@ -19,7 +19,7 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 const DEFAULT_LIMIT: u32 = 1 << 15;
 
 /// The numbers of all jobs of a daemon.
-pub struct JobPids {
+pub(crate) struct JobPids {
     allocator: RefCell<PidAllocator>,
     /// Its fifth word is the number that was given last (proc(5)).
     loadavg: Option<File>,
@@ -27,7 +27,7 @@ pub struct JobPids {
 }
 
 /// A job's numbers, or none; given back when dropped.
-pub struct PidLease<'a> {
+pub(crate) struct PidLease<'a> {
     of: &'a JobPids,
     /// The numbers; `None`: no choice was possible.
     pub range: Option<PidRange>,
@@ -35,7 +35,7 @@ pub struct PidLease<'a> {
 
 impl JobPids {
     /// No job has numbers yet. Where `/proc` tells nothing, jobs are kept apart from each other only.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let limit = std::fs::read_to_string("/proc/sys/kernel/pid_max");
         let limit = limit.ok().and_then(|text| text.trim().parse().ok());
         Self {
@@ -46,7 +46,7 @@ impl JobPids {
     }
 
     /// Takes numbers for a job on a worker that takes numbers below `limit`; `jobs` may run at once.
-    pub fn lease(&self, limit: u32, jobs: u32) -> PidLease<'_> {
+    pub(crate) fn lease(&self, limit: u32, jobs: u32) -> PidLease<'_> {
         self.refresh();
         let range = self.allocator.borrow_mut().lease(Request { limit, jobs });
         PidLease { of: self, range }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// It, as it was then.
-pub struct OwnProgram {
+pub(crate) struct OwnProgram {
     path: PathBuf,
     /// Device and inode number.
     file: (u64, u64),
@@ -14,7 +14,7 @@ pub struct OwnProgram {
 
 impl OwnProgram {
     /// That of the process that calls this (proc_pid_exe(5)).
-    pub fn find() -> io::Result<Self> {
+    pub(crate) fn find() -> io::Result<Self> {
         let link = "/proc/self/exe";
         let metadata = fs::metadata(link)?;
         Ok(Self {
@@ -24,7 +24,7 @@ impl OwnProgram {
     }
 
     /// Whether another file has taken its place, as when termite is installed anew.
-    pub fn is_replaced(&self) -> bool {
+    pub(crate) fn is_replaced(&self) -> bool {
         fs::metadata(&self.path).is_ok_and(|now| (now.dev(), now.ino()) != self.file)
     }
 }

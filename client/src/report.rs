@@ -36,8 +36,8 @@ pub struct Last {
     #[serde(default)]
     pub fetches: u64,
     /// Directories and files that workers were brought before jobs began.
-    #[serde(default)]
-    pub brought: u64,
+    #[serde(default, rename = "brought")]
+    pub prefetched: u64,
     /// Where the time of its jobs on the fleet went, of all together.
     #[serde(default)]
     pub phases: Phases,
@@ -280,7 +280,7 @@ impl Last {
         line(
             &mut text,
             "fetched",
-            &format!("{} while jobs ran, {} before they began", self.fetches, self.brought),
+            &format!("{} while jobs ran, {} before they began", self.fetches, self.prefetched),
         );
         line(&mut text, "time of jobs", &self.phases.to_string());
         if self.reruns > 0 {
@@ -439,7 +439,7 @@ mod tests {
             },
             guard_calls: 700,
             fetches: 3,
-            brought: 90,
+            prefetched: 90,
             phases: Phases {
                 wait_s: 0.5,
                 ..Phases::default()

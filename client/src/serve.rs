@@ -1,7 +1,7 @@
 //! The client's file server: the tree, as one worker may ask for it. Knows which worker
 //! asks; knows nothing of jobs.
 
-use crate::holders::Holders;
+use crate::blob_locations::BlobLocations;
 use crate::machine;
 use crate::traffic::Traffic;
 use crate::tree::{self, ServeError, Tree, WorkerKey};
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use termite_types::{BlobHash, Holder, Listing, Node, Resource, Snapshot, UserAnswer, UserQuery};
-use termite_wire::offer::FileService;
+use termite_wire::client_services::FileService;
 use termite_wire::peer::{Listed, Opened};
 
 /// So many names are sent with one answer, and what the last directory has beyond them.
@@ -23,12 +23,12 @@ pub struct Files {
     tree: Arc<Tree>,
     worker: WorkerKey,
     traffic: Rc<Traffic>,
-    holders: Rc<Holders>,
+    holders: Rc<BlobLocations>,
 }
 
 impl Files {
     /// Serves `tree` to `worker`.
-    pub fn new(tree: Arc<Tree>, worker: WorkerKey, traffic: Rc<Traffic>, holders: Rc<Holders>) -> Self {
+    pub fn new(tree: Arc<Tree>, worker: WorkerKey, traffic: Rc<Traffic>, holders: Rc<BlobLocations>) -> Self {
         Self {
             tree,
             worker,
@@ -47,13 +47,13 @@ impl Files {
     /// Other workers can ask this one at an address, with a ticket.
     pub fn met_peers(&self, address: String, ticket: &[u8]) {
         let ticket = ticket.to_vec();
-        self.holders.met(self.worker, Holder { address, ticket });
+        self.holders.add(self.worker, Holder { address, ticket });
     }
 
     /// The connection is gone, and with it what the worker knew.
     pub fn forget(&self) {
         self.tree.forget(self.worker);
-        self.holders.left(self.worker);
+        self.holders.remove(self.worker);
     }
 
     /// Leaves it to other workers to give what they have.
@@ -61,7 +61,7 @@ impl Files {
         if let Opened::File { attr, head, holders } = &mut opened {
             if let Node::File { size, hash: Some(hash) } = attr.node {
                 *holders = self.holders.others(self.worker, &hash);
-                self.holders.has(self.worker, hash, size);
+                self.holders.record(self.worker, hash, size);
             }
             if !holders.is_empty() {
                 head.clear();
@@ -82,6 +82,8 @@ impl Files {
 }
 
 impl FileService for Files {
+    type Error = UnreadBlob;
+
     async fn read_dir(&self, _snapshot: Snapshot, path: PathBuf) -> Listed {
         self.with_tree(move |tree, worker| listed(tree.read_dir(worker, &path)))
             .await
@@ -124,14 +126,23 @@ impl FileService for Files {
         self.with_tree(move |_, _| users::answer(&query)).await
     }
 
-    async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
+    async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, UnreadBlob> {
         let piece = self
             .with_tree(move |tree, worker| tree.read_blob(worker, &hash, offset, length))
             .await;
-        let bytes = piece.map_err(|error| format!("blob {hash}: {error}"))?;
+        let bytes = piece.map_err(|error| UnreadBlob { hash, error })?;
         self.traffic.sent(bytes.len() as u64);
         Ok(bytes)
     }
+}
+
+/// A content that cannot be given.
+#[derive(Debug, thiserror::Error)]
+#[error("blob {hash}: {error}")]
+pub struct UnreadBlob {
+    hash: BlobHash,
+    #[source]
+    error: ServeError,
 }
 
 fn listed(found: Result<Listing, ServeError>) -> Listed {

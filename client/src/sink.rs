@@ -8,8 +8,8 @@
 use crate::callers::Caller;
 use std::cell::RefCell;
 use std::rc::Rc;
+use termite_wire::client_services::SinkService;
 use termite_wire::frame::ToCaller;
-use termite_wire::offer::SinkService;
 use tokio::sync::Notify;
 
 /// Bytes of each stream that are remembered as shown. What a job says beyond them is shown
@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 const REMEMBERED: usize = 1 << 20;
 
 /// One attempt's output.
-pub struct Sink {
+pub(crate) struct Sink {
     caller: Rc<Caller>,
     streams: bool,
     shown: Rc<Shown>,
@@ -26,7 +26,7 @@ pub struct Sink {
 }
 
 /// Output of a job that ended and was not answered.
-pub struct Owed {
+pub(crate) struct Owed {
     /// Bytes of descriptors 1 and 2 that the caller was sent before.
     pub sent: [u64; 2],
     /// What is still to be sent. `None`: more than was asked for.
@@ -35,7 +35,7 @@ pub struct Owed {
 
 /// What the user has seen of a job in all of its attempts.
 #[derive(Clone, Default)]
-pub struct Shown(RefCell<[Stream; 2]>);
+pub(crate) struct Shown(RefCell<[Stream; 2]>);
 
 /// One of the descriptors 1 and 2.
 #[derive(Clone, Default)]
@@ -49,7 +49,7 @@ struct Stream {
 
 impl Sink {
     /// For another attempt of a job. `streams`: pieces are shown as they come.
-    pub fn new(caller: Rc<Caller>, streams: bool, shown: Rc<Shown>) -> Self {
+    pub(crate) fn new(caller: Rc<Caller>, streams: bool, shown: Rc<Shown>) -> Self {
         shown.begin();
         Self {
             caller,
@@ -61,7 +61,7 @@ impl Sink {
     }
 
     /// All that was not shown, in order, when the attempt ended with this last output.
-    pub fn unshown(&self, last: Vec<(u8, Vec<u8>)>) -> Vec<(u8, Vec<u8>)> {
+    pub(crate) fn unshown(&self, last: Vec<(u8, Vec<u8>)>) -> Vec<(u8, Vec<u8>)> {
         if !self.streams {
             return [self.held.take(), last].concat();
         }
@@ -71,7 +71,7 @@ impl Sink {
 
     /// What the caller is going to be sent if the attempt ends with this last output and
     /// counts, and what it was sent before. It stays to be sent.
-    pub fn owed(&self, last: &[(u8, Vec<u8>)], most: usize) -> Owed {
+    pub(crate) fn owed(&self, last: &[(u8, Vec<u8>)], most: usize) -> Owed {
         let fits = |output: &[(u8, Vec<u8>)], most: usize| {
             let length: usize = output.iter().map(|(_, bytes)| bytes.len()).sum();
             (length <= most).then(|| most - length)
@@ -92,12 +92,12 @@ impl Sink {
     }
 
     /// Resolves when the job wants a piece of its standard input.
-    pub async fn wanted(&self) {
+    pub(crate) async fn wanted(&self) {
         self.wanted.notified().await;
     }
 
     /// The job took the last piece: it may want another.
-    pub fn want_more(&self) {
+    pub(crate) fn want_more(&self) {
         self.wanted.notify_one();
     }
 }
@@ -120,7 +120,7 @@ impl SinkService for Sink {
 
 impl Shown {
     /// Whether the user has seen anything.
-    pub fn is_any(&self) -> bool {
+    pub(crate) fn is_any(&self) -> bool {
         self.0.borrow().iter().any(|stream| !stream.seen.is_empty())
     }
 

@@ -13,7 +13,7 @@ use termite_types::{BuildId, JobId};
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Looks at all builds. Never resolves.
-pub async fn watch(daemon: &Daemon) {
+pub(crate) async fn watch(daemon: &Daemon) {
     let mut standstill = Standstill::new();
     let mut at_home = daemon.room.activity();
     loop {

@@ -7,7 +7,7 @@ use std::path::Path;
 use termite_types::{BuildId, stopped_path};
 
 /// Keeps these for their stubs. Where there are none, nothing is left.
-pub fn note(socket: &Path, builds: &BTreeSet<BuildId>) -> io::Result<()> {
+pub(crate) fn note(socket: &Path, builds: &BTreeSet<BuildId>) -> io::Result<()> {
     if builds.is_empty() {
         return Ok(());
     }
@@ -16,7 +16,7 @@ pub fn note(socket: &Path, builds: &BTreeSet<BuildId>) -> io::Result<()> {
 }
 
 /// A daemon listens again.
-pub fn clear(socket: &Path) -> io::Result<()> {
+pub(crate) fn clear(socket: &Path) -> io::Result<()> {
     match std::fs::remove_file(stopped_path(socket)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -8,7 +8,7 @@ use std::fs;
 use termite_types::{self as types, UserAnswer, UserQuery};
 
 /// The answer. May wait for a service.
-pub fn answer(query: &UserQuery) -> UserAnswer {
+pub(crate) fn answer(query: &UserQuery) -> UserAnswer {
     if !asks_services(&switch(), databases(query)) {
         return UserAnswer::InFiles;
     }
@@ -17,7 +17,7 @@ pub fn answer(query: &UserQuery) -> UserAnswer {
 }
 
 /// Whether something else than files is asked for users or groups.
-pub fn are_asked_for() -> bool {
+pub(crate) fn are_asked_for() -> bool {
     asks_services(&switch(), &["initgroups", "group", "passwd"])
 }
 

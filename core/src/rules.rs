@@ -55,7 +55,7 @@ pub enum Verdict {
 /// What a rule says, as configuration spells it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Place {
+pub enum RunMode {
     /// On a worker, with all that it starts.
     Remote,
     /// On the client.
@@ -68,7 +68,7 @@ pub enum Place {
 #[derive(Clone, Debug)]
 pub struct Rule {
     pattern: Pattern,
-    place: Place,
+    place: RunMode,
     why: String,
 }
 
@@ -125,7 +125,7 @@ impl Rule {
     pub fn new(
         pattern: Option<&str>,
         names: Option<Vec<String>>,
-        place: Place,
+        place: RunMode,
         origin: &str,
     ) -> Result<Self, RuleError> {
         let pattern = match (pattern, names) {
@@ -191,15 +191,15 @@ impl Rules {
         let rule = self.own.iter().find(|rule| rule.matches(&lines, commands))?;
         let why = rule.why.clone();
         Some(match rule.place {
-            Place::Remote => Verdict::Remote { why, whole: true },
-            Place::Local => Verdict::Local { why },
-            Place::Driver => Verdict::Driver { why },
+            RunMode::Remote => Verdict::Remote { why, whole: true },
+            RunMode::Local => Verdict::Local { why },
+            RunMode::Driver => Verdict::Driver { why },
         })
     }
 
     /// Base names of which a rule of one's own says that they go to a worker.
     pub fn remote_names(&self) -> impl Iterator<Item = &str> {
-        let remote = self.own.iter().filter(|rule| rule.place == Place::Remote);
+        let remote = self.own.iter().filter(|rule| rule.place == RunMode::Remote);
         let names = remote.filter_map(|rule| match &rule.pattern {
             Pattern::Names(names) => Some(names),
             Pattern::Line(_) => None,

@@ -16,12 +16,12 @@ const O_LIST: c_int = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_DIRECTORY | li
 const O_NAME: c_int = libc::O_PATH | libc::O_CLOEXEC;
 
 /// A result of the kernel as one of libc.
-pub fn int(result: Option<isize>) -> Option<c_int> {
+pub(crate) fn int(result: Option<isize>) -> Option<c_int> {
     long(result).map(|value| value as c_int)
 }
 
 /// A result of the kernel as one of libc, where that is a length.
-pub fn long(result: Option<isize>) -> Option<isize> {
+pub(crate) fn long(result: Option<isize>) -> Option<isize> {
     result.map(|value| {
         if value < 0 {
             set_errno(value.wrapping_neg() as c_int);
@@ -32,12 +32,12 @@ pub fn long(result: Option<isize>) -> Option<isize> {
 }
 
 /// Whether `__xstat` and its like are asked for the `struct stat` that is the kernel's.
-pub fn is_kernel_stat(version: c_int) -> Option<()> {
+pub(crate) fn is_kernel_stat(version: c_int) -> Option<()> {
     matches!(version, 0 | 1).then_some(())
 }
 
 /// Whether the flags of `faccessat` are the kernel's.
-pub fn is_kernel_access(flags: c_int) -> Option<()> {
+pub(crate) fn is_kernel_access(flags: c_int) -> Option<()> {
     (flags & !(libc::AT_EACCESS | libc::AT_SYMLINK_NOFOLLOW) == 0).then_some(())
 }
 
@@ -45,7 +45,7 @@ pub fn is_kernel_access(flags: c_int) -> Option<()> {
 ///
 /// # Safety
 /// `path` is null or NUL-terminated.
-pub unsafe fn opendir(path: Text) -> Option<*mut DIR> {
+pub(crate) unsafe fn opendir(path: Text) -> Option<*mut DIR> {
     // SAFETY: by the contract above; the descriptor is a new one.
     unsafe { stream(job::open(AT_FDCWD, path, O_LIST), |fd| libc::fdopendir(fd)) }
 }
@@ -54,7 +54,7 @@ pub unsafe fn opendir(path: Text) -> Option<*mut DIR> {
 ///
 /// # Safety
 /// Both are null or NUL-terminated.
-pub unsafe fn fopen(path: Text, mode: Text) -> Option<*mut FILE> {
+pub(crate) unsafe fn fopen(path: Text, mode: Text) -> Option<*mut FILE> {
     if sys::is_unmappable(mode) {
         return None;
     }
@@ -87,7 +87,7 @@ fn stream<T>(opened: Option<isize>, make: impl FnOnce(c_int) -> *mut T) -> Optio
 }
 
 /// `__readlink_chk`: `None` where it has to abort.
-pub fn fits(len: usize, room: usize) -> Option<()> {
+pub(crate) fn fits(len: usize, room: usize) -> Option<()> {
     (len <= room).then_some(())
 }
 
@@ -96,7 +96,7 @@ pub fn fits(len: usize, room: usize) -> Option<()> {
 ///
 /// # Safety
 /// As `realpath`; `room` is what `resolved` holds where that is known.
-pub unsafe fn realpath(path: Text, resolved: *mut c_char, room: Option<usize>) -> Option<*mut c_char> {
+pub(crate) unsafe fn realpath(path: Text, resolved: *mut c_char, room: Option<usize>) -> Option<*mut c_char> {
     if sys::is_unmappable(path) || !job::is_entered() || room.is_some_and(|room| room < PATH_MAX) {
         return None;
     }

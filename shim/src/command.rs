@@ -22,7 +22,7 @@ const LONG: usize = 8 * 1024;
 ///
 /// # Safety
 /// Both lists are null or end in a null pointer.
-pub unsafe fn with(
+pub(crate) unsafe fn with(
     front: Option<[Text; 2]>,
     argv: List,
     envp: List,

@@ -4,113 +4,17 @@
 //! Knows neither rules nor the daemon: it only picks candidates. Whatever does not
 //! work out ends in the call that the program made, unchanged.
 
-use crate::env::{self, Kept, List, Preload, Repair};
+use crate::env::{self, List, Preload, Repair};
 use crate::path::last_name;
 use crate::program::{self, Format};
+use crate::role::{Driver, Kind, current};
+use crate::row::Row;
 use crate::sys::{self, PATH_MAX, Text};
-use crate::table::Row;
 use crate::{command, pipes, seen};
 use core::ffi::{CStr, c_int, c_void};
 use core::mem::MaybeUninit;
-use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 use libc::{AT_FDCWD, pid_t};
 use termite_abi::tools;
-
-/// What kind of driver a program is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// Every child is a job, but those whose output it reads itself.
-    Make,
-    /// Every child is a job; it reads the output of all.
-    Ninja,
-    /// Children that are build tools are jobs.
-    Other,
-    /// One of our own programs: nothing that it starts is touched.
-    Own,
-}
-
-impl Kind {
-    const ALL: [Self; 4] = [Self::Make, Self::Ninja, Self::Other, Self::Own];
-
-    /// By the base name of the program.
-    pub fn of(name: &[u8]) -> Self {
-        match name {
-            b"make" | b"gmake" => Self::Make,
-            b"ninja" | b"ninja-build" | b"samu" => Self::Ninja,
-            b"termite" | b"termite-run" | b"termite-env" | b"workerd" => Self::Own,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// What a driver needs to know about itself.
-#[derive(Debug)]
-pub struct Driver {
-    /// A [`Kind`] as a number, or [`UNKNOWN`].
-    kind: AtomicU8,
-    /// The process that ran the constructor; children before their exec have another.
-    process: c_int,
-    /// Path of termite-run, which may not exist.
-    stub: &'static CStr,
-    /// Base names of build tools.
-    tools: &'static [u8],
-    /// What children have in their environment.
-    kept: Kept,
-}
-
-/// Most processes start nothing, and never ask.
-const UNKNOWN: u8 = u8::MAX;
-
-impl Driver {
-    /// The process that calls this.
-    pub fn new(stub: &'static CStr, tools: &'static [u8], kept: Kept) -> Self {
-        Self {
-            kind: AtomicU8::new(UNKNOWN),
-            process: sys::getpid(),
-            stub,
-            tools,
-            kept,
-        }
-    }
-
-    fn kind(&self) -> Kind {
-        let known = self.kind.load(Ordering::Relaxed);
-        if let Some(kind) = Kind::ALL.into_iter().find(|&kind| kind as u8 == known) {
-            return kind;
-        }
-        let mut buf = [const { MaybeUninit::uninit() }; PATH_MAX];
-        let kind = match sys::readlink(c"/proc/self/exe", &mut buf) {
-            Some(exe) => Kind::of(last_name(exe)),
-            None => Kind::of(env::own_name()),
-        };
-        self.kind.store(kind as u8, Ordering::Relaxed);
-        kind
-    }
-}
-
-static DRIVER: AtomicPtr<Driver> = AtomicPtr::new(null_mut());
-
-/// From here on this process is a driver.
-pub fn enter(driver: &'static Driver) {
-    DRIVER.store((&raw const *driver).cast_mut(), Ordering::Release);
-}
-
-fn current() -> Option<&'static Driver> {
-    // SAFETY: null, or set by `enter` for the life of the process.
-    let driver = unsafe { DRIVER.load(Ordering::Acquire).as_ref() }?;
-    (driver.kind() != Kind::Own).then_some(driver)
-}
-
-/// Whether this process is make or the like.
-pub fn is_recipe() -> bool {
-    current().is_some_and(|driver| driver.kind() == Kind::Make)
-}
-
-/// The same, but not a child of it before its exec, which may share its memory (vfork(2)).
-pub fn is_recipe_itself() -> bool {
-    current().is_some_and(|driver| driver.kind() == Kind::Make && driver.process == sys::getpid())
-}
 
 /// One program about to be started.
 struct Start<'a> {
@@ -204,7 +108,7 @@ unsafe fn exec(
     call: &mut dyn FnMut(Option<Text>, List, List),
 ) -> Option<c_int> {
     let driver = current()?;
-    let in_place = sys::getpid() == driver.process;
+    let in_place = driver.is_this_process();
     let start = Start {
         driver,
         program,
@@ -243,7 +147,7 @@ unsafe fn text<'a>(path: Text) -> Option<&'a CStr> {
 ///
 /// # Safety
 /// As the function; so it is with the others here.
-pub unsafe fn execve(path: Text, argv: List, envp: List) -> Option<c_int> {
+pub(crate) unsafe fn execve(path: Text, argv: List, envp: List) -> Option<c_int> {
     let real = real!(execve as fn(Text, List, List));
     // SAFETY: by the contract above.
     unsafe {
@@ -255,14 +159,14 @@ pub unsafe fn execve(path: Text, argv: List, envp: List) -> Option<c_int> {
 
 /// `execv`.
 #[allow(clippy::missing_safety_doc)]
-pub unsafe fn execv(path: Text, argv: List) -> Option<c_int> {
+pub(crate) unsafe fn execv(path: Text, argv: List) -> Option<c_int> {
     // SAFETY: as `execve`.
     unsafe { execve(path, argv, env::current()) }
 }
 
 /// `execvpe`.
 #[allow(clippy::missing_safety_doc)]
-pub unsafe fn execvpe(file: Text, argv: List, envp: List) -> Option<c_int> {
+pub(crate) unsafe fn execvpe(file: Text, argv: List, envp: List) -> Option<c_int> {
     let (real, search) = (
         real!(execve as fn(Text, List, List)),
         real!(execvpe as fn(Text, List, List)),
@@ -291,21 +195,21 @@ pub unsafe fn execvpe(file: Text, argv: List, envp: List) -> Option<c_int> {
 
 /// `execvp`.
 #[allow(clippy::missing_safety_doc)]
-pub unsafe fn execvp(file: Text, argv: List) -> Option<c_int> {
+pub(crate) unsafe fn execvp(file: Text, argv: List) -> Option<c_int> {
     // SAFETY: as `execve`.
     unsafe { execvpe(file, argv, env::current()) }
 }
 
 /// `execl`, its arguments gathered.
 #[allow(clippy::missing_safety_doc)]
-pub unsafe extern "C" fn execl(path: Text, argv: List) -> c_int {
+pub(crate) unsafe extern "C" fn execl(path: Text, argv: List) -> c_int {
     // SAFETY: as `execve`.
     unsafe { execle_with(path, argv, env::current()) }
 }
 
 /// `execle`, its arguments gathered; the environment stands behind their null pointer.
 #[allow(clippy::missing_safety_doc)]
-pub unsafe extern "C" fn execle(path: Text, argv: List) -> c_int {
+pub(crate) unsafe extern "C" fn execle(path: Text, argv: List) -> c_int {
     // SAFETY: as `execve`.
     unsafe {
         let args = env::strings(argv).count();
@@ -321,7 +225,7 @@ unsafe fn execle_with(path: Text, argv: List, envp: List) -> c_int {
 
 /// `execlp`, its arguments gathered.
 #[allow(clippy::missing_safety_doc)]
-pub unsafe extern "C" fn execlp(file: Text, argv: List) -> c_int {
+pub(crate) unsafe extern "C" fn execlp(file: Text, argv: List) -> c_int {
     let search = real!(execvpe as fn(Text, List, List));
     // SAFETY: as `execve`.
     unsafe { execvp(file, argv).unwrap_or_else(|| search(file, argv, env::current())) }
@@ -329,7 +233,7 @@ pub unsafe extern "C" fn execlp(file: Text, argv: List) -> c_int {
 
 /// `fexecve`: never a job, since nothing tells the program's path.
 #[allow(clippy::missing_safety_doc)]
-pub unsafe fn fexecve(fd: c_int, argv: List, envp: List) -> Option<c_int> {
+pub(crate) unsafe fn fexecve(fd: c_int, argv: List, envp: List) -> Option<c_int> {
     let real = real!(fexecve as fn(c_int, List, List));
     // SAFETY: as `execve`.
     unsafe {
@@ -341,7 +245,7 @@ pub unsafe fn fexecve(fd: c_int, argv: List, envp: List) -> Option<c_int> {
 
 /// `execveat`: may be a job where it is no more than `execve`.
 #[allow(clippy::missing_safety_doc)]
-pub unsafe fn execveat(dir: c_int, path: Text, argv: List, envp: List, flags: c_int) -> Option<c_int> {
+pub(crate) unsafe fn execveat(dir: c_int, path: Text, argv: List, envp: List, flags: c_int) -> Option<c_int> {
     let (whole, real) = (
         real!(execve as fn(Text, List, List)),
         real!(execveat as fn(c_int, Text, List, List, c_int)),
@@ -403,7 +307,7 @@ impl Child {
 
 /// `posix_spawn`.
 #[allow(clippy::missing_safety_doc)]
-pub unsafe fn posix_spawn(
+pub(crate) unsafe fn posix_spawn(
     pid: *mut pid_t,
     path: Text,
     actions: *const c_void,
@@ -427,7 +331,7 @@ pub unsafe fn posix_spawn(
 
 /// `posix_spawnp`.
 #[allow(clippy::missing_safety_doc)]
-pub unsafe fn posix_spawnp(
+pub(crate) unsafe fn posix_spawnp(
     pid: *mut pid_t,
     file: Text,
     actions: *const c_void,

@@ -23,11 +23,13 @@ const ENTRIES: usize = 64 * ENTRY;
 const ENTRY: usize = 16;
 
 /// Whether an open ELF file is such a program.
-pub fn refuses_preload(fd: c_int) -> bool {
+pub(crate) fn refuses_preload(fd: c_int) -> bool {
     let (head, _) = sys::pread::<64>(fd, 0);
     head.get(4) == Some(&ELFCLASS32) || first_library_is_asan(fd, &head).unwrap_or(false)
 }
 
+/// Whether the first library that an ELF file needs is that of the address sanitizer, which wants to be the
+/// first one of the process.
 fn first_library_is_asan(fd: c_int, head: &[u8]) -> Option<bool> {
     let (headers, len) = sys::pread::<HEADERS>(fd, word(head, 32)?);
     let count = usize::from(half(head, 56)?).min(len / HEADER);

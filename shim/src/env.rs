@@ -8,7 +8,7 @@ use crate::sys::Text;
 use core::ffi::{CStr, c_char};
 
 /// A list of strings that ends in a null pointer, as `execve` takes it.
-pub type List = *const *const c_char;
+pub(crate) type List = *const *const c_char;
 
 const PRELOAD: &[u8] = b"LD_PRELOAD=";
 const LIBRARY: &[u8] = b"libtermite.so";
@@ -18,7 +18,7 @@ unsafe extern "C" {
 }
 
 /// The environment of this process as it is now.
-pub fn current() -> List {
+pub(crate) fn current() -> List {
     // SAFETY: libc's own variable; a program that changes its environment in one thread
     // while another one starts programs is at fault without us.
     unsafe { environ }
@@ -28,7 +28,7 @@ pub fn current() -> List {
 ///
 /// # Safety
 /// `list` is null or ends in a null pointer, and outlives the result.
-pub unsafe fn strings<'a>(list: List) -> impl Iterator<Item = &'a CStr> {
+pub(crate) unsafe fn strings<'a>(list: List) -> impl Iterator<Item = &'a CStr> {
     let mut at = list;
     core::iter::from_fn(move || {
         if at.is_null() {
@@ -48,13 +48,13 @@ pub unsafe fn strings<'a>(list: List) -> impl Iterator<Item = &'a CStr> {
 }
 
 /// The value of a variable of this process.
-pub fn get(name: &str) -> Option<&'static [u8]> {
+pub(crate) fn get(name: &str) -> Option<&'static [u8]> {
     // SAFETY: libc keeps the list; see `current`.
     unsafe { strings(current()) }.find_map(|entry| value(entry.to_bytes(), name.as_bytes()))
 }
 
 /// The base name of the program as it was called.
-pub fn own_name() -> &'static [u8] {
+pub(crate) fn own_name() -> &'static [u8] {
     unsafe extern "C" {
         static program_invocation_short_name: Text;
     }
@@ -68,13 +68,13 @@ fn value<'a>(entry: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// Whether a value of LD_PRELOAD names this library.
-pub fn names_library(value: &[u8]) -> bool {
+pub(crate) fn names_library(value: &[u8]) -> bool {
     pieces(value).any(|piece| last_name(piece) == LIBRARY)
 }
 
 /// What every child of a driver has in its environment.
 #[derive(Debug)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// Path of this library; `None`: it was not preloaded by the environment.
     pub library: Option<&'static [u8]>,
     /// Entry that names the build.
@@ -85,7 +85,7 @@ pub struct Kept {
 
 /// How a program stands to being preloaded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Preload {
+pub(crate) enum Preload {
     /// It takes the library, or ignores it.
     Wanted,
     /// It would complain or end.
@@ -94,7 +94,7 @@ pub enum Preload {
 
 /// What one environment needs to become right.
 #[derive(Debug)]
-pub struct Repair<'a> {
+pub(crate) struct Repair<'a> {
     /// Entries there are.
     pub len: usize,
     /// Old value of LD_PRELOAD, if that has to be replaced.
@@ -109,7 +109,7 @@ impl<'a> Repair<'a> {
     ///
     /// # Safety
     /// As [`strings`].
-    pub unsafe fn of(envp: List, kept: &Kept, preload: Preload) -> Self {
+    pub(crate) unsafe fn of(envp: List, kept: &Kept, preload: Preload) -> Self {
         let mut repair = Self {
             len: 0,
             preload: None,
@@ -144,33 +144,33 @@ impl<'a> Repair<'a> {
     }
 
     /// Whether there is nothing to do.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.preload.is_none() && self.build.is_none() && self.tools.is_none()
     }
 
     /// Entries that are added at most.
-    pub const ADDED: usize = 3;
+    pub(crate) const ADDED: usize = 3;
 
     /// Bytes that [`Repair::write_preload`] needs at most.
-    pub fn preload_room(&self) -> usize {
+    pub(crate) fn preload_room(&self) -> usize {
         let library = self.library.map_or(0, <[u8]>::len);
         self.preload
             .map_or(0, |old| PRELOAD.len() + library + 1 + old.len() + 1)
     }
 
     /// Whether an entry is replaced.
-    pub fn replaces(&self, entry: &CStr) -> bool {
+    pub(crate) fn replaces(&self, entry: &CStr) -> bool {
         self.preload.is_some() && entry.to_bytes().starts_with(PRELOAD)
     }
 
     /// Entries that are added as they are.
-    pub fn added(&self) -> impl Iterator<Item = Text> {
+    pub(crate) fn added(&self) -> impl Iterator<Item = Text> {
         self.build.into_iter().chain(self.tools).map(CStr::as_ptr)
     }
 
     /// Writes the new entry for LD_PRELOAD: this library, unless it is refused, and
     /// whatever else was there. `None`: there is to be none, or no room.
-    pub fn write_preload(&self, room: &mut [u8]) -> Option<Text> {
+    pub(crate) fn write_preload(&self, room: &mut [u8]) -> Option<Text> {
         let others = pieces(self.preload?).filter(|piece| last_name(piece) != LIBRARY);
         let mut at = 0;
         let mut put = |bytes: &[u8]| {

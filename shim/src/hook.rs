@@ -10,15 +10,15 @@ use termite_abi::HITS_LEN;
 static UNREAD: [AtomicU32; HITS_LEN] = [const { AtomicU32::new(0) }; HITS_LEN];
 
 /// Hit counters by row: `UNREAD`, or those of the slot.
-pub static HITS: AtomicPtr<AtomicU32> = AtomicPtr::new((&raw const UNREAD).cast_mut().cast());
+pub(crate) static HITS: AtomicPtr<AtomicU32> = AtomicPtr::new((&raw const UNREAD).cast_mut().cast());
 
 /// Counts hits in a slot's shared memory from here on.
-pub fn count_in(hits: &'static [AtomicU32; HITS_LEN]) {
+pub(crate) fn count_in(hits: &'static [AtomicU32; HITS_LEN]) {
     HITS.store((&raw const *hits).cast_mut().cast(), Ordering::Relaxed);
 }
 
 /// Counts one call of a row's hook.
-pub fn hit(row: usize) {
+pub(crate) fn hit(row: usize) {
     if row < HITS_LEN {
         // SAFETY: HITS points at HITS_LEN counters that live as long as the process.
         unsafe { &*HITS.load(Ordering::Relaxed).add(row) }.fetch_add(1, Ordering::Relaxed);
@@ -26,7 +26,7 @@ pub fn hit(row: usize) {
 }
 
 /// How a function says that it failed.
-pub trait Failing {
+pub(crate) trait Failing {
     /// Whether this result says so.
     fn has_failed(&self) -> bool;
 }
@@ -58,7 +58,7 @@ impl<T> Failing for *mut T {
 
 /// Whether a call of a job failed only because a signal came while it waited for the
 /// guard (`seccomp_unotify(2)`).
-pub fn is_interrupted(result: impl Failing) -> bool {
+pub(crate) fn is_interrupted(result: impl Failing) -> bool {
     result.has_failed() && crate::job::is_entered() && crate::sys::errno() == libc::EINTR
 }
 
@@ -79,19 +79,6 @@ pub fn is_interrupted(result: impl Failing) -> bool {
 ///   `function(first, list)`, the list being all arguments after the first.
 macro_rules! hooks {
     ($( $name:ident $(( $($args:tt)* ) -> $ret:ty)? => $kind:ident $(($($how:tt)*))? $(, then $after:ident ( $($rest:tt)* ))? ; )*) => {
-        /// The rows' numbers, as in the slot's hit counters.
-        #[allow(non_camel_case_types, missing_docs, clippy::upper_case_acronyms)]
-        #[derive(Clone, Copy)]
-        #[repr(usize)]
-        pub enum Row { $($name,)* }
-
-        /// How many rows there are.
-        pub const ROWS: usize = [$(Row::$name),*].len();
-        const _: () = assert!(ROWS <= termite_abi::HITS_LEN);
-
-        /// The hooks' names in order of their rows, each with a final NUL.
-        pub const NAMES: &str = concat!($(stringify!($name), "\0"),*);
-
         $( $crate::hook::hook!($name [$(( $($args)* ) -> $ret)?] $kind [$(($($how)*))?] [$($after ($($rest)*))?]); )*
     };
 }
@@ -103,7 +90,7 @@ macro_rules! hook {
         #[allow(non_snake_case)]
         #[cfg_attr(not(test), unsafe(no_mangle))]
         #[unsafe(naked)]
-        pub unsafe extern "C" fn $name() {
+        pub(crate) unsafe extern "C" fn $name() {
             core::arch::naked_asm!(
                 "mov r11, [rip + {hits}]",
                 "lock inc dword ptr [r11 + 4 * {row}]",
@@ -127,7 +114,7 @@ macro_rules! hook {
         #[allow(non_snake_case)]
         #[cfg_attr(not(test), unsafe(no_mangle))]
         #[unsafe(naked)]
-        pub unsafe extern "C" fn $name() {
+        pub(crate) unsafe extern "C" fn $name() {
             core::arch::naked_asm!(
                 "mov r11, [rip + {hits}]",
                 "lock inc dword ptr [r11 + 4 * {row}]",
@@ -146,7 +133,7 @@ macro_rules! hook {
         #[allow(non_snake_case)]
         #[cfg_attr(not(test), unsafe(no_mangle))]
         #[unsafe(naked)]
-        pub unsafe extern "C" fn $name() {
+        pub(crate) unsafe extern "C" fn $name() {
             core::arch::naked_asm!(
                 "mov r11, [rip + {hits}]",
                 "lock inc dword ptr [r11 + 4 * {row}]",
@@ -183,7 +170,7 @@ macro_rules! hook {
         /// As that function.
         #[allow(non_snake_case)]
         #[cfg_attr(not(test), unsafe(no_mangle))]
-        pub unsafe extern "C" fn $name($($arg: $type),*) -> $ret {
+        pub(crate) unsafe extern "C" fn $name($($arg: $type),*) -> $ret {
             $crate::hook::hit(Row::$name as usize);
             // SAFETY: what the row hands on are the caller's own arguments.
             #[allow(unused_unsafe)]

@@ -9,8 +9,8 @@
 //!
 //! Knows no stub: it waits for all children, for a few seconds in all.
 
-use crate::table::Row;
-use crate::{driver, sys};
+use crate::row::Row;
+use crate::{role, sys};
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr::null;
@@ -40,7 +40,7 @@ fn place_of(signal: c_int) -> Option<&'static AtomicUsize> {
 
 /// The same where it is to be called through ours.
 fn hooked(signal: c_int) -> Option<&'static AtomicUsize> {
-    place_of(signal).filter(|_| driver::is_recipe_itself())
+    place_of(signal).filter(|_| role::is_recipe_itself())
 }
 
 extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
@@ -75,7 +75,7 @@ fn instead_of(handler: sighandler_t) -> sighandler_t {
 ///
 /// # Safety
 /// As the function.
-pub unsafe fn signal(signal: c_int, handler: sighandler_t) -> Option<sighandler_t> {
+pub(crate) unsafe fn signal(signal: c_int, handler: sighandler_t) -> Option<sighandler_t> {
     let place = hooked(signal)?;
     let before = place.swap(handler, Ordering::Relaxed);
     let real = crate::real::real(Row::signal as usize);
@@ -93,7 +93,7 @@ pub unsafe fn signal(signal: c_int, handler: sighandler_t) -> Option<sighandler_
 ///
 /// # Safety
 /// As the function.
-pub unsafe fn sigaction(signal: c_int, new: *const libc::sigaction, old: *mut libc::sigaction) -> Option<c_int> {
+pub(crate) unsafe fn sigaction(signal: c_int, new: *const libc::sigaction, old: *mut libc::sigaction) -> Option<c_int> {
     let place = hooked(signal)?;
     if !new.is_null() && sys::is_unmappable(new) || !old.is_null() && sys::is_unmappable(old) {
         return None;
@@ -134,7 +134,7 @@ pub unsafe fn sigaction(signal: c_int, new: *const libc::sigaction, old: *mut li
 
 /// Before make asks something of a file: in one of its handlers, its children have ended first.
 /// Always lets the call happen.
-pub fn settle<T>() -> Option<T> {
+pub(crate) fn settle<T>() -> Option<T> {
     if RUNS.load(Ordering::Relaxed) {
         let errno = sys::errno();
         wait_for_children();

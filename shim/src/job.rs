@@ -21,7 +21,7 @@ static ENTRY: AtomicU64 = AtomicU64::new(termite_abi::ENTRY);
 static SHARED: AtomicPtr<Shared> = AtomicPtr::new(null_mut());
 
 /// Maps the slot's shared memory, if there is any of this version.
-pub fn enter() -> Option<&'static Shared> {
+pub(crate) fn enter() -> Option<&'static Shared> {
     // SAFETY: the path is a literal.
     let fd = unsafe {
         Passing(&ENTRY).openat(
@@ -63,7 +63,7 @@ struct Lookup<'a> {
 }
 
 /// Room for one path.
-pub type Buffer = [MaybeUninit<u8>; PATH_MAX];
+pub(crate) type Buffer = [MaybeUninit<u8>; PATH_MAX];
 
 /// The lookup of `path`, if it has a spelling of its own. A descriptor as directory has
 /// none. `buf` is for the working directory.
@@ -113,7 +113,7 @@ unsafe fn known(dir: c_int, path: Text, go: impl FnOnce(&Lookup) -> Option<isize
 }
 
 /// Where a lookup in vain ends.
-pub struct Gap<'a> {
+pub(crate) struct Gap<'a> {
     /// A complete directory, as the path spells it, absolute; empty for the root.
     pub dir: &'a [u8],
     /// The name that is not there.
@@ -124,7 +124,7 @@ pub struct Gap<'a> {
 ///
 /// # Safety
 /// `path` is null or NUL-terminated.
-pub unsafe fn gap(path: Text, buf: &mut Buffer) -> Option<Gap<'_>> {
+pub(crate) unsafe fn gap(path: Text, buf: &mut Buffer) -> Option<Gap<'_>> {
     let mut cwd = [const { MaybeUninit::uninit() }; PATH_MAX];
     // SAFETY: by the contract above.
     unsafe { lookup(AT_FDCWD, path, &mut cwd) }?.gap(buf)
@@ -136,7 +136,7 @@ pub unsafe fn gap(path: Text, buf: &mut Buffer) -> Option<Gap<'_>> {
 ///
 /// # Safety
 /// `path` is null or NUL-terminated.
-pub unsafe fn canonical(path: Text, buf: &mut Buffer) -> Option<(&[u8], bool)> {
+pub(crate) unsafe fn canonical(path: Text, buf: &mut Buffer) -> Option<(&[u8], bool)> {
     let mut cwd = [const { MaybeUninit::uninit() }; PATH_MAX];
     // SAFETY: by the contract above.
     let lookup = unsafe { lookup(AT_FDCWD, path, &mut cwd) }.filter(|lookup| lookup.entered.is_none())?;
@@ -307,7 +307,7 @@ fn is_placeholder(stat: &libc::stat) -> bool {
 ///
 /// # Safety
 /// `path` is null or NUL-terminated.
-pub unsafe fn open(dir: c_int, path: Text, flags: c_int) -> Option<isize> {
+pub(crate) unsafe fn open(dir: c_int, path: Text, flags: c_int) -> Option<isize> {
     // The bit that O_TMPFILE adds to O_DIRECTORY.
     const UNNAMED: c_int = libc::O_TMPFILE & !libc::O_DIRECTORY;
     if flags & (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | UNNAMED) != libc::O_RDONLY {
@@ -351,7 +351,7 @@ pub unsafe fn open(dir: c_int, path: Text, flags: c_int) -> Option<isize> {
 ///
 /// # Safety
 /// As the system call.
-pub unsafe fn stat(dir: c_int, path: Text, buf: *mut libc::stat, flags: c_int) -> Option<isize> {
+pub(crate) unsafe fn stat(dir: c_int, path: Text, buf: *mut libc::stat, flags: c_int) -> Option<isize> {
     if flags == AT_EMPTY_PATH && is_entered() {
         // SAFETY: by the contract above.
         return Some(unsafe { sys::fstatat(dir, path, buf, flags) });
@@ -377,7 +377,7 @@ pub unsafe fn stat(dir: c_int, path: Text, buf: *mut libc::stat, flags: c_int) -
 ///
 /// # Safety
 /// As the system call.
-pub unsafe fn fstat(fd: c_int, buf: *mut libc::stat) -> Option<isize> {
+pub(crate) unsafe fn fstat(fd: c_int, buf: *mut libc::stat) -> Option<isize> {
     // SAFETY: by the contract above.
     is_entered().then(|| unsafe { sys::fstat_into(fd, buf) })
 }
@@ -386,7 +386,7 @@ pub unsafe fn fstat(fd: c_int, buf: *mut libc::stat) -> Option<isize> {
 ///
 /// # Safety
 /// As the system call.
-pub unsafe fn statx(dir: c_int, path: Text, flags: c_int, mask: u32, buf: *mut libc::statx) -> Option<isize> {
+pub(crate) unsafe fn statx(dir: c_int, path: Text, flags: c_int, mask: u32, buf: *mut libc::statx) -> Option<isize> {
     // SAFETY: by the contract above.
     unsafe {
         known(dir, path, |lookup| {
@@ -408,7 +408,7 @@ pub unsafe fn statx(dir: c_int, path: Text, flags: c_int, mask: u32, buf: *mut l
 ///
 /// # Safety
 /// `path` is null or NUL-terminated.
-pub unsafe fn access(dir: c_int, path: Text, mode: c_int, flags: c_int) -> Option<isize> {
+pub(crate) unsafe fn access(dir: c_int, path: Text, mode: c_int, flags: c_int) -> Option<isize> {
     // Who may write is the client's to say.
     if mode & libc::W_OK != 0 {
         return None;
@@ -438,7 +438,7 @@ pub unsafe fn access(dir: c_int, path: Text, mode: c_int, flags: c_int) -> Optio
 ///
 /// # Safety
 /// As the system call.
-pub unsafe fn readlink(dir: c_int, path: Text, buf: *mut c_char, len: usize) -> Option<isize> {
+pub(crate) unsafe fn readlink(dir: c_int, path: Text, buf: *mut c_char, len: usize) -> Option<isize> {
     // SAFETY: by the contract above.
     unsafe {
         known(dir, path, |lookup| {
@@ -454,7 +454,7 @@ pub unsafe fn readlink(dir: c_int, path: Text, buf: *mut c_char, len: usize) -> 
 
 /// `fchmod`, which the guard does not hear of: whoever could search a directory, and was
 /// told so, may be shut out now. The call itself is always the caller's to make.
-pub fn fchmod(fd: c_int) -> Option<isize> {
+pub(crate) fn fchmod(fd: c_int) -> Option<isize> {
     // SAFETY: null, or mapped by `enter` for the life of the process.
     let shared = unsafe { SHARED.load(Ordering::Acquire).as_ref() }?;
     if sys::fstat(fd)?.st_mode & libc::S_IFMT == libc::S_IFDIR {
@@ -479,7 +479,7 @@ unsafe fn look(path: Text, follow: bool, call: impl FnOnce(Passing) -> isize) ->
 ///
 /// # Safety
 /// As the system call.
-pub unsafe fn statfs(path: Text, buf: *mut c_void) -> Option<isize> {
+pub(crate) unsafe fn statfs(path: Text, buf: *mut c_void) -> Option<isize> {
     // SAFETY: by the contract above.
     unsafe { look(path, true, |pass| pass.statfs(path, buf)) }
 }
@@ -488,7 +488,7 @@ pub unsafe fn statfs(path: Text, buf: *mut c_void) -> Option<isize> {
 ///
 /// # Safety
 /// As the system call.
-pub unsafe fn getxattr(path: Text, name: Text, value: *mut c_void, len: usize, follow: bool) -> Option<isize> {
+pub(crate) unsafe fn getxattr(path: Text, name: Text, value: *mut c_void, len: usize, follow: bool) -> Option<isize> {
     const XATTR_NAME_MAX: usize = 255;
     if sys::is_unmappable(name) {
         return None;
@@ -507,20 +507,20 @@ pub unsafe fn getxattr(path: Text, name: Text, value: *mut c_void, len: usize, f
 ///
 /// # Safety
 /// As the system call.
-pub unsafe fn listxattr(path: Text, list: *mut c_char, len: usize, follow: bool) -> Option<isize> {
+pub(crate) unsafe fn listxattr(path: Text, list: *mut c_char, len: usize, follow: bool) -> Option<isize> {
     // SAFETY: by the contract above.
     unsafe { look(path, follow, |pass| pass.listxattr(path, list, len, follow)) }
 }
 
 /// The calls that pass the guard; `None` outside a slot.
-pub fn passing() -> Option<Passing<'static>> {
+pub(crate) fn passing() -> Option<Passing<'static>> {
     // SAFETY: null, or mapped by `enter` for the life of the process.
     let shared = unsafe { SHARED.load(Ordering::Acquire).as_ref() }?;
     Some(Passing(shared.cookie_cell()))
 }
 
 /// Whether this process is in a slot.
-pub fn is_entered() -> bool {
+pub(crate) fn is_entered() -> bool {
     !SHARED.load(Ordering::Relaxed).is_null()
 }
 
@@ -529,7 +529,7 @@ pub fn is_entered() -> bool {
 ///
 /// # Safety
 /// `buf` is valid where `result` is zero.
-pub unsafe fn unmark(result: c_int, buf: *mut libc::stat) {
+pub(crate) unsafe fn unmark(result: c_int, buf: *mut libc::stat) {
     if result == 0 && is_entered() {
         // SAFETY: by the contract above.
         let stat = unsafe { &mut *buf };
@@ -544,7 +544,7 @@ pub unsafe fn unmark(result: c_int, buf: *mut libc::stat) {
 ///
 /// # Safety
 /// `buf` is valid where `result` is zero.
-pub unsafe fn unmark_x(result: c_int, buf: *mut libc::statx) {
+pub(crate) unsafe fn unmark_x(result: c_int, buf: *mut libc::statx) {
     if result == 0 && is_entered() {
         // SAFETY: by the contract above.
         let stat = unsafe { &mut *buf };

@@ -11,6 +11,7 @@
 //! x86-64 Linux with glibc only: hooks rely on its calling convention, in which the
 //! optional arguments of `open` arrive where fixed ones would.
 
+#![allow(unsafe_code)]
 #![cfg_attr(not(test), no_std)]
 // The test program exports no hook: it would stand before its own libc.
 #![cfg_attr(test, allow(dead_code))]
@@ -20,6 +21,7 @@ mod command;
 mod driver;
 mod elf;
 mod env;
+mod exports;
 mod hook;
 mod interrupt;
 mod job;
@@ -30,6 +32,8 @@ mod pipes;
 mod program;
 mod raw;
 mod real;
+mod role;
+mod row;
 mod seen;
 mod start;
 mod sys;

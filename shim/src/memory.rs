@@ -4,7 +4,7 @@
 //!
 //! Knows no path and no guard.
 
-use crate::table::Row;
+use crate::row::Row;
 use crate::{job, real, sys};
 use core::ffi::{c_int, c_void};
 use libc::{MAP_ANONYMOUS, MAP_FIXED, MAP_GROWSDOWN, MAP_HUGETLB, MAP_NORESERVE, MAP_PRIVATE, MAP_STACK, PROT_WRITE};
@@ -20,7 +20,7 @@ const UNFIT: c_int = MAP_FIXED | MAP_GROWSDOWN | MAP_HUGETLB | MAP_NORESERVE | M
 ///
 /// # Safety
 /// As the system call.
-pub unsafe fn map_early(row: Row, args: [usize; 6]) -> Option<*mut c_void> {
+pub(crate) unsafe fn map_early(row: Row, args: [usize; 6]) -> Option<*mut c_void> {
     if real::is_found(row as usize) {
         return None;
     }
@@ -38,7 +38,7 @@ pub unsafe fn map_early(row: Row, args: [usize; 6]) -> Option<*mut c_void> {
 ///
 /// # Safety
 /// `at` is what `mmap` returned for the rest.
-pub unsafe fn prefer_huge(at: *mut c_void, len: usize, prot: c_int, flags: c_int) {
+pub(crate) unsafe fn prefer_huge(at: *mut c_void, len: usize, prot: c_int, flags: c_int) {
     let is_fresh = flags & (MAP_PRIVATE | MAP_ANONYMOUS | UNFIT) == MAP_PRIVATE | MAP_ANONYMOUS;
     let is_fit = is_fresh && prot & PROT_WRITE != 0 && len >= HUGE_PAGE;
     if is_fit && at != libc::MAP_FAILED && job::is_entered() {

@@ -13,7 +13,7 @@ use libc::AT_FDCWD;
 /// The kernel's name of the last directory there is before a gap, and the name that is
 /// missing in it: what was found to be missing once counts as complete as well. `None`:
 /// something else is missing, at the end of a symlink.
-pub fn name_before<'b, 'p>(gap: Gap<'p>, buf: &'b mut Buffer) -> Option<(&'b [u8], &'p [u8])> {
+pub(crate) fn name_before<'b, 'p>(gap: Gap<'p>, buf: &'b mut Buffer) -> Option<(&'b [u8], &'p [u8])> {
     let pass = job::passing()?;
     let Gap { mut dir, mut name } = gap;
     let mut text = [const { MaybeUninit::uninit() }; PATH_MAX];
@@ -42,7 +42,7 @@ pub fn name_before<'b, 'p>(gap: Gap<'p>, buf: &'b mut Buffer) -> Option<(&'b [u8
 
 /// What the kernel calls an open descriptor: an absolute path. `None` where it has no
 /// such name (any more), or one that does not fit.
-pub fn name_of(fd: c_int, buf: &mut Buffer) -> Option<&[u8]> {
+pub(crate) fn name_of(fd: c_int, buf: &mut Buffer) -> Option<&[u8]> {
     let pass = job::passing()?;
     let mut link = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
     write_decimal(fd, link.get_mut(14..24)?);

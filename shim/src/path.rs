@@ -7,7 +7,7 @@ use core::mem::MaybeUninit;
 
 /// One absolute spelling: as given, or a working directory and what was given.
 #[derive(Clone, Copy, Debug)]
-pub struct Spelling<'a> {
+pub(crate) struct Spelling<'a> {
     /// Empty for a path given absolute and for the root as working directory.
     cwd: &'a [u8],
     /// Between `cwd` and `path`.
@@ -16,13 +16,13 @@ pub struct Spelling<'a> {
 }
 
 /// The pieces that an absolute spelling consists of, to be joined as they are.
-pub type Pieces<'a> = [&'a [u8]; 3];
+pub(crate) type Pieces<'a> = [&'a [u8]; 3];
 
 impl<'a> Spelling<'a> {
     /// A path that is looked up by its directory and last name. `None` where that does
     /// not tell what it depends on: it is empty, ends in `/`, `.` or `..`, or lies in a
     /// tree that is the slot's own. `cwd` matters to relative paths only.
-    pub fn new(cwd: &'a [u8], path: &'a [u8]) -> Option<Self> {
+    pub(crate) fn new(cwd: &'a [u8], path: &'a [u8]) -> Option<Self> {
         if matches!(last_name(path), b"" | b"." | b"..") {
             return None;
         }
@@ -51,7 +51,7 @@ impl<'a> Spelling<'a> {
 
     /// A path that ends in `/` or `/.`, or is `.` alone, as it is, and the directory that it
     /// enters so.
-    pub fn of_entered(cwd: &'a [u8], path: &'a [u8]) -> Option<(Self, Self)> {
+    pub(crate) fn of_entered(cwd: &'a [u8], path: &'a [u8]) -> Option<(Self, Self)> {
         if path == b"." {
             let joint = b"/";
             return Self::new(b"", cwd).map(|named| (Self { cwd, joint, path }, named));
@@ -62,12 +62,12 @@ impl<'a> Spelling<'a> {
     }
 
     /// The whole of it.
-    pub fn whole(&self) -> Pieces<'a> {
+    pub(crate) fn whole(&self) -> Pieces<'a> {
         [self.cwd, self.joint, self.path]
     }
 
     /// The directory in which its last name stands; empty for the root.
-    pub fn dir(&self) -> Pieces<'a> {
+    pub(crate) fn dir(&self) -> Pieces<'a> {
         match split_last(self.path) {
             Some(dir) => [self.cwd, self.joint, dir],
             None => [self.cwd, b"", b""],
@@ -76,13 +76,13 @@ impl<'a> Spelling<'a> {
 }
 
 /// What stands before the last slash, if there is one.
-pub fn split_last(path: &[u8]) -> Option<&[u8]> {
+pub(crate) fn split_last(path: &[u8]) -> Option<&[u8]> {
     let slash = path.iter().rposition(|&byte| byte == b'/')?;
     path.get(..slash)
 }
 
 /// What stands after the last slash.
-pub fn last_name(path: &[u8]) -> &[u8] {
+pub(crate) fn last_name(path: &[u8]) -> &[u8] {
     path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)
 }
 
@@ -94,14 +94,17 @@ fn first_name(path: &[u8]) -> &[u8] {
 }
 
 /// Joins pieces in a buffer, with a final NUL.
-pub fn join<'a, const N: usize>(pieces: [&[u8]; N], buf: &'a mut [MaybeUninit<u8>]) -> Option<&'a CStr> {
+pub(crate) fn join<'a, const N: usize>(pieces: [&[u8]; N], buf: &'a mut [MaybeUninit<u8>]) -> Option<&'a CStr> {
     let bytes = join_bytes(pieces, buf)?;
     // SAFETY: the last of the bytes is a NUL.
     Some(unsafe { CStr::from_ptr(bytes.as_ptr().cast()) })
 }
 
 /// [`join`], as bytes: the last one is the NUL.
-pub fn join_bytes<'a, const N: usize>(pieces: [&[u8]; N], buf: &'a mut [MaybeUninit<u8>]) -> Option<&'a mut [u8]> {
+pub(crate) fn join_bytes<'a, const N: usize>(
+    pieces: [&[u8]; N],
+    buf: &'a mut [MaybeUninit<u8>],
+) -> Option<&'a mut [u8]> {
     let mut at = 0;
     for piece in pieces {
         let room = buf.get_mut(at..)?.get_mut(..piece.len())?;

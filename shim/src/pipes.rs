@@ -5,7 +5,7 @@
 //! output noted in each set of spawn actions. Both are fixed rings; what falls out is
 //! taken for an ordinary child.
 
-use crate::{driver, sys};
+use crate::{role, sys};
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
@@ -33,8 +33,8 @@ static NEXT_REDIRECTION: AtomicUsize = AtomicUsize::new(0);
 ///
 /// # Safety
 /// `ends` points at two descriptors where `result` is zero.
-pub unsafe fn note(result: c_int, ends: *mut c_int) {
-    if result != 0 || !driver::is_recipe() {
+pub(crate) unsafe fn note(result: c_int, ends: *mut c_int) {
+    if result != 0 || !role::is_recipe() {
         return;
     }
     // SAFETY: by the contract above.
@@ -45,7 +45,7 @@ pub unsafe fn note(result: c_int, ends: *mut c_int) {
 }
 
 /// Before `posix_spawn_file_actions_init`; always lets the call happen.
-pub fn forget(actions: *mut c_void) -> Option<c_int> {
+pub(crate) fn forget(actions: *mut c_void) -> Option<c_int> {
     for redirection in &REDIRECTIONS {
         let mine = redirection
             .actions
@@ -58,8 +58,8 @@ pub fn forget(actions: *mut c_void) -> Option<c_int> {
 }
 
 /// Before `posix_spawn_file_actions_adddup2`; always lets the call happen.
-pub fn note_dup(actions: *mut c_void, from: c_int, to: c_int) -> Option<c_int> {
-    if to != libc::STDOUT_FILENO || !driver::is_recipe() {
+pub(crate) fn note_dup(actions: *mut c_void, from: c_int, to: c_int) -> Option<c_int> {
+    if to != libc::STDOUT_FILENO || !role::is_recipe() {
         return None;
     }
     forget(actions);
@@ -70,7 +70,7 @@ pub fn note_dup(actions: *mut c_void, from: c_int, to: c_int) -> Option<c_int> {
 }
 
 /// The descriptor of this process that a spawned child will have as standard output.
-pub fn stdout_of(actions: *const c_void) -> c_int {
+pub(crate) fn stdout_of(actions: *const c_void) -> c_int {
     let wanted = actions as usize;
     let found = REDIRECTIONS
         .iter()
@@ -79,7 +79,7 @@ pub fn stdout_of(actions: *const c_void) -> c_int {
 }
 
 /// Whether the descriptor is an end of a pipe made here.
-pub fn is_own_pipe(fd: c_int) -> bool {
+pub(crate) fn is_own_pipe(fd: c_int) -> bool {
     pipe_inode(fd).is_some_and(|inode| MADE.iter().any(|made| made.load(Ordering::Relaxed) == inode))
 }
 

@@ -13,7 +13,7 @@ use libc::AT_FDCWD;
 
 /// How an executable file stands to us.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Format {
+pub(crate) enum Format {
     /// An ELF program, or one with a `#!` line.
     Ordinary,
     /// An ELF program that must not have this library preloaded.
@@ -24,7 +24,7 @@ pub enum Format {
 ///
 /// # Safety
 /// `path` is NUL-terminated.
-pub unsafe fn format(path: Text) -> Option<Format> {
+pub(crate) unsafe fn format(path: Text) -> Option<Format> {
     // SAFETY: by the contract above.
     if !unsafe { sys::is_executable(path) } {
         return None;
@@ -48,7 +48,7 @@ pub unsafe fn format(path: Text) -> Option<Format> {
 ///
 /// # Safety
 /// `file` is null or NUL-terminated.
-pub unsafe fn find(file: Text, buf: &mut [MaybeUninit<u8>; PATH_MAX]) -> Option<&CStr> {
+pub(crate) unsafe fn find(file: Text, buf: &mut [MaybeUninit<u8>; PATH_MAX]) -> Option<&CStr> {
     // SAFETY: by the contract above.
     let name = unsafe { name_of(file) }?;
     if name.contains(&b'/') {
@@ -62,7 +62,7 @@ pub unsafe fn find(file: Text, buf: &mut [MaybeUninit<u8>; PATH_MAX]) -> Option<
 ///
 /// # Safety
 /// `file` is null or NUL-terminated.
-pub unsafe fn find_in_slot(file: Text, buf: &mut [MaybeUninit<u8>; PATH_MAX]) -> Option<&CStr> {
+pub(crate) unsafe fn find_in_slot(file: Text, buf: &mut [MaybeUninit<u8>; PATH_MAX]) -> Option<&CStr> {
     // SAFETY: by the contract above.
     let name = unsafe { name_of(file) }.filter(|name| job::is_entered() && !name.contains(&b'/'))?;
     search(name, buf, |path| {

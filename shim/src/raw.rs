@@ -15,7 +15,7 @@ static NONE: AtomicU64 = AtomicU64::new(0);
 static COOKIE: AtomicPtr<AtomicU64> = AtomicPtr::new((&raw const NONE).cast_mut());
 
 /// From here on no call leaves by `syscall` that carries the slot's cookie.
-pub fn withhold(cookie: &'static AtomicU64) {
+pub(crate) fn withhold(cookie: &'static AtomicU64) {
     COOKIE.store((&raw const *cookie).cast_mut(), Ordering::Relaxed);
 }
 
@@ -39,11 +39,10 @@ static LOOKING: [u16; 16] = [
 ///
 /// No frame of its own: a child that the call makes returns on the same stack.
 #[unsafe(naked)]
-pub unsafe extern "C" fn syscall() {
+pub(crate) unsafe extern "C" fn syscall() {
     core::arch::naked_asm!(
         ".cfi_startproc",
-        "mov rax, rdi",
-        "mov rdi, rsi",
+        "mov rax, rdi; mov rdi, rsi",
         "mov rsi, rdx",
         "mov rdx, rcx",
         "mov r10, r8",
@@ -105,8 +104,7 @@ pub unsafe extern "C" fn syscall() {
         shown = sym shown,
         stat = const libc::SYS_stat,
         newfstatat = const libc::SYS_newfstatat,
-        empty_path = const libc::AT_EMPTY_PATH,
-        not_fstat = const sys::NOT_FSTAT,
+        empty_path = const libc::AT_EMPTY_PATH, not_fstat = const sys::NOT_FSTAT,
         statx = const libc::SYS_statx,
         interrupted = const libc::EINTR,
     );

@@ -2,14 +2,14 @@
 //!
 //! Knows no signature: a row of the table gives its entry a type.
 
+use crate::row::{NAMES, ROWS};
 use crate::sys::set_errno;
-use crate::table::{NAMES, ROWS};
 use core::ffi::{CStr, c_int, c_void};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 /// Where each row's real function is; null before it has been looked for.
-pub static REAL: [AtomicPtr<c_void>; ROWS] = [const { AtomicPtr::new(null_mut()) }; ROWS];
+pub(crate) static REAL: [AtomicPtr<c_void>; ROWS] = [const { AtomicPtr::new(null_mut()) }; ROWS];
 
 /// Stands in for a function that this libc does not have. (Those that return
 /// pointers are in every glibc for x86-64.)
@@ -20,7 +20,7 @@ extern "C" fn missing() -> c_int {
 
 /// Looks for all real functions. The constructor does it once, so that no hook has to
 /// take the loader's locks.
-pub fn find_all() {
+pub(crate) fn find_all() {
     let mut names = NAMES.as_bytes();
     for entry in &REAL {
         let Ok(name) = CStr::from_bytes_until_nul(names) else {
@@ -40,14 +40,14 @@ fn find(name: &CStr) -> *mut c_void {
 }
 
 /// Whether the real function of a row is known.
-pub fn is_found(row: usize) -> bool {
+pub(crate) fn is_found(row: usize) -> bool {
     REAL.get(row)
         .is_some_and(|entry| !entry.load(Ordering::Relaxed).is_null())
 }
 
 /// The real function of a row. Looks for it when a constructor of another library
 /// comes here before ours has run.
-pub extern "C" fn real(row: usize) -> *mut c_void {
+pub(crate) extern "C" fn real(row: usize) -> *mut c_void {
     let Some(entry) = REAL.get(row) else {
         return missing as *mut c_void;
     };
@@ -62,7 +62,7 @@ pub extern "C" fn real(row: usize) -> *mut c_void {
 /// Ends a naked hook whose real function is not known yet: finds it and goes on there
 /// with every argument as it came. The row's number is in r11.
 #[unsafe(naked)]
-pub unsafe extern "C" fn find_and_jump() {
+pub(crate) unsafe extern "C" fn find_and_jump() {
     core::arch::naked_asm!(
         "push rdi",
         "push rsi",

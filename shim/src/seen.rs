@@ -15,7 +15,7 @@ const LENGTH: usize = 256;
 const FULL: i64 = 16 << 10;
 
 /// Adds a name.
-pub fn note(name: &[u8]) {
+pub(crate) fn note(name: &[u8]) {
     if let Some(file) = open() {
         let mut room = [const { MaybeUninit::uninit() }; LENGTH];
         if let Some(line) = join([name, b"\n"], &mut room)

@@ -3,11 +3,11 @@
 //! Knows no hook. Runs once, before the program; a hook that another library's
 //! constructor calls before that does no more than the real function.
 
-use crate::driver::Driver;
 use crate::env::{self, Kept};
 use crate::path::{join, split_last};
+use crate::role::{self, Driver};
 use crate::sys::{self, PATH_MAX};
-use crate::{driver, hook, job, raw, real};
+use crate::{hook, job, raw, real};
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
@@ -96,7 +96,7 @@ fn start_driver() -> Option<()> {
         tools: tools_entry,
     };
     // SAFETY: called once, before anyone looks.
-    driver::enter(unsafe { (*DRIVER.0.get()).write(Driver::new(stub, tools.unwrap_or(tools::BUILT_IN), kept)) });
+    role::enter(unsafe { (*DRIVER.0.get()).write(Driver::new(stub, tools.unwrap_or(tools::BUILT_IN), kept)) });
     Some(())
 }
 

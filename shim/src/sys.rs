@@ -8,10 +8,10 @@ use core::mem::MaybeUninit;
 use core::sync::atomic::AtomicU64;
 
 /// A path as C hands it over.
-pub type Text = *const c_char;
+pub(crate) type Text = *const c_char;
 
 /// Longest path the kernel takes, with its final NUL.
-pub const PATH_MAX: usize = 4096;
+pub(crate) const PATH_MAX: usize = 4096;
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
@@ -64,20 +64,20 @@ unsafe fn call_with(cookie: &AtomicU64, number: i64, args: [usize; 5]) -> isize 
 /// Whether nothing is mapped there: below `vm.mmap_min_addr` of every distribution, or
 /// past the end of a process without five-level tables. The kernel answers EFAULT there
 /// where we would crash.
-pub fn is_unmappable<T>(pointer: *const T) -> bool {
+pub(crate) fn is_unmappable<T>(pointer: *const T) -> bool {
     !(0x1000..0x7fff_ffff_f000).contains(&pointer.addr())
 }
 
 /// The path calls that exist with the cookie, bound to one slot's.
 #[derive(Clone, Copy)]
-pub struct Passing<'a>(pub &'a AtomicU64);
+pub(crate) struct Passing<'a>(pub &'a AtomicU64);
 
 impl Passing<'_> {
     /// `openat`; never creates.
     ///
     /// # Safety
     /// `path` is NUL-terminated.
-    pub unsafe fn openat(self, dir: c_int, path: Text, flags: c_int) -> isize {
+    pub(crate) unsafe fn openat(self, dir: c_int, path: Text, flags: c_int) -> isize {
         // SAFETY: by the contract above.
         unsafe {
             call_with(
@@ -92,7 +92,7 @@ impl Passing<'_> {
     ///
     /// # Safety
     /// `path` is NUL-terminated; the kernel checks `buf`.
-    pub unsafe fn fstatat(self, dir: c_int, path: Text, buf: *mut libc::stat, flags: c_int) -> isize {
+    pub(crate) unsafe fn fstatat(self, dir: c_int, path: Text, buf: *mut libc::stat, flags: c_int) -> isize {
         let args = [dir as usize, path as usize, buf as usize, flags as usize, 0];
         // SAFETY: by the contract above.
         unsafe { call_with(self.0, libc::SYS_newfstatat, args) }
@@ -102,7 +102,7 @@ impl Passing<'_> {
     ///
     /// # Safety
     /// `path` is NUL-terminated; the kernel checks `buf`.
-    pub unsafe fn statx(self, dir: c_int, path: Text, flags: c_int, mask: u32, buf: *mut libc::statx) -> isize {
+    pub(crate) unsafe fn statx(self, dir: c_int, path: Text, flags: c_int, mask: u32, buf: *mut libc::statx) -> isize {
         let args = [dir as usize, path as usize, flags as usize, mask as usize, buf as usize];
         // SAFETY: by the contract above.
         unsafe { call_with(self.0, libc::SYS_statx, args) }
@@ -112,7 +112,7 @@ impl Passing<'_> {
     ///
     /// # Safety
     /// `path` is NUL-terminated.
-    pub unsafe fn faccessat(self, dir: c_int, path: Text, mode: c_int, flags: c_int) -> isize {
+    pub(crate) unsafe fn faccessat(self, dir: c_int, path: Text, mode: c_int, flags: c_int) -> isize {
         let number = if flags == 0 {
             libc::SYS_faccessat
         } else {
@@ -132,7 +132,7 @@ impl Passing<'_> {
     ///
     /// # Safety
     /// `path` is NUL-terminated; the kernel checks `buf`.
-    pub unsafe fn readlinkat(self, dir: c_int, path: Text, buf: *mut c_char, len: usize) -> isize {
+    pub(crate) unsafe fn readlinkat(self, dir: c_int, path: Text, buf: *mut c_char, len: usize) -> isize {
         // SAFETY: by the contract above.
         unsafe {
             call_with(
@@ -147,7 +147,7 @@ impl Passing<'_> {
     ///
     /// # Safety
     /// `path` is NUL-terminated; the kernel checks `buf`, of a `struct statfs`.
-    pub unsafe fn statfs(self, path: Text, buf: *mut c_void) -> isize {
+    pub(crate) unsafe fn statfs(self, path: Text, buf: *mut c_void) -> isize {
         // SAFETY: by the contract above.
         unsafe { call_with(self.0, libc::SYS_statfs, [path as usize, buf as usize, 0, 0, 0]) }
     }
@@ -156,7 +156,7 @@ impl Passing<'_> {
     ///
     /// # Safety
     /// `path` is NUL-terminated; the kernel checks `name` and `value`.
-    pub unsafe fn getxattr(self, path: Text, name: Text, value: *mut c_void, len: usize, follow: bool) -> isize {
+    pub(crate) unsafe fn getxattr(self, path: Text, name: Text, value: *mut c_void, len: usize, follow: bool) -> isize {
         let number = if follow {
             libc::SYS_getxattr
         } else {
@@ -171,7 +171,7 @@ impl Passing<'_> {
     ///
     /// # Safety
     /// `path` is NUL-terminated; the kernel checks `list`.
-    pub unsafe fn listxattr(self, path: Text, list: *mut c_char, len: usize, follow: bool) -> isize {
+    pub(crate) unsafe fn listxattr(self, path: Text, list: *mut c_char, len: usize, follow: bool) -> isize {
         let number = if follow {
             libc::SYS_listxattr
         } else {
@@ -186,7 +186,7 @@ impl Passing<'_> {
 ///
 /// # Safety
 /// `path` is NUL-terminated.
-pub unsafe fn openat(dir: c_int, path: Text, flags: c_int) -> isize {
+pub(crate) unsafe fn openat(dir: c_int, path: Text, flags: c_int) -> isize {
     // SAFETY: by the contract above.
     unsafe { call(libc::SYS_openat, [dir as usize, path as usize, flags as usize, 0, 0]) }
 }
@@ -194,13 +194,13 @@ pub unsafe fn openat(dir: c_int, path: Text, flags: c_int) -> isize {
 /// A flag of `newfstatat` that changes nothing (`AT_NO_AUTOMOUNT`, stat(2)). The filter of
 /// a slot lets libc's `fstat` pass, which has `AT_EMPTY_PATH` alone; with this, what could
 /// name a path is told from it.
-pub const NOT_FSTAT: c_int = libc::AT_NO_AUTOMOUNT;
+pub(crate) const NOT_FSTAT: c_int = libc::AT_NO_AUTOMOUNT;
 
 /// `newfstatat` as the guard sees it.
 ///
 /// # Safety
 /// As the system call.
-pub unsafe fn fstatat(dir: c_int, path: Text, buf: *mut libc::stat, flags: c_int) -> isize {
+pub(crate) unsafe fn fstatat(dir: c_int, path: Text, buf: *mut libc::stat, flags: c_int) -> isize {
     let args = [
         dir as usize,
         path as usize,
@@ -216,14 +216,14 @@ pub unsafe fn fstatat(dir: c_int, path: Text, buf: *mut libc::stat, flags: c_int
 ///
 /// # Safety
 /// `path` is NUL-terminated.
-pub unsafe fn is_executable(path: Text) -> bool {
+pub(crate) unsafe fn is_executable(path: Text) -> bool {
     let args = [libc::AT_FDCWD as usize, path as usize, libc::X_OK as usize, 0, 0];
     // SAFETY: by the contract above.
     unsafe { call(libc::SYS_faccessat, args) == 0 }
 }
 
 /// `close`.
-pub fn close(fd: c_int) {
+pub(crate) fn close(fd: c_int) {
     // SAFETY: only ever called with descriptors that the caller has just opened.
     unsafe { call(libc::SYS_close, [fd as usize, 0, 0, 0, 0]) };
 }
@@ -232,13 +232,13 @@ pub fn close(fd: c_int) {
 ///
 /// # Safety
 /// The kernel checks `buf`, which is the caller's to change.
-pub unsafe fn fstat_into(fd: c_int, buf: *mut libc::stat) -> isize {
+pub(crate) unsafe fn fstat_into(fd: c_int, buf: *mut libc::stat) -> isize {
     // SAFETY: the kernel's `struct stat` is libc's on x86-64.
     unsafe { call(libc::SYS_fstat, [fd as usize, buf as usize, 0, 0, 0]) }
 }
 
 /// `fstat`; `None` for an error.
-pub fn fstat(fd: c_int) -> Option<libc::stat> {
+pub(crate) fn fstat(fd: c_int) -> Option<libc::stat> {
     let mut buf = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: `buf` is one.
     let done = unsafe { fstat_into(fd, buf.as_mut_ptr()) };
@@ -247,7 +247,7 @@ pub fn fstat(fd: c_int) -> Option<libc::stat> {
 }
 
 /// Bytes of a file from `offset` on, as many as there are.
-pub fn pread<const N: usize>(fd: c_int, offset: u64) -> ([u8; N], usize) {
+pub(crate) fn pread<const N: usize>(fd: c_int, offset: u64) -> ([u8; N], usize) {
     let mut buf = [0; N];
     // SAFETY: `buf` is as long as is said.
     let read = unsafe {
@@ -260,7 +260,7 @@ pub fn pread<const N: usize>(fd: c_int, offset: u64) -> ([u8; N], usize) {
 }
 
 /// `write`; what does not fit is left out.
-pub fn write(fd: c_int, bytes: &[u8]) {
+pub(crate) fn write(fd: c_int, bytes: &[u8]) {
     // SAFETY: `bytes` is as long as is said.
     unsafe {
         call(
@@ -271,7 +271,7 @@ pub fn write(fd: c_int, bytes: &[u8]) {
 }
 
 /// The working directory, absolute, without a final NUL; `None` where it has no path.
-pub fn getcwd(buf: &mut [MaybeUninit<u8>; PATH_MAX]) -> Option<&[u8]> {
+pub(crate) fn getcwd(buf: &mut [MaybeUninit<u8>; PATH_MAX]) -> Option<&[u8]> {
     // SAFETY: `buf` is as long as is said.
     let len = unsafe { call(libc::SYS_getcwd, [buf.as_mut_ptr() as usize, PATH_MAX, 0, 0, 0]) };
     let len = usize::try_from(len).ok()?.checked_sub(1)?;
@@ -281,7 +281,7 @@ pub fn getcwd(buf: &mut [MaybeUninit<u8>; PATH_MAX]) -> Option<&[u8]> {
 }
 
 /// `readlink` as the guard sees it, into `buf`; `None` for an error or a full buffer.
-pub fn readlink<'a>(path: &CStr, buf: &'a mut [MaybeUninit<u8>]) -> Option<&'a [u8]> {
+pub(crate) fn readlink<'a>(path: &CStr, buf: &'a mut [MaybeUninit<u8>]) -> Option<&'a [u8]> {
     let args = [
         libc::AT_FDCWD as usize,
         path.as_ptr() as usize,
@@ -297,13 +297,13 @@ pub fn readlink<'a>(path: &CStr, buf: &'a mut [MaybeUninit<u8>]) -> Option<&'a [
 }
 
 /// The number of this process, never a stale one after `vfork`.
-pub fn getpid() -> c_int {
+pub(crate) fn getpid() -> c_int {
     // SAFETY: takes nothing.
     unsafe { call(libc::SYS_getpid, [0; 5]) as c_int }
 }
 
 /// Nanoseconds by the monotonic clock.
-pub fn monotonic() -> u64 {
+pub(crate) fn monotonic() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     let args = [libc::CLOCK_MONOTONIC as usize, (&raw mut now) as usize, 0, 0, 0];
     // SAFETY: `now` is the kernel's `struct timespec`; the clock is in every kernel.
@@ -315,7 +315,7 @@ pub fn monotonic() -> u64 {
 
 /// Waits until a child of this process has ended, or until `deadline` by [`monotonic`]. Leaves
 /// the child to be waited for.
-pub fn wait_for_end(child: c_int, deadline: u64) {
+pub(crate) fn wait_for_end(child: c_int, deadline: u64) {
     // SAFETY: numbers only.
     let handle = unsafe { call(libc::SYS_pidfd_open, [child as usize, 0, 0, 0, 0]) };
     let Ok(fd) = c_int::try_from(handle) else { return };
@@ -344,7 +344,7 @@ pub fn wait_for_end(child: c_int, deadline: u64) {
 }
 
 /// The first bytes of a file, and how many they are; `None` where it cannot be opened.
-pub fn read_file<const N: usize>(path: &CStr) -> Option<([u8; N], usize)> {
+pub(crate) fn read_file<const N: usize>(path: &CStr) -> Option<([u8; N], usize)> {
     // SAFETY: NUL-terminated by its type.
     let fd = unsafe { openat(libc::AT_FDCWD, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
     let fd = c_int::try_from(fd).ok().filter(|fd| *fd >= 0)?;
@@ -354,7 +354,7 @@ pub fn read_file<const N: usize>(path: &CStr) -> Option<([u8; N], usize)> {
 }
 
 /// 64 random bits; zero where the kernel has none yet.
-pub fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     let mut bits = 0u64;
     // SAFETY: `bits` is eight bytes long.
     unsafe {
@@ -370,7 +370,7 @@ pub fn random() -> u64 {
 ///
 /// # Safety
 /// As the system call.
-pub unsafe fn mmap(args: [usize; 6]) -> Result<*mut c_void, c_int> {
+pub(crate) unsafe fn mmap(args: [usize; 6]) -> Result<*mut c_void, c_int> {
     let [a, b, c, d, e, f] = args;
     let result: isize;
     // SAFETY: the Linux x86-64 system call convention.
@@ -393,13 +393,13 @@ pub unsafe fn mmap(args: [usize; 6]) -> Result<*mut c_void, c_int> {
 ///
 /// # Safety
 /// As the system call.
-pub unsafe fn advise(at: *mut c_void, len: usize, advice: c_int) {
+pub(crate) unsafe fn advise(at: *mut c_void, len: usize, advice: c_int) {
     // SAFETY: by the contract above.
     unsafe { call(libc::SYS_madvise, [at as usize, len, advice as usize, 0, 0]) };
 }
 
 /// Maps `len` bytes: of a file shared with its other users, or private zeroes.
-pub fn map(len: usize, file: Option<c_int>) -> Option<*mut c_void> {
+pub(crate) fn map(len: usize, file: Option<c_int>) -> Option<*mut c_void> {
     let (flags, fd) = match file {
         Some(fd) => (libc::MAP_SHARED, fd),
         None => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1),
@@ -413,19 +413,19 @@ pub fn map(len: usize, file: Option<c_int>) -> Option<*mut c_void> {
 ///
 /// # Safety
 /// `at` and `len` are those of a mapping by [`map`] that nobody uses any more.
-pub unsafe fn unmap(at: *mut c_void, len: usize) {
+pub(crate) unsafe fn unmap(at: *mut c_void, len: usize) {
     // SAFETY: by the contract above.
     unsafe { call(libc::SYS_munmap, [at as usize, len, 0, 0, 0]) };
 }
 
 /// The calling thread's errno.
-pub fn errno() -> c_int {
+pub(crate) fn errno() -> c_int {
     // SAFETY: libc's pointer is valid for the life of the thread.
     unsafe { *libc::__errno_location() }
 }
 
 /// Sets the calling thread's errno.
-pub fn set_errno(code: c_int) {
+pub(crate) fn set_errno(code: c_int) {
     // SAFETY: as in `errno`.
     unsafe { *libc::__errno_location() = code };
 }

@@ -2,10 +2,11 @@
 //! Tries the very steps that a worker takes. Knows how to say it; the rooms behind it
 //! know how to try.
 
-use crate::front::{self, Choice, Wish};
+use crate::backend::{self, BackendChoice, ChosenBackend, NoFuse};
 use crate::fuse::{self, Device};
 use crate::slot;
-use crate::start::{self, Entered, Store, StoreOptions};
+use crate::start::{self, Entered, StoreOptions};
+use crate::store::Store;
 use serde::Serialize;
 use std::fmt::{Display, Write};
 
@@ -89,8 +90,8 @@ pub fn examine(store: StoreOptions) -> Report {
         }
     };
     checks.extend(worker_checks(&entered));
-    let (fault, why) = match front::choose(Wish::Auto, &entered) {
-        Ok(Choice { front, why }) => (Some(front.name()), why),
+    let (fault, why) = match backend::choose(BackendChoice::Auto, &entered) {
+        Ok(ChosenBackend { backend, why }) => (Some(backend.name()), why),
         Err(error) => (None, error.to_string()),
     };
     Report {
@@ -141,20 +142,18 @@ fn host_checks() -> Vec<Check> {
 /// What a worker that stands in its namespaces can try.
 fn worker_checks(entered: &Entered) -> Vec<Check> {
     let Entered { store, spawner, .. } = entered;
-    let whose = if store.root_user {
-        "as root"
+    let (whose, overlay) = if store.root_user {
+        ("as root", "as root, with trusted attributes; the self-test passed")
     } else {
-        "as an ordinary user, in a user namespace"
+        (
+            "as an ordinary user, in a user namespace",
+            "as an ordinary user, with userxattr; the self-test passed",
+        )
     };
     let seccomp = slot::try_guard(spawner).map_err(|error| error.to_string());
     let part = |pick: fn(&slot::GuardAllows) -> Result<(), rustix::io::Errno>| match &seccomp {
         Ok(allows) => pick(allows).map(|()| "allowed").map_err(|errno| errno.to_string()),
         Err(error) => Err(error.clone()),
-    };
-    let overlay = if store.root_user {
-        "as root, with trusted attributes; the self-test passed"
-    } else {
-        "as an ordinary user, with userxattr; the self-test passed"
     };
     let trial = slot::trial(spawner, &store.root.join(".trial"), None, |_| ());
     vec![
@@ -211,43 +210,48 @@ fn worker_checks(entered: &Entered) -> Vec<Check> {
     ]
 }
 
-fn fuse_check(entered: &Entered) -> Result<&'static str, String> {
-    let device = Device::find(&entered.store).map_err(|error| error.to_string())?;
-    fuse::self_test(&device, &entered.spawner, &entered.store).map_err(|error| error.to_string())?;
+fn fuse_check(entered: &Entered) -> Result<&'static str, NoFuse> {
+    let device = Device::find(&entered.store)?;
+    fuse::self_test(&device, &entered.spawner, &entered.store)?;
     Ok("a slot stood on it")
 }
 
-fn pid_check(entered: &Entered) -> Result<String, String> {
+/// What is found and is not enough, as a report shows it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Lack(String);
+
+fn pid_check(entered: &Entered) -> Result<String, Lack> {
     match slot::pid_limit(&entered.spawner) {
         Ok(Ok(limit)) => Ok(format!("each job has its own, below {limit}")),
-        Ok(Err(errno)) => Err(format!("/proc/sys/kernel/ns_last_pid: {errno}")),
-        Err(error) => Err(error.to_string()),
+        Ok(Err(errno)) => Err(Lack(format!("/proc/sys/kernel/ns_last_pid: {errno}"))),
+        Err(error) => Err(Lack(error.to_string())),
     }
 }
 
-fn store_size(store: &Store) -> Result<String, String> {
+fn store_size(store: &Store) -> Result<String, Lack> {
     let told = format!("{} MiB, {} files", store.bytes >> 20, store.inodes);
     if store.bytes >= LEAST_STORE {
         Ok(told)
     } else {
-        Err(told)
+        Err(Lack(told))
     }
 }
 
-fn open_files(store: &Store) -> Result<String, String> {
-    match front::raise_file_limit(store) {
+fn open_files(store: &Store) -> Result<String, Lack> {
+    match backend::raise_file_limit(store) {
         None => Ok("no limit".into()),
         Some(most) if most >= LEAST_FILES => Ok(most.to_string()),
-        Some(most) => Err(most.to_string()),
+        Some(most) => Err(Lack(most.to_string())),
     }
 }
 
-fn limit(name: &str, least: u64) -> Result<String, String> {
+fn limit(name: &str, least: u64) -> Result<String, Lack> {
     let path = format!("/proc/sys/fs/inotify/{name}");
-    let text = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    let text = std::fs::read_to_string(&path).map_err(|error| Lack(format!("{path}: {error}")))?;
     match text.trim().parse::<u64>() {
         Ok(number) if number >= least => Ok(number.to_string()),
-        _ => Err(text.trim().to_string()),
+        _ => Err(Lack(text.trim().to_string())),
     }
 }
 

@@ -58,7 +58,12 @@ impl Instances {
 impl Inherited {
     /// Makes the placeholder, in a directory of the job's own, for these numbers. `proc`: this
     /// process is in it.
-    pub fn new(dir: &Path, proc: &Path, numbers: Vec<u32>, instances: Arc<Instances>) -> io::Result<(Self, OwnedFd)> {
+    pub(crate) fn new(
+        dir: &Path,
+        proc: &Path,
+        numbers: Vec<u32>,
+        instances: Arc<Instances>,
+    ) -> io::Result<(Self, OwnedFd)> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let placeholder = rustix::fs::open(dir, flags, Mode::RUSR | Mode::WUSR)?;
         rustix::io::write(&placeholder, &CONTENT)?;
@@ -79,7 +84,7 @@ impl Inherited {
     }
 
     /// What a guard goes by.
-    pub fn placeholder(&self) -> io::Result<Placeholder> {
+    pub(crate) fn placeholder(&self) -> io::Result<Placeholder> {
         let stat = rustix::fs::fstat(&self.placeholder)?;
         Ok(Placeholder {
             file: (stat.st_dev, stat.st_ino),
@@ -88,7 +93,7 @@ impl Inherited {
     }
 
     /// Fails once the job has used one of them.
-    pub fn check(&self) -> Result<(), Abandon> {
+    pub(crate) fn check(&self) -> Result<(), Abandon> {
         match self.is_used() {
             Ok(false) => Ok(()),
             Ok(true) => Err(self.needed()),
@@ -97,7 +102,7 @@ impl Inherited {
     }
 
     /// Resolves when the job has used one of them.
-    pub async fn used(&self) -> Abandon {
+    pub(crate) async fn used(&self) -> Abandon {
         match self.wait().await {
             Ok(()) => self.needed(),
             Err(error) => Abandon::Slot(error.to_string()),

@@ -1,28 +1,27 @@
 //! One job's life on a worker: its slot is made, its view served, its words carried, its
 //! outputs harvested. Knows the order of these steps; slot, view and guard do them.
 
-use crate::front::Front;
-use crate::fuse::{self, Fuse};
-use crate::guard::{self, Events, GuardSpec};
+mod launch;
+
+use crate::backend::FaultBackend;
+use crate::blocking::blocking;
+use crate::control::{JobControl, Observed, Service};
+use crate::guard::Events;
 use crate::inherited::{Inherited, Instances};
-use crate::memory::Hold;
-use crate::session::blocking;
-use crate::slot::{Network, Slot, SlotEnd, SlotPlan, SlotStatus, Spawner, Started};
-use crate::stdio::{self, OurEnds};
-use crate::steering::{Observed, Service, Steering};
-use crate::view::{self, Harvest, HarvestError, Lower, Mirror, Outputs, SharedMap, View, ViewSpec};
+use crate::slot::{Network, Slot, SlotEnd, SlotStatus, Spawner, in_words};
+use crate::store_limit::EvictionPin;
+use crate::view::{self, Harvest, HarvestError, Mirror, Outputs, View};
 use crate::watched::watched;
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, OFlags};
+use launch::{Launched, launch};
+use rustix::fd::OwnedFd;
 use std::cell::RefCell;
-use std::ffi::OsString;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 use termite_types::{Abandon, FileTime, JobEnd, JobResult, JobSpec, Owner, Phases, Usage};
-use termite_wire::remote::RemoteSink;
+use termite_wire::client::RemoteSink;
 use tokio::sync::mpsc;
 
 /// Output that is kept here before it is sent ahead of the result.
@@ -33,7 +32,7 @@ pub(crate) struct JobEnv {
     /// A directory of its own in the store.
     pub dir: PathBuf,
     /// Keeps the client's tree as it is filled, until the outputs are taken.
-    pub hold: Hold,
+    pub pin: EvictionPin,
     /// The client's tree.
     pub mirror: Arc<Mirror>,
     /// The client's network here.
@@ -43,7 +42,7 @@ pub(crate) struct JobEnv {
     /// The worker's `/proc`.
     pub proc: PathBuf,
     /// What serves the job's file accesses.
-    pub front: Front,
+    pub backend: FaultBackend,
     /// For descriptors that the job inherits.
     pub instances: Arc<Instances>,
     /// The shim and its preload file, if the job gets it.
@@ -63,7 +62,7 @@ pub(crate) struct Finished {
 /// Removes a job's directory when the last user of it is gone, and lets go of the mirror.
 struct JobDir {
     path: PathBuf,
-    _hold: Hold,
+    _pin: EvictionPin,
 }
 
 impl Drop for JobDir {
@@ -72,19 +71,7 @@ impl Drop for JobDir {
     }
 }
 
-/// A job whose slot stands and whose files are served.
-struct Launched {
-    slot: Slot,
-    upper: OwnedFd,
-    view: Arc<View>,
-    service: Arc<Service>,
-    ours: OurEnds,
-    told: mpsc::UnboundedReceiver<Event>,
-    inherited: Option<Inherited>,
-    dir: JobDir,
-}
-
-/// What the threads of a front end tell.
+/// What the threads of a back end tell.
 enum Event {
     WantsInput,
     Abandon(Abandon),
@@ -108,7 +95,7 @@ pub(crate) async fn run(
     env: JobEnv,
     spec: JobSpec,
     sink: RemoteSink,
-    steering: &Steering,
+    control: &JobControl,
 ) -> Result<(JobResult, Finished), Abandon> {
     let mut clock = Clock::start();
     let (stdio, owner) = (spec.stdio.clone(), spec.owner.clone());
@@ -124,16 +111,16 @@ pub(crate) async fn run(
     } = blocking(move || launch(env, spec)).await?;
     let slot = Rc::new(RefCell::new(slot));
     let (input, output, terminal) = ours.watch().map_err(refused)?;
-    steering.connect(input, terminal);
-    steering.check()?;
+    control.connect(input, terminal);
+    control.check()?;
     slot.borrow_mut().go().map_err(refused)?;
     let start_us = clock.lap();
     let observed = Observed {
         view: view.clone(),
         service: service.clone(),
     };
-    steering.begin(slot.clone(), observed);
-    steering.check()?;
+    control.begin(slot.clone(), observed);
+    control.check()?;
 
     let talk = Talk {
         sink: &sink,
@@ -148,19 +135,14 @@ pub(crate) async fn run(
     };
     let end = tokio::select! {
         end = ended => end?,
-        () = listen(&mut told, steering, &sink) => unreachable!("never resolves"),
-        () = watch(inherited.as_ref(), steering) => unreachable!("never resolves"),
+        () = listen(&mut told, control, &sink) => unreachable!("never resolves"),
+        () = watch(inherited.as_ref(), control) => unreachable!("never resolves"),
     };
-    steering.end();
-    // A job may end by the very error that it was given up with, before that was heard here.
-    while let Ok(event) = told.try_recv() {
-        if let Event::Abandon(why) = event {
-            steering.abandon(why);
-        }
-    }
+    control.end();
+    hear_last(&mut told, control);
     inherited.as_ref().map_or(Ok(()), Inherited::check)?;
-    steering.check()?;
-    let read_input = steering.read_input().map_err(refused)?;
+    control.check()?;
+    let read_input = control.read_input().map_err(refused)?;
     let output = talk.held.into_inner();
     let run_us = clock.lap();
     // No process of it is left.
@@ -176,6 +158,15 @@ pub(crate) async fn run(
     };
     result.worker_now = now();
     Ok((result, finished))
+}
+
+/// A job may end by the very error that it was given up with, before that was heard.
+fn hear_last(told: &mut mpsc::UnboundedReceiver<Event>, control: &JobControl) {
+    while let Ok(event) = told.try_recv() {
+        if let Event::Abandon(why) = event {
+            control.abandon(why);
+        }
+    }
 }
 
 /// Tells how long each part of something took.
@@ -218,31 +209,31 @@ impl Talk<'_> {
     }
 }
 
-/// Acts on what the front end tells; never resolves.
-async fn listen(told: &mut mpsc::UnboundedReceiver<Event>, steering: &Steering, sink: &RemoteSink) {
+/// Acts on what the back end tells; never resolves.
+async fn listen(told: &mut mpsc::UnboundedReceiver<Event>, control: &JobControl, sink: &RemoteSink) {
     while let Some(event) = told.recv().await {
         match event {
             Event::WantsInput => {
-                steering.wants_input();
+                control.wants_input();
                 want_input(sink).await;
             }
-            Event::Abandon(why) => steering.abandon(why),
+            Event::Abandon(why) => control.abandon(why),
         }
     }
     std::future::pending().await
 }
 
 /// Gives the job up when it uses what it inherited; never resolves.
-async fn watch(inherited: Option<&Inherited>, steering: &Steering) {
+async fn watch(inherited: Option<&Inherited>, control: &JobControl) {
     if let Some(inherited) = inherited {
-        steering.abandon(inherited.used().await);
+        control.abandon(inherited.used().await);
     }
     std::future::pending().await
 }
 
 async fn want_input(sink: &RemoteSink) {
     if let Err(error) = sink.want_input().await {
-        tracing::debug!("a job's wish for input found nobody: {error}");
+        tracing::debug!("a job's wanted for input found nobody: {error}");
     }
 }
 
@@ -260,129 +251,6 @@ async fn wait(slot: &RefCell<Slot>) -> Result<SlotEnd, Abandon> {
 
 fn refused(error: impl Display) -> Abandon {
     Abandon::Slot(error.to_string())
-}
-
-/// Makes the slot and its view, and lets its files be served.
-fn launch(env: JobEnv, spec: JobSpec) -> Result<Launched, Abandon> {
-    let dir = JobDir {
-        path: env.dir,
-        _hold: env.hold,
-    };
-    let stdio = spec.stdio.clone();
-    let (cwd, program, drivers) = (spec.cwd.clone(), spec.program.clone(), spec.drivers.clone());
-    let pids = spec.pids;
-    let (uid, gid) = (spec.owner.uid, spec.owner.gid);
-    let shared_path = dir.path.join("shared");
-    let (shared, cookie) = shared_memory(&shared_path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::StorageFull => Abandon::Full(error.to_string()),
-        _ => refused(error),
-    })?;
-    let (job_fds, mut ours) = stdio::open(&stdio).map_err(refused)?;
-    let (library, preload) = env.shim.unzip();
-    let (tell, told) = mpsc::unbounded_channel();
-    let events: Arc<dyn Events> = Arc::new(Tell(tell));
-    let open_proc = || open_directory(&env.proc).map_err(refused);
-    let layer = match &env.front {
-        Front::Fuse(device) => {
-            let lower = Lower::new(env.mirror.clone(), open_proc()?, shared.clone()).map_err(refused)?;
-            Some(fuse_layer(device, lower, &drivers, &events)?)
-        }
-        Front::ShimGuard | Front::Guard => None,
-    };
-    let (served, lower, fuse) = layer.map_or((None, None, None), |(a, b, c)| (Some(a), Some(b), Some(c)));
-    let (inherited, placeholder) = match &spec.inherited[..] {
-        [] => (None, None),
-        numbers => Inherited::new(&dir.path, &env.proc, numbers.to_vec(), env.instances)
-            .map_err(refused)
-            .map(|(inherited, placeholder)| (Some(inherited), Some(placeholder)))?,
-    };
-    let plan = SlotPlan {
-        lower: env.mirror.root().to_path_buf(),
-        network: env.network,
-        dir: dir.path.clone(),
-        shared: shared_path,
-        shim: library,
-        placeholder,
-        jobserver: spec.jobserver.map(|_| jobserver()).transpose().map_err(refused)?,
-        spec,
-        stdio: job_fds,
-        cookie,
-        served,
-    };
-    let started = env.spawner.start(plan).map_err(refused)?;
-    let Started { slot, upper, .. } = started;
-    if let Some(master) = started.terminal {
-        ours.set_terminal(master, &stdio).map_err(refused)?;
-    }
-    let view = Arc::new(View::new(ViewSpec {
-        mirror: env.mirror,
-        root: started.root,
-        upper: rustix::io::fcntl_dupfd_cloexec(&upper, 3).map_err(refused)?,
-        proc: open_proc()?,
-        shared,
-        uid,
-        gid,
-        lower,
-    }));
-    let service = match (started.listener, fuse) {
-        (Some(listener), _) => {
-            let spec = GuardSpec {
-                view: view.clone(),
-                drivers,
-                preload,
-                terminal_input: stdio.terminal[0],
-                pids,
-                placeholder: inherited
-                    .as_ref()
-                    .map(Inherited::placeholder)
-                    .transpose()
-                    .map_err(refused)?,
-            };
-            guard::make_ready(&spec, slot.pid(), &cwd, &program)?;
-            Service::Guard(guard::serve(listener, spec, events).map_err(refused)?)
-        }
-        (None, fuse) => {
-            if stdio.has_input() || stdio.terminal[0] {
-                fuse::watch_input(slot.pid(), &view, open_proc()?, events).map_err(refused)?;
-            }
-            Service::Fuse(fuse.ok_or_else(|| refused("nobody serves its files"))?)
-        }
-    };
-    Ok(Launched {
-        slot,
-        upper,
-        view,
-        service: Arc::new(service),
-        ours,
-        told,
-        inherited,
-        dir,
-    })
-}
-
-/// The memory that a job's shim shares with workerd, and the secret in it.
-fn shared_memory(path: &Path) -> std::io::Result<(Arc<SharedMap>, u64)> {
-    let shared = std::fs::File::create_new(path)?;
-    let (shared, cookie) = (SharedMap::new(shared.as_fd())?, cookie()?);
-    shared.init(cookie);
-    Ok((Arc::new(shared), cookie))
-}
-
-/// A file system for the job's lower layer, with who serves it.
-fn fuse_layer(
-    device: &fuse::Device,
-    lower: Lower,
-    drivers: &[OsString],
-    events: &Arc<dyn Events>,
-) -> Result<(OwnedFd, Arc<Lower>, Fuse), Abandon> {
-    let lower = Arc::new(lower);
-    let (mount, service) = fuse::serve(device, lower.clone(), drivers.to_vec(), events.clone()).map_err(refused)?;
-    Ok((mount, lower, service))
-}
-
-fn open_directory(path: &Path) -> std::io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
 /// What the job left behind.
@@ -439,30 +307,6 @@ fn collect(
         _dir: dir,
     };
     Ok((result, finished))
-}
-
-/// What the system says of something that is needed for a start.
-pub(crate) fn in_words(what: &str, errno: i32) -> String {
-    format!("{what}: {}", std::io::Error::from_raw_os_error(errno))
-}
-
-/// A job server with one token beside the job's own: what the slot can give.
-fn jobserver() -> std::io::Result<(OwnedFd, OwnedFd)> {
-    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    rustix::io::write(&write, b"+")?;
-    Ok((read, write))
-}
-
-/// A random number without a zero half, which is what a call without the cookie has.
-fn cookie() -> std::io::Result<u64> {
-    let mut bytes = [0; 8];
-    loop {
-        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-        let cookie = u64::from_le_bytes(bytes);
-        if cookie as u32 != 0 && cookie >> 32 != 0 {
-            return Ok(cookie);
-        }
-    }
 }
 
 /// The clock of this machine.

@@ -5,11 +5,13 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use std::path::PathBuf;
 use std::rc::Rc;
+use termite_transport::{Address, Listener};
+use termite_workerd::backend::{self, BackendChoice, ChosenBackend};
+use termite_workerd::clients::Clients;
 use termite_workerd::doctor;
-use termite_workerd::front::{self, Choice, Wish};
-use termite_workerd::link::{Address, Listener};
-use termite_workerd::memory::LOG_OF_STORE;
+use termite_workerd::link;
 use termite_workerd::start::{self, Entered, StoreOptions};
+use termite_workerd::store_limit::LOG_OF_STORE;
 use termite_workerd::worker::{Options, Worker};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -67,12 +69,12 @@ enum Fault {
 }
 
 impl Fault {
-    fn wish(self) -> Wish {
+    fn wanted(self) -> BackendChoice {
         match self {
-            Self::Auto => Wish::Auto,
-            Self::ShimGuard => Wish::ShimGuard,
-            Self::Guard => Wish::Guard,
-            Self::Fuse => Wish::Fuse,
+            Self::Auto => BackendChoice::Auto,
+            Self::ShimGuard => BackendChoice::ShimGuard,
+            Self::Guard => BackendChoice::Guard,
+            Self::Fuse => BackendChoice::Fuse,
         }
     }
 }
@@ -85,6 +87,7 @@ fn main() {
     }
 }
 
+/// Enters the namespaces, chooses what serves files, and serves until it is told to end.
 fn run(cli: Cli) -> anyhow::Result<()> {
     let store = StoreOptions {
         dir: cli.store_dir.clone(),
@@ -108,15 +111,15 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    let Choice { front, why } = front::choose(cli.fault.wish(), &entered)?;
-    tracing::info!(target: LOG_OF_CHOICE, "files are served by {}: {why}", front.name());
+    let ChosenBackend { backend, why } = backend::choose(cli.fault.wanted(), &entered)?;
+    tracing::info!(target: LOG_OF_CHOICE, "files are served by {}: {why}", backend.name());
     let Entered { store, spawner, prompt } = entered;
     if let Err(refused) = prompt {
         tracing::warn!("{refused}");
     }
     let options = Options {
         slots: cli.slots,
-        front,
+        backend,
         token,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -125,7 +128,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         .context("cannot start the event loop")?;
     let worker = Worker::new(options, store, spawner);
     let local = tokio::task::LocalSet::new();
-    let served = local.block_on(&runtime, serve(worker.clone(), &cli.listen));
+    let served = local.block_on(&runtime, serve(&worker, &cli.listen));
     if let Some(summary) = worker.eviction_summary() {
         tracing::info!(target: LOG_OF_STORE, "{summary}");
     }
@@ -139,19 +142,19 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 
 /// Serves until SIGTERM or SIGINT; then takes no connection any more and lets running
 /// jobs end; a second signal ends those too.
-async fn serve(worker: Rc<Worker>, addresses: &[Address]) -> anyhow::Result<()> {
+async fn serve(worker: &Rc<Worker>, addresses: &[Address]) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     start::handles_signals();
+    let clients = Clients::new(worker.clone());
     let mut listeners = Vec::new();
     for address in addresses {
-        listeners.push(tokio::task::spawn_local(
-            Listener::bind(address).await?.serve(worker.clone()),
-        ));
+        let listener = Listener::bind(address).await?;
+        listeners.push(tokio::task::spawn_local(link::serve(listener, clients.clone())));
     }
     let serving = futures::future::select_all(listeners.iter_mut());
     tokio::select! {
-        (ended, ..) = serving => return ended.context("a listener ended")?,
+        (ended, ..) = serving => return Ok(ended.context("a listener ended")??),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

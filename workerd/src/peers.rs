@@ -1,24 +1,23 @@
 //! Other workers of one client, asked for content that they hold. Knows addresses,
 //! tickets and who was of no use just now; knows nothing of files.
 
-use crate::link::Address;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use termite_transport::{Address, AddressError, DialError, Stream, dial};
 use termite_types::{BlobHash, Holder};
-use termite_wire::meet::ask_holder;
-use termite_wire::remote::RemoteBlobs;
+use termite_wire::client::RemoteBlobs;
+use termite_wire::handshake::ask_holder;
 use termite_wire::rpc::{self, RemoteError};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 /// How long a peer is waited for. The client has what it would give, too.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub(crate) struct PeerTimeouts {
     /// Until it is reached.
     pub dial: Duration,
     /// For one piece, which it may be getting itself.
@@ -27,7 +26,7 @@ pub struct Patience {
     pub pause: Duration,
 }
 
-impl Default for Patience {
+impl Default for PeerTimeouts {
     fn default() -> Self {
         Self {
             dial: Duration::from_secs(1),
@@ -37,16 +36,33 @@ impl Default for Patience {
     }
 }
 
+/// Why a peer was of no use.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum PeerError {
+    /// It has no address that may be dialled.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// It cannot be reached.
+    #[error(transparent)]
+    Dial(#[from] Arc<DialError>),
+    /// It is lost, or refuses.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// It does not answer.
+    #[error("no answer within {0:?}")]
+    Silent(Duration),
+}
+
 /// All peers of a session.
-pub struct Peers {
-    patience: Patience,
+pub(crate) struct Peers {
+    timeouts: PeerTimeouts,
     known: RefCell<HashMap<Holder, Rc<Peer>>>,
 }
 
 /// One peer, dialled once, by whoever asks first.
 struct Peer {
     since: Instant,
-    dialled: OnceCell<Result<Connection, String>>,
+    dialled: OnceCell<Result<Connection, PeerError>>,
 }
 
 struct Connection {
@@ -56,23 +72,29 @@ struct Connection {
 
 impl Peers {
     /// None is known yet.
-    pub fn new(patience: Patience) -> Self {
+    pub(crate) fn new(timeouts: PeerTimeouts) -> Self {
         Self {
-            patience,
+            timeouts,
             known: RefCell::default(),
         }
     }
 
     /// A piece of content that a peer holds or is getting; shorter only at its end.
-    pub async fn read(&self, holder: &Holder, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
+    pub(crate) async fn read(
+        &self,
+        holder: &Holder,
+        hash: BlobHash,
+        offset: u64,
+        length: u32,
+    ) -> Result<Vec<u8>, PeerError> {
         let peer = self.peer(holder);
         let connection = peer.dialled.get_or_init(|| self.connect(holder)).await;
-        let blobs = &connection.as_ref().map_err(String::clone)?.blobs;
-        let limit = self.patience.piece;
+        let blobs = &connection.as_ref().map_err(PeerError::clone)?.blobs;
+        let limit = self.timeouts.piece;
         let why = match timeout(limit, blobs.read(hash, offset, length)).await {
-            Ok(Err(RemoteError::Lost(why))) => why,
-            Ok(answer) => return answer.map_err(|error| error.to_string()),
-            Err(_) => format!("no answer within {limit:?}"),
+            Ok(Err(error @ RemoteError::Lost(_))) => error.into(),
+            Ok(answer) => return answer.map_err(PeerError::from),
+            Err(_) => PeerError::Silent(limit),
         };
         let lost = Peer::lost(why.clone());
         self.known.borrow_mut().insert(holder.clone(), Rc::new(lost));
@@ -83,18 +105,18 @@ impl Peers {
         let mut peers = self.known.borrow_mut();
         if peers
             .get(holder)
-            .is_some_and(|peer| peer.is_rested(self.patience.pause))
+            .is_some_and(|peer| peer.is_rested(self.timeouts.pause))
         {
             peers.remove(holder);
         }
         peers.entry(holder.clone()).or_default().clone()
     }
 
-    async fn connect(&self, holder: &Holder) -> Result<Connection, String> {
-        let limit = self.patience.dial;
-        match timeout(limit, dial(holder)).await {
+    async fn connect(&self, holder: &Holder) -> Result<Connection, PeerError> {
+        let limit = self.timeouts.dial;
+        match timeout(limit, connect(holder)).await {
             Ok(dialled) => dialled,
-            Err(_) => Err(format!("no answer within {limit:?}")),
+            Err(_) => Err(PeerError::Silent(limit)),
         }
     }
 }
@@ -109,7 +131,7 @@ impl Default for Peer {
 }
 
 impl Peer {
-    fn lost(why: String) -> Self {
+    fn lost(why: PeerError) -> Self {
         Self {
             since: Instant::now(),
             dialled: OnceCell::new_with(Some(Err(why))),
@@ -122,19 +144,13 @@ impl Peer {
     }
 }
 
-async fn dial(holder: &Holder) -> Result<Connection, String> {
-    let cannot = |error: std::io::Error| format!("cannot connect: {error}");
-    match holder.address.parse()? {
-        Address::Unix(path) => meet(UnixStream::connect(path).await.map_err(cannot)?, holder).await,
-        Address::Tcp(address) => {
-            let stream = TcpStream::connect(address).await.map_err(cannot)?;
-            stream.set_nodelay(true).map_err(cannot)?;
-            meet(stream, holder).await
-        }
-    }
+async fn connect(holder: &Holder) -> Result<Connection, PeerError> {
+    let address: Address = holder.address.parse()?;
+    let stream = dial(&address).await.map_err(Arc::new)?;
+    handshake(stream, holder).await
 }
 
-async fn meet(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, holder: &Holder) -> Result<Connection, String> {
+async fn handshake(stream: Stream, holder: &Holder) -> Result<Connection, PeerError> {
     let (other, traffic) = rpc::dial(stream);
     let address = holder.address.clone();
     let traffic = tokio::task::spawn_local(async move {
@@ -145,7 +161,7 @@ async fn meet(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, holder: &Ho
     let traffic = AbortOnDropHandle::new(traffic);
     let blobs = ask_holder(other, &holder.ticket).await;
     Ok(Connection {
-        blobs: blobs.map_err(|error| error.to_string())?,
+        blobs: blobs?,
         _traffic: traffic,
     })
 }

@@ -2,15 +2,16 @@
 //! commit. Knows the order in which updates, jobs and merges must happen; how a job
 //! runs is told in `job`.
 
-use crate::files::PIECE;
+use crate::blocking::blocking;
+use crate::control::JobControl;
 use crate::job::{self, Clock, Finished, JobEnv};
-use crate::memory::{Hold, Tenant};
 use crate::slot::Network;
-use crate::steering::Steering;
+use crate::store_limit::{EvictionPin, MirrorUse};
 use crate::view::Mirror;
 use crate::worker::{Shim, Worker};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::io;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -20,9 +21,9 @@ use termite_types::{
     Abandon, BlobHash, BuildId, Expected, JobEnd, JobId, JobResult, JobSpec, Premises, Snapshot, TerminalSize, Update,
     Usage,
 };
-use termite_wire::offer::SessionService;
+use termite_wire::client::RemoteSink;
 use termite_wire::peer::TICKET_LEN;
-use termite_wire::remote::RemoteSink;
+use termite_wire::server::SessionService;
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -41,18 +42,50 @@ pub struct Session {
     worker: Rc<Worker>,
     dir: PathBuf,
     mirror: Arc<Mirror>,
-    tenant: Rc<Tenant>,
+    mirror_use: Rc<MirrorUse>,
     network: Network,
     shim: Option<Shim>,
     newest: watch::Sender<Snapshot>,
     /// Updates and merges change the mirror one after another, in the order of their
     /// arrival; the lock is fair.
     order: Mutex<()>,
-    running: RefCell<HashMap<JobId, Rc<Steering>>>,
+    running: RefCell<HashMap<JobId, Rc<JobControl>>>,
     finished: RefCell<HashMap<JobId, Ended>>,
     ticket: [u8; TICKET_LEN],
     /// Left for other workers to ask for.
     gifts: Semaphore,
+}
+
+/// Why a call of a client, or of another worker, fails.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// A job that has no outputs here, or not any more.
+    #[error("job {0} has no outputs here")]
+    NoOutputs(JobId),
+    /// Outputs could not be taken into the mirror.
+    #[error("outputs of job {job}: {error}")]
+    Outputs {
+        /// The job.
+        job: JobId,
+        /// What the kernel said.
+        #[source]
+        error: io::Error,
+    },
+    /// A content could not be read.
+    #[error("blob {hash}: {error}")]
+    Blob {
+        /// The content.
+        hash: BlobHash,
+        /// What the kernel said.
+        #[source]
+        error: io::Error,
+    },
+    /// A content that is not here.
+    #[error("no file of this session is {0}")]
+    Unknown(BlobHash),
+    /// Too many pieces are being given away.
+    #[error("it is busy")]
+    Busy,
 }
 
 /// A job whose client has not said yet that it has all it wants of it.
@@ -71,14 +104,14 @@ impl Session {
         newest: watch::Sender<Snapshot>,
         ticket: [u8; TICKET_LEN],
     ) -> Rc<Self> {
-        let tenant = worker.memory.enter(mirror.clone());
+        let mirror_use = worker.store_limit.enter(mirror.clone());
         Rc::new(Self {
             ticket,
             gifts: Semaphore::new(GIFTS),
             worker,
             dir,
             mirror,
-            tenant,
+            mirror_use,
             network,
             shim,
             newest,
@@ -94,7 +127,7 @@ impl Session {
         if !updates.is_empty() {
             let mirror = self.mirror.clone();
             blocking(move || mirror.apply(&updates)).await.map_err(|error| {
-                self.tenant.doubt();
+                self.mirror_use.invalidate();
                 Abandon::Files(error.to_string())
             })?;
         }
@@ -102,6 +135,7 @@ impl Session {
         Ok(())
     }
 
+    /// Runs a job: updates the mirror, waits for room, prefetches, waits for a slot, and runs it there.
     async fn run_job(
         &self,
         spec: JobSpec,
@@ -110,13 +144,13 @@ impl Session {
         expected: Expected,
         sink: RemoteSink,
     ) -> Result<JobResult, Abandon> {
-        let steering = Rc::new(Steering::default());
-        let _entry = Entry::new(&self.running, spec.id, steering.clone());
+        let control = Rc::new(JobControl::default());
+        let _entry = Entry::new(&self.running, spec.id, control.clone());
         let mut clock = Clock::start();
         self.advance(snapshot, updates).await?;
-        let hold = self.worker.memory.admit(&self.tenant).await?;
+        let pin = self.worker.store_limit.admit(&self.mirror_use).await?;
         let room_us = clock.lap();
-        let brought = self.bring(expected, hold.clone()).await;
+        let prefetched = self.prefetch(expected, pin.clone()).await;
         let bring_us = clock.lap();
         // The store outlives its users only if somebody asks for a slot after the worker ended.
         let _slot = self.worker.slots.acquire().await.map_err(|_| Abandon::Cancelled)?;
@@ -124,12 +158,12 @@ impl Session {
         let dir = self.worker.job_directory().map_err(|e| Abandon::Full(e.to_string()))?;
         let env = JobEnv {
             dir,
-            hold,
+            pin,
             mirror: self.mirror.clone(),
             network: self.network.clone(),
             spawner: self.worker.spawner.clone(),
             proc: self.worker.store.proc.clone(),
-            front: self.worker.options.front.clone(),
+            backend: self.worker.options.backend.clone(),
             instances: self.worker.instances.clone(),
             shim: self
                 .shim
@@ -138,8 +172,8 @@ impl Session {
         };
         let id = spec.id;
         let waited_us = room_us + clock.lap();
-        let (mut result, finished) = self.run_in_room(env, spec, sink, &steering).await?;
-        result.usage.brought = brought;
+        let (mut result, finished) = self.run_in_room(env, spec, sink, &control).await?;
+        result.usage.prefetched = prefetched;
         result.usage.from_peers = self.mirror.take_from_peers();
         result.usage.phases.bring_us = bring_us;
         result.usage.phases.start_us += waited_us;
@@ -154,21 +188,21 @@ impl Session {
 
     /// Ends a job that runs.
     fn abandon(&self, job: JobId, why: Abandon) {
-        if let Some(steering) = self.running.borrow().get(&job) {
-            steering.abandon(why);
+        if let Some(control) = self.running.borrow().get(&job) {
+            control.abandon(why);
         }
     }
 
     /// Brings what is expected to be used; tells how much was brought.
-    async fn bring(&self, expected: Expected, hold: Hold) -> u64 {
+    async fn prefetch(&self, expected: Expected, pin: EvictionPin) -> u64 {
         if expected.is_empty() {
             return 0;
         }
         let mirror = self.mirror.clone();
         let work = move || {
-            let brought = mirror.bring(&expected);
-            drop(hold);
-            brought
+            let prefetched = mirror.prefetch(&expected);
+            drop(pin);
+            prefetched
         };
         blocking(work).await
     }
@@ -179,17 +213,17 @@ impl Session {
         env: JobEnv,
         spec: JobSpec,
         sink: RemoteSink,
-        steering: &Steering,
+        control: &JobControl,
     ) -> Result<(JobResult, Finished), Abandon> {
-        let memory = &self.worker.memory;
+        let memory = &self.worker.store_limit;
         let place = memory.begin();
         let watch = async {
             let full = memory.is_exhausted_by(&place).await;
-            steering.abandon(full);
+            control.abandon(full);
             std::future::pending::<()>().await
         };
         let ended = tokio::select! {
-            ended = job::run(env, spec, sink, steering) => ended,
+            ended = job::run(env, spec, sink, control) => ended,
             () = watch => unreachable!("never resolves"),
         };
         let ended = match (ended, memory.doubts(&place)) {
@@ -207,6 +241,8 @@ impl Session {
 }
 
 impl SessionService for Session {
+    type Error = SessionError;
+
     async fn run(
         &self,
         job: JobSpec,
@@ -214,30 +250,30 @@ impl SessionService for Session {
         updates: Vec<Update>,
         expected: Expected,
         sink: RemoteSink,
-    ) -> Result<JobResult, String> {
+    ) -> Result<JobResult, SessionError> {
         match self.run_job(job, snapshot, updates, expected, sink).await {
             Ok(result) => Ok(result),
             Err(why) => {
                 if matches!(why, Abandon::Full(_)) {
-                    self.worker.memory.press();
+                    self.worker.store_limit.note_pressure();
                 }
                 Ok(abandoned(why))
             }
         }
     }
 
-    async fn committed(&self, job: JobId, snapshot: Snapshot, updates: Vec<Update>) -> Result<(), String> {
+    async fn committed(&self, job: JobId, snapshot: Snapshot, updates: Vec<Update>) -> Result<(), SessionError> {
         let _turn = self.order.lock().await;
         let Some(ended) = self.finished.borrow_mut().remove(&job) else {
-            return Err(format!("job {job} has no outputs here"));
+            return Err(SessionError::NoOutputs(job));
         };
         let (mirror, finished) = (self.mirror.clone(), ended.finished.clone());
         let merged = blocking(move || mirror.merge(&finished.outputs, &updates)).await;
         // Nobody waits for what is left of it to go.
         tokio::task::spawn_blocking(move || drop(ended));
         merged.map_err(|error| {
-            self.tenant.doubt();
-            format!("outputs of job {job}: {error}")
+            self.mirror_use.invalidate();
+            SessionError::Outputs { job, error }
         })?;
         self.newest.send_replace(snapshot);
         Ok(())
@@ -249,17 +285,17 @@ impl SessionService for Session {
     }
 
     fn signal(&self, job: JobId, signal: u8) {
-        if let Some(steering) = self.running.borrow().get(&job) {
-            steering.signal(signal);
+        if let Some(control) = self.running.borrow().get(&job) {
+            control.signal(signal);
         }
     }
 
     async fn input(&self, job: JobId, bytes: Vec<u8>) {
-        let steering = self.running.borrow().get(&job).cloned();
-        if let Some(steering) = steering {
-            steering.input(&bytes).await;
-            let job = Rc::downgrade(&steering);
-            drop(steering);
+        let control = self.running.borrow().get(&job).cloned();
+        if let Some(control) = control {
+            control.input(&bytes).await;
+            let job = Rc::downgrade(&control);
+            drop(control);
             let mut pause = FIRST_PAUSE;
             while job.upgrade().is_some_and(|job| !job.is_ready_for_input()) {
                 tokio::time::sleep(pause).await;
@@ -269,8 +305,8 @@ impl SessionService for Session {
     }
 
     fn resize(&self, job: JobId, size: TerminalSize) {
-        if let Some(steering) = self.running.borrow().get(&job) {
-            steering.resize(size);
+        if let Some(control) = self.running.borrow().get(&job) {
+            control.resize(size);
         }
     }
 
@@ -281,7 +317,7 @@ impl SessionService for Session {
     async fn idle(&self, build: BuildId, time: Duration) -> Vec<u32> {
         let time = time.min(LONGEST_LOOK);
         let of_build =
-            |(id, job): (&JobId, &Rc<Steering>)| (id.build == build).then(|| (id.number, Rc::downgrade(job)));
+            |(id, job): (&JobId, &Rc<JobControl>)| (id.build == build).then(|| (id.number, Rc::downgrade(job)));
         let jobs: Vec<_> = self.running.borrow().iter().filter_map(of_build).collect();
         let before = look(&jobs).await;
         tokio::time::sleep(time).await;
@@ -306,7 +342,7 @@ impl SessionService for Session {
         self.abandon(job, Abandon::Machine(why.into()));
     }
 
-    async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
+    async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, SessionError> {
         let holders: Vec<_> = self
             .finished
             .borrow()
@@ -316,11 +352,11 @@ impl SessionService for Session {
         blocking(move || {
             for finished in holders {
                 let piece = finished.outputs.read(&hash, offset, length);
-                if let Some(bytes) = piece.map_err(|e| format!("output {hash}: {e}"))? {
+                if let Some(bytes) = piece.map_err(|error| SessionError::Blob { hash, error })? {
                     return Ok(bytes);
                 }
             }
-            Err(format!("no output of this session is {hash}"))
+            Err(SessionError::Unknown(hash))
         })
         .await
     }
@@ -329,14 +365,11 @@ impl SessionService for Session {
         &self.ticket
     }
 
-    async fn held(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
-        if u64::from(length) > PIECE {
-            return Err(format!("{length} bytes are too many for one piece"));
-        }
-        let _gift = self.gifts.try_acquire().map_err(|_| "it is busy")?;
+    async fn held(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, SessionError> {
+        let _gift = self.gifts.try_acquire().map_err(|_| SessionError::Busy)?;
         let mirror = self.mirror.clone();
         let piece = blocking(move || mirror.read_blob(&hash, offset, length)).await;
-        match piece.map_err(|error| format!("blob {hash}: {error}"))? {
+        match piece.map_err(|error| SessionError::Blob { hash, error })? {
             Some(bytes) => Ok(bytes),
             None => self.read(hash, offset, length).await,
         }
@@ -345,8 +378,8 @@ impl SessionService for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        for steering in self.running.borrow().values() {
-            steering.abandon(Abandon::Cancelled);
+        for control in self.running.borrow().values() {
+            control.abandon(Abandon::Cancelled);
         }
         let (dir, finished) = (self.dir.clone(), self.finished.take());
         tokio::task::spawn_blocking(move || {
@@ -357,7 +390,7 @@ impl Drop for Session {
 }
 
 /// What each job does at the moment, if that can be told and it runs.
-async fn look(jobs: &[(u32, Weak<Steering>)]) -> Vec<Option<Activity>> {
+async fn look(jobs: &[(u32, Weak<JobControl>)]) -> Vec<Option<Activity>> {
     let observed = jobs.iter().map(|(_, job)| job.upgrade()?.observed());
     let observed: Vec<_> = observed.collect();
     blocking(move || observed.into_iter().map(|job| job?.activity()).collect()).await
@@ -365,13 +398,13 @@ async fn look(jobs: &[(u32, Weak<Steering>)]) -> Vec<Option<Activity>> {
 
 /// A running job's place in the table, given back when its future ends or is dropped.
 struct Entry<'a> {
-    table: &'a RefCell<HashMap<JobId, Rc<Steering>>>,
+    table: &'a RefCell<HashMap<JobId, Rc<JobControl>>>,
     id: JobId,
 }
 
 impl<'a> Entry<'a> {
-    fn new(table: &'a RefCell<HashMap<JobId, Rc<Steering>>>, id: JobId, steering: Rc<Steering>) -> Self {
-        table.borrow_mut().insert(id, steering);
+    fn new(table: &'a RefCell<HashMap<JobId, Rc<JobControl>>>, id: JobId, control: Rc<JobControl>) -> Self {
+        table.borrow_mut().insert(id, control);
         Self { table, id }
     }
 }
@@ -392,14 +425,5 @@ fn abandoned(why: Abandon) -> JobResult {
         read_input: 0,
         usage: Usage::default(),
         worker_now: job::now(),
-    }
-}
-
-/// Runs `work` on a thread that may block.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        // Panics abort, and the runtime outlives its tasks: nothing else ends one.
-        Err(gone) => unreachable!("blocking task: {gone}"),
     }
 }

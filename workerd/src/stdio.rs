@@ -17,7 +17,7 @@ use tokio::io::unix::AsyncFd;
 const PIECE: usize = 64 << 10;
 
 /// What stays here of a job's descriptors.
-pub struct OurEnds {
+pub(crate) struct OurEnds {
     outlets: Vec<(u8, OwnedFd)>,
     inlet: Option<OwnedFd>,
     /// Another name of the read end of the job's input, to see what is left in it.
@@ -27,7 +27,7 @@ pub struct OurEnds {
 }
 
 /// Makes the pipes: the job's ends of descriptors 0 to 2, and ours.
-pub fn open(stdio: &Stdio) -> io::Result<([JobFd; 3], OurEnds)> {
+pub(crate) fn open(stdio: &Stdio) -> io::Result<([JobFd; 3], OurEnds)> {
     let mut ours = OurEnds {
         outlets: Vec::new(),
         inlet: None,
@@ -65,7 +65,7 @@ pub fn open(stdio: &Stdio) -> io::Result<([JobFd; 3], OurEnds)> {
 
 impl OurEnds {
     /// The slot made a terminal: this is its master.
-    pub fn set_terminal(&mut self, master: OwnedFd, stdio: &Stdio) -> io::Result<()> {
+    pub(crate) fn set_terminal(&mut self, master: OwnedFd, stdio: &Stdio) -> io::Result<()> {
         // What it echoes or prints is shown where the terminal is: any of its descriptors.
         let shown_as = if stdio.terminal[1] { 1 } else { 2 };
         self.outlets.push((shown_as, fcntl_dupfd_cloexec(&master, 3)?));
@@ -88,7 +88,7 @@ fn set_size(pty: impl AsFd, size: TerminalSize) -> io::Result<()> {
 }
 
 /// A job's standard input while it runs.
-pub struct Input {
+pub(crate) struct Input {
     inlet: RefCell<Option<Rc<AsyncFd<OwnedFd>>>>,
     peek: Option<OwnedFd>,
     is_shared: bool,
@@ -97,14 +97,14 @@ pub struct Input {
 }
 
 /// A job's output streams while it runs.
-pub struct Output(Vec<(u8, AsyncFd<OwnedFd>)>);
+pub(crate) struct Output(Vec<(u8, AsyncFd<OwnedFd>)>);
 
 /// The job's terminal, if it has one.
-pub struct Terminal(Option<OwnedFd>);
+pub(crate) struct Terminal(Option<OwnedFd>);
 
 impl OurEnds {
     /// Registers the ends with the event loop of this thread.
-    pub fn watch(self) -> io::Result<(Input, Output, Terminal)> {
+    pub(crate) fn watch(self) -> io::Result<(Input, Output, Terminal)> {
         let is_pty = self.pty.is_some();
         let inlet = self.inlet.map(watched).transpose()?.map(Rc::new);
         let input = Input {
@@ -122,7 +122,7 @@ impl OurEnds {
 impl Input {
     /// Hands the job a piece; an empty one ends its input. Resolves when the job's pipe
     /// has taken it.
-    pub async fn put(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn put(&self, bytes: &[u8]) -> io::Result<()> {
         let Some(inlet) = self.inlet.borrow().clone() else {
             return Ok(());
         };
@@ -156,13 +156,13 @@ impl Input {
     }
 
     /// Whether the job may get more: of input that others share it has read all that it got.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         let is_drained = |peek| rustix::io::ioctl_fionread(peek).is_ok_and(|left| left == 0);
         !self.is_shared || self.peek.as_ref().is_none_or(is_drained)
     }
 
     /// Bytes that the job read. For a terminal, those that were handed over.
-    pub fn read(&self) -> io::Result<u64> {
+    pub(crate) fn read(&self) -> io::Result<u64> {
         let in_pipe = self.peek.as_ref().map_or(Ok(0), rustix::io::ioctl_fionread)?;
         Ok(self.written.get().saturating_sub(in_pipe))
     }
@@ -170,7 +170,7 @@ impl Input {
 
 impl Output {
     /// Calls `show` with each piece in the order of arrival until every writer is gone.
-    pub async fn pump(self, show: impl AsyncFn(u8, Vec<u8>)) -> io::Result<()> {
+    pub(crate) async fn pump(self, show: impl AsyncFn(u8, Vec<u8>)) -> io::Result<()> {
         let streams = self.0.into_iter().map(|(number, fd)| {
             let show = &show;
             async move {
@@ -204,7 +204,7 @@ async fn next_piece(fd: &AsyncFd<OwnedFd>) -> io::Result<Option<Vec<u8>>> {
 
 impl Terminal {
     /// Gives the terminal another size; the kernel tells the job by SIGWINCH.
-    pub fn resize(&self, size: TerminalSize) -> io::Result<()> {
+    pub(crate) fn resize(&self, size: TerminalSize) -> io::Result<()> {
         self.0.as_ref().map_or(Ok(()), |pty| set_size(pty, size))
     }
 }

@@ -1,6 +1,8 @@
 //! Descriptors that the event loop watches. Knows how to register them; knows nothing of
 //! what comes through.
 
+#![allow(unsafe_code)]
+
 use rustix::fd::OwnedFd;
 use rustix::fs::OFlags;
 use std::io;

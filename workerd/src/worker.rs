@@ -1,29 +1,19 @@
-//! The worker: its slots, its store and its clients' sessions. Knows what is shared
-//! between sessions; knows nothing of connections.
+//! The worker: its slots and its store. Knows what is shared between sessions; knows nothing of
+//! sessions and connections.
 
-use crate::files::ClientFiles;
-use crate::front::Front;
+use crate::backend::FaultBackend;
 use crate::inherited::Instances;
-use crate::memory::Memory;
-use crate::peers::{Patience, Peers};
-use crate::session::Session;
-use crate::slot::{self, Network, Spawner};
-use crate::start::Store;
-use crate::view::{Mirror, Owners};
-use rustix::rand::GetRandomFlags;
-use std::cell::{Cell, RefCell};
+use crate::slot::{self, Spawner};
+use crate::store::Store;
+use crate::store_limit::StoreLimit;
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
-use termite_types::Snapshot;
-use termite_wire::meet::same_secret;
-use termite_wire::offer::{SessionService, WorkerService};
-use termite_wire::peer::{ClientInfo, TICKET_LEN};
-use termite_wire::remote::RemoteFiles;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 /// What was asked for at the start.
@@ -32,7 +22,7 @@ pub struct Options {
     /// Jobs at a time.
     pub slots: u16,
     /// What serves the jobs' file accesses.
-    pub front: Front,
+    pub backend: FaultBackend,
     /// What callers over TCP must show; empty: no TCP.
     pub token: Vec<u8>,
 }
@@ -48,14 +38,13 @@ pub struct Worker {
     /// Process numbers of jobs may be below this; 0: they cannot be chosen.
     pub pid_limit: u32,
     pub(crate) store: Store,
-    pub(crate) memory: Memory,
+    pub(crate) store_limit: StoreLimit,
     pub(crate) spawner: Arc<Spawner>,
     pub(crate) instances: Arc<Instances>,
     pub(crate) slots: Rc<Semaphore>,
     /// Jobs whose client has not said yet that it has all it wants of them.
     pub(crate) owed: TaskTracker,
     numbers: Cell<u64>,
-    sessions: RefCell<Vec<Weak<Session>>>,
 }
 
 impl Worker {
@@ -69,10 +58,9 @@ impl Worker {
             slots: Rc::new(Semaphore::new(options.slots.into())),
             owed: TaskTracker::new(),
             numbers: Cell::new(0),
-            sessions: RefCell::default(),
             spawner: Arc::new(spawner),
             instances: Arc::default(),
-            memory: Memory::new(&store),
+            store_limit: StoreLimit::new(&store),
             options,
             store,
         })
@@ -89,10 +77,10 @@ impl Worker {
 
     /// One line about what was taken from the store to stay within its limit, if anything.
     pub fn eviction_summary(&self) -> Option<String> {
-        self.memory.summary()
+        self.store_limit.summary()
     }
 
-    fn client_directory(&self) -> io::Result<PathBuf> {
+    pub(crate) fn client_directory(&self) -> io::Result<PathBuf> {
         self.new_directory(&self.store.root, "client")
     }
 
@@ -100,9 +88,9 @@ impl Worker {
     /// overlayfs copies a directory up it holds the lock that renames take in the upper
     /// layer's file system, and waits for the lower layer, which a mirror is changed for.
     pub(crate) fn job_directory(&self) -> io::Result<PathBuf> {
-        let above = match self.options.front {
-            Front::Fuse(_) => &self.store.apart,
-            Front::ShimGuard | Front::Guard => &self.store.root,
+        let above = match self.options.backend {
+            FaultBackend::Fuse(_) => &self.store.apart,
+            FaultBackend::ShimGuard | FaultBackend::Guard => &self.store.root,
         };
         self.new_directory(above, "job")
     }
@@ -116,8 +104,8 @@ impl Worker {
 
     /// Writes what a session keeps beside its mirror: the shim and the file that makes
     /// `ld.so` load it.
-    fn place_shim(&self, dir: &Path, shim: &[u8]) -> io::Result<Option<Shim>> {
-        if shim.is_empty() || !matches!(self.options.front, Front::ShimGuard) {
+    pub(crate) fn place_shim(&self, dir: &Path, shim: &[u8]) -> io::Result<Option<Shim>> {
+        if shim.is_empty() || !matches!(self.options.backend, FaultBackend::ShimGuard) {
             return Ok(None);
         }
         let (library, preload) = (dir.join("libtermite.so"), dir.join("preload"));
@@ -146,38 +134,4 @@ pub(crate) struct Shim {
     pub library: PathBuf,
     /// What `ld.so` reads as its preload file.
     pub preload: PathBuf,
-}
-
-/// The worker as connections reach it.
-pub struct WorkerHandle(pub Rc<Worker>);
-
-impl WorkerService for WorkerHandle {
-    type Session = Session;
-
-    async fn open(&self, client: ClientInfo, files: RemoteFiles) -> Result<Rc<Session>, String> {
-        let opened = || {
-            let worker = &self.0;
-            let dir = worker.client_directory()?;
-            let shim = worker.place_shim(&dir, &client.shim)?;
-            let (snapshot, newest) = watch::channel(Snapshot::default());
-            let files = Arc::new(ClientFiles::new(files, Peers::new(Patience::default()), newest));
-            let owners = Owners::of(worker.store.root_user);
-            let mirror = Arc::new(Mirror::new(&dir.join("mirror"), files, owners)?);
-            let network = Network::new(&worker.spawner).map_err(io::Error::other)?;
-            let mut ticket = [0; TICKET_LEN];
-            rustix::rand::getrandom(&mut ticket, GetRandomFlags::empty())?;
-            let session = Session::new(worker.clone(), dir, mirror, network, shim, snapshot, ticket);
-            let mut sessions = worker.sessions.borrow_mut();
-            sessions.retain(|session| session.strong_count() > 0);
-            sessions.push(Rc::downgrade(&session));
-            Ok::<_, io::Error>(session)
-        };
-        opened().map_err(|e| format!("the worker cannot make room for this client: {e}"))
-    }
-
-    fn ticketed(&self, ticket: &[u8]) -> Option<Rc<Session>> {
-        let sessions = self.0.sessions.borrow();
-        let mut open = sessions.iter().filter_map(Weak::upgrade);
-        open.find(|session| same_secret(session.ticket(), ticket))
-    }
 }

@@ -22,7 +22,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::rc::Rc;
 use std::time::Duration;
-use termite_wire::frame::{CallerJob, Control, Decoder, ToCaller, ToDaemon};
+
+use termite_wire::frame::{CallerJob, Control, Decoder, FrameError, ToCaller, ToDaemon};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,8 +38,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub trait Requests {
     /// Serves one `termite-run` to its end. The connection closes when `caller` is dropped.
     async fn job(self: Rc<Self>, job: CallerJob, caller: Caller);
-    /// Answers the `termite` command with JSON, or with a sentence on what is wrong.
-    async fn control(self: Rc<Self>, control: Control) -> Result<String, String>;
+    /// Why a question of the `termite` command has no answer, told in a sentence.
+    type Error: std::error::Error;
+    /// Answers the `termite` command with JSON.
+    async fn control(self: Rc<Self>, control: Control) -> Result<String, Self::Error>;
 }
 
 /// Serves callers for ever; ends only with an error of the socket itself.
@@ -75,21 +78,25 @@ async fn converse<R: Requests>(mut stream: UnixStream, requests: Rc<R>) {
         Ok(Some(ToDaemon::Control(control))) => {
             let caller = Caller::new(stream, decoder);
             let answer = requests.control(control).await;
-            caller.send(answer.map_or_else(ToCaller::Error, ToCaller::Report)).await;
+            let answer = answer.map_or_else(|error| ToCaller::Error(error.to_string()), ToCaller::Report);
+            caller.send(answer).await;
         }
         Ok(Some(_)) => {
             let why = "a conversation begins with a job or a request; use termite-run or termite".to_owned();
             Caller::new(stream, decoder).send(ToCaller::Error(why)).await;
         }
-        Err(why) => Caller::new(stream, decoder).send(ToCaller::Error(why)).await,
+        Err(error) => {
+            let why = ToCaller::Error(error.to_string());
+            Caller::new(stream, decoder).send(why).await;
+        }
     }
 }
 
-/// `None`: the caller left without a word. The error is a sentence for the caller.
-async fn first_frame(stream: &mut UnixStream, decoder: &mut Decoder<ToDaemon>) -> Result<Option<ToDaemon>, String> {
+/// `None`: the caller left without a word.
+async fn first_frame(stream: &mut UnixStream, decoder: &mut Decoder<ToDaemon>) -> Result<Option<ToDaemon>, FrameError> {
     let mut piece = vec![0; PIECE];
     loop {
-        if let Some(frame) = decoder.next().map_err(|e| e.to_string())? {
+        if let Some(frame) = decoder.next()? {
             return Ok(Some(frame));
         }
         match stream.read(&mut piece).await {

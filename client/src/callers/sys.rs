@@ -1,5 +1,7 @@
 //! Calls that no library has, and the event loop's registration of a descriptor. Knows no process.
 
+#![allow(unsafe_code)]
+
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -8,7 +10,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// The descriptor, registered with this thread's event loop for being readable.
-pub fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(super) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: `OwnedFd` owns one open descriptor, gives the same number every time, and closes it
     // only when dropped, which is when the `AsyncFd` lets go of it.
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
@@ -28,7 +30,7 @@ struct PidfdInfo {
 }
 
 /// How a process ended that a pidfd leads to; `None`: its parent has not waited for it yet.
-pub fn exit_status(process: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
+pub(super) fn exit_status(process: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
     let mut info = PidfdInfo {
         mask: PIDFD_INFO_EXIT,
         ..PidfdInfo::default()
@@ -42,7 +44,7 @@ pub fn exit_status(process: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
 
 /// The supplementary groups that a process at the other end of a unix socket had as it connected
 /// (`SO_PEERGROUPS`, unix(7)).
-pub fn groups_of_peer(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+pub(super) fn groups_of_peer(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     let mut groups = vec![0_u32; 32];
     loop {
         let mut bytes = size_of_val(&groups[..]) as libc::socklen_t;

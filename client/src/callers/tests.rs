@@ -19,6 +19,8 @@ struct Script {
 }
 
 impl Requests for Script {
+    type Error = std::io::Error;
+
     async fn job(self: Rc<Self>, job: CallerJob, caller: Caller) {
         if job.must {
             caller.gone().await;
@@ -42,10 +44,10 @@ impl Requests for Script {
             .await;
     }
 
-    async fn control(self: Rc<Self>, control: Control) -> Result<String, String> {
+    async fn control(self: Rc<Self>, control: Control) -> std::io::Result<String> {
         match control {
             Control::Status => Ok("{}".into()),
-            _ => Err("no".into()),
+            _ => Err(std::io::Error::other("no")),
         }
     }
 }

@@ -12,16 +12,16 @@ use std::path::{Path, PathBuf};
 const MOST: usize = 1024;
 
 /// Paths with device and inode, oldest first.
-pub struct JoinableDirs(VecDeque<(PathBuf, u64, u64)>);
+pub(super) struct JoinableDirs(VecDeque<(PathBuf, u64, u64)>);
 
 impl JoinableDirs {
     /// None yet.
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self(VecDeque::new())
     }
 
     /// A commit made this directory.
-    pub fn made(&mut self, path: &Path, stamp: &Stamp) {
+    pub(super) fn made(&mut self, path: &Path, stamp: &Stamp) {
         self.forget(path);
         if self.0.len() == MOST {
             self.0.pop_front();
@@ -31,7 +31,7 @@ impl JoinableDirs {
 
     /// Whether a commit made the directory that is at `path`. One that another directory
     /// has replaced is forgotten.
-    pub fn contains(&mut self, path: &Path, stamp: &Stamp) -> bool {
+    pub(super) fn contains(&mut self, path: &Path, stamp: &Stamp) -> bool {
         let found = self.0.iter().find(|(made, ..)| made == path);
         let is_it = found.map(|(_, dev, ino)| (*dev, *ino) == (stamp.dev, stamp.ino));
         if is_it == Some(false) {
@@ -41,7 +41,7 @@ impl JoinableDirs {
     }
 
     /// The directory is removed.
-    pub fn forget(&mut self, path: &Path) {
+    pub(super) fn forget(&mut self, path: &Path) {
         self.0.retain(|(made, ..)| made != path);
     }
 }

@@ -50,7 +50,7 @@ const SPARING: [&str; 5] = ["bzip2", "compress", "gzip", "lzma", "xz"];
 /// Refuses what a job left that ran such a program and looked at files to which that matters:
 /// those below its working directory, or in directories that it listed. Others are for the most
 /// part programs and libraries, whose names are nothing to it.
-pub fn check_links(trace: &[TraceItem], cwd: &Path) -> Result<(), CommitError> {
+pub(super) fn check_links(trace: &[TraceItem], cwd: &Path) -> Result<(), CommitError> {
     if let Some(program) = executed(trace, &LINKING) {
         let mut first_names = HashMap::new();
         for (path, file) in linked_files(trace, cwd, |used| matches!(used, Use::Read(_) | Use::Stat)) {
@@ -83,7 +83,7 @@ pub fn check_links(trace: &[TraceItem], cwd: &Path) -> Result<(), CommitError> {
 
 /// Refuses to write into a file with several names for a job that ran a program which may look
 /// at that first.
-pub fn check_written(trace: &[TraceItem], plan: &Plan<'_>, present: &mut Present) -> Result<(), CommitError> {
+pub(super) fn check_written(trace: &[TraceItem], plan: &Plan<'_>, present: &mut Present) -> Result<(), CommitError> {
     let written = plan.alters().filter(|(_, _, alter)| alter.content.is_some());
     for (_, path, _) in written {
         if let Some(file) = present.at(path)?.filter(|file| file.links > 1)
@@ -102,7 +102,11 @@ fn counted(path: &Path, names: u64, program: &str) -> CommitError {
 /// Refuses to take away one name of a file and to put something else at another, or to leave another
 /// that was used: the job may have renamed the one to the other, which does nothing (rename(2)). For
 /// jobs whose calls were not seen; of the others [`termite_types::Seen::OtherFile`] tells it.
-pub fn check_renamed_over(trace: &[TraceItem], plan: &Plan<'_>, present: &mut Present) -> Result<(), CommitError> {
+pub(super) fn check_renamed_over(
+    trace: &[TraceItem],
+    plan: &Plan<'_>,
+    present: &mut Present,
+) -> Result<(), CommitError> {
     let mut linked =
         |path: &Path| -> Result<_, CommitError> { Ok(present.linked_at(path)?.map(|stamp| (stamp.dev, stamp.ino))) };
     let mut removed = HashMap::new();
@@ -155,7 +159,7 @@ fn linked_files(
 }
 
 /// The file with several names that a spelling leads to, by its canonical path.
-pub fn linked_file(spelled: &Path) -> Option<(PathBuf, Metadata)> {
+pub(super) fn linked_file(spelled: &Path) -> Option<(PathBuf, Metadata)> {
     let file = spelled.metadata().ok();
     let file = file.filter(|file| file.is_file() && file.nlink() > 1)?;
     Some((spelled.canonicalize().ok()?, file))

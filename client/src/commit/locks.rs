@@ -22,14 +22,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Open files with a lock of each kind; given back when dropped.
-pub struct Locks {
+pub(super) struct Locks {
     _files: Vec<OwnedFd>,
 }
 
 impl Locks {
     /// Takes them in the order of their paths, so that no two commits wait for each other. What
     /// cannot be locked here, nobody else locks either.
-    pub fn take(request: &CommitRequest, plan: &Plan<'_>) -> Result<Self, CommitError> {
+    pub(super) fn take(request: &CommitRequest, plan: &Plan<'_>) -> Result<Self, CommitError> {
         if let Some(path) = request.premises.locks.get(MOST) {
             return Err(CommitError::refused(path, format!("it is locked with {MOST} others")));
         }

@@ -32,7 +32,6 @@ pub use clock::ClockShift;
 pub use log::CommitLog;
 #[cfg(test)]
 pub(crate) use log::Unlogged;
-pub(crate) use name::{is_temporary, mark};
 pub use recover::{Leftovers, clear};
 
 use crate::overlap::{Overlap, Pending};

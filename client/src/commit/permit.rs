@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use termite_types::Alter;
 
 /// What one user may do.
-pub struct Permit {
+pub(super) struct Permit {
     user: u32,
     /// Directories in which it may make and remove names.
     writable: HashSet<PathBuf>,
@@ -23,7 +23,7 @@ pub struct Permit {
 
 impl Permit {
     /// Of this process.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             user: rustix::process::geteuid().as_raw(),
             writable: HashSet::new(),
@@ -32,7 +32,7 @@ impl Permit {
     }
 
     /// A name is made, removed or replaced in `parent`, where it leads to `here`.
-    pub fn check_name(
+    pub(super) fn check_name(
         &mut self,
         path: &Path,
         parent: &Path,
@@ -64,7 +64,7 @@ impl Permit {
 
     /// A file, directory or symlink is made in `parent`. Where that gives it a mode or group that
     /// a view does not know of, the client makes it.
-    pub fn check_made(&mut self, path: &Path, parent: &Path, holder: &Stamp) -> Result<(), CommitError> {
+    pub(super) fn check_made(&mut self, path: &Path, parent: &Path, holder: &Stamp) -> Result<(), CommitError> {
         if self.simple.contains(parent) {
             return Ok(());
         }
@@ -85,7 +85,7 @@ impl Permit {
     }
 
     /// A file gets a further name (proc_sys_fs(5), `protected_hardlinks`).
-    pub fn check_link(&self, path: &Path, source: &Stamp) -> Result<(), CommitError> {
+    pub(super) fn check_link(&self, path: &Path, source: &Stamp) -> Result<(), CommitError> {
         if self.owns(source) {
             return Ok(());
         }
@@ -94,7 +94,7 @@ impl Permit {
 
     /// A directory is removed while others are made: the job may have moved it, with what a view
     /// does not show.
-    pub fn check_moved(&self, path: &Path, here: &Stamp) -> Result<(), CommitError> {
+    pub(super) fn check_moved(&self, path: &Path, here: &Stamp) -> Result<(), CommitError> {
         if !self.owns(here) {
             return Err(CommitError::refused(
                 path,
@@ -105,7 +105,7 @@ impl Permit {
     }
 
     /// A file or directory is changed in place.
-    pub fn check_alter(&self, path: &Path, here: &Stamp, alter: &Alter) -> Result<(), CommitError> {
+    pub(super) fn check_alter(&self, path: &Path, here: &Stamp, alter: &Alter) -> Result<(), CommitError> {
         if self.owns(here) {
             return Ok(());
         }
@@ -130,7 +130,7 @@ impl Permit {
     /// A content is written into a file. Whether its mode lets its owner write was for the
     /// job's own kernel to say; a worker that maps one user only cannot know that a file
     /// is somebody else's.
-    pub fn check_write(&self, path: &Path, here: &Stamp) -> Result<(), CommitError> {
+    pub(super) fn check_write(&self, path: &Path, here: &Stamp) -> Result<(), CommitError> {
         if self.owns(here) {
             return Ok(());
         }
@@ -145,7 +145,7 @@ impl Permit {
 
 /// Refuses what has extended attributes, where the job may have moved it to another name or put
 /// something else in its place, and a view tells neither.
-pub fn check_unmarked(path: &Path) -> Result<(), CommitError> {
+pub(super) fn check_unmarked(path: &Path) -> Result<(), CommitError> {
     let mut names = vec![0; 64 << 10];
     let length = rustix::fs::llistxattr(path, &mut names[..]).unwrap_or(0);
     let mut names = names[..length].split(|byte| *byte == 0);
@@ -182,7 +182,7 @@ fn check_fixed(path: &Path, dir: &OwnedFd, name: &OsStr, fixed: StatxAttributes)
 }
 
 /// Devices, FIFOs and sockets are not shown to jobs, so none of them can be meant.
-pub fn check_kind(path: &Path, here: &Stamp) -> Result<(), CommitError> {
+pub(super) fn check_kind(path: &Path, here: &Stamp) -> Result<(), CommitError> {
     if matches!(here.kind, Kind::Special(_)) {
         return Err(CommitError::refused(path, "a device, FIFO or socket is there"));
     }

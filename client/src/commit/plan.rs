@@ -9,7 +9,7 @@ use std::path::Path;
 use termite_types::{Alter, Change, ChangeKind, Node, Xattr};
 
 /// A list of changes by what it does.
-pub struct Plan<'a> {
+pub(super) struct Plan<'a> {
     /// The list.
     pub changes: &'a [Change],
     /// Names that go; true: of a directory.
@@ -23,7 +23,7 @@ pub struct Plan<'a> {
 }
 
 /// A file of the client's that gets other names.
-pub struct Source<'a> {
+pub(super) struct Source<'a> {
     /// Where it is before the commit.
     pub from: &'a Path,
     /// Its new names, by index in the list. Never empty.
@@ -32,7 +32,7 @@ pub struct Source<'a> {
 
 impl<'a> Plan<'a> {
     /// Sorts a list.
-    pub fn of(request: &'a CommitRequest, deny: &DenyRules) -> Result<Self, CommitError> {
+    pub(super) fn of(request: &'a CommitRequest, deny: &DenyRules) -> Result<Self, CommitError> {
         let mut plan = Self {
             changes: &request.changes,
             removes: BTreeMap::new(),
@@ -96,23 +96,23 @@ impl<'a> Plan<'a> {
     }
 
     /// Whether something of the job's own is put at a path.
-    pub fn is_replaced(&self, path: &Path) -> bool {
+    pub(super) fn is_replaced(&self, path: &Path) -> bool {
         self.put(path)
             .is_some_and(|kind| !matches!(kind, ChangeKind::Name { .. }))
     }
 
     /// Whether any directory is made.
-    pub fn makes_directories(&self) -> bool {
+    pub(super) fn makes_directories(&self) -> bool {
         self.changes.iter().any(|change| is_directory(&change.kind))
     }
 
     /// What is put at a path.
-    pub fn put(&self, path: &Path) -> Option<&'a ChangeKind> {
+    pub(super) fn put(&self, path: &Path) -> Option<&'a ChangeKind> {
         self.puts.get(path).map(|index| &self.changes[*index].kind)
     }
 
     /// What is changed of the client's files in place.
-    pub fn alters(&self) -> impl Iterator<Item = (usize, &'a Path, &'a Alter)> {
+    pub(super) fn alters(&self) -> impl Iterator<Item = (usize, &'a Path, &'a Alter)> {
         self.changes
             .iter()
             .enumerate()
@@ -126,26 +126,26 @@ impl<'a> Plan<'a> {
     }
 
     /// What is changed in place of the client's file at a path.
-    pub fn alter(&self, path: &Path) -> Option<&'a Alter> {
+    pub(super) fn alter(&self, path: &Path) -> Option<&'a Alter> {
         self.alters()
             .find(|(_, altered, _)| *altered == path)
             .map(|(_, _, alter)| alter)
     }
 
     /// Whether nothing of what was at a path is left there: its name goes, or one above.
-    pub fn is_removed(&self, path: &Path) -> bool {
+    pub(super) fn is_removed(&self, path: &Path) -> bool {
         !self.removes.is_empty() && path.ancestors().any(|above| self.removes.contains_key(above))
     }
 
     /// Whether a name that goes is only replaced: a rename over it does both at once.
-    pub fn is_renamed_over(&self, path: &Path) -> bool {
+    pub(super) fn is_renamed_over(&self, path: &Path) -> bool {
         self.removes.get(path) == Some(&false)
             && self.put(path).is_some_and(|kind| !is_directory(kind))
             && !path.parent().is_some_and(|parent| self.is_removed(parent))
     }
 
     /// Directories in which the commit may make temporary names, sorted.
-    pub fn temporary_dirs(&self) -> Vec<&'a Path> {
+    pub(super) fn temporary_dirs(&self) -> Vec<&'a Path> {
         let mut dirs = BTreeSet::new();
         for change in self.changes {
             let makes_name = match &change.kind {
@@ -165,7 +165,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The deepest directory above a path that stands before, during and after the commit.
-    pub fn stage_dir<'b>(&self, path: &'b Path) -> &'b Path {
+    pub(super) fn stage_dir<'b>(&self, path: &'b Path) -> &'b Path {
         let is_steady = |dir: &Path| !self.removes.contains_key(dir) && !self.puts.contains_key(dir);
         let above: Vec<&Path> = path.ancestors().skip(1).collect();
         let steady = above.iter().rev().take_while(|dir| is_steady(dir));
@@ -174,7 +174,7 @@ impl<'a> Plan<'a> {
 }
 
 /// Whether a change puts a directory at its path.
-pub fn is_directory(kind: &ChangeKind) -> bool {
+pub(super) fn is_directory(kind: &ChangeKind) -> bool {
     matches!(kind, ChangeKind::MakeDir { .. })
 }
 

@@ -14,7 +14,7 @@ use termite_types::{Alter, Attr, Base, BlobHash, Change, ChangeKind, Content, Ed
 
 /// A way to commit wrongly.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
+pub(super) enum Fault {
     /// What the job read may be another content by now: updates are lost.
     ContentUnchecked,
     /// What was appended replaces the content in place of going behind it.
@@ -66,12 +66,12 @@ static BEFORE: LazyLock<Mutex<HashMap<PathBuf, Vec<u8>>>> = LazyLock::new(Mutex:
 
 /// Plants a fault into the commits of this thread.
 #[cfg(test)]
-pub fn plant(fault: Option<Fault>) {
+pub(super) fn plant(fault: Option<Fault>) {
     PLANTED.set(fault);
 }
 
 /// The request as a commit with the planted fault would carry it out.
-pub fn distort(request: &CommitRequest) -> CommitRequest {
+pub(super) fn distort(request: &CommitRequest) -> CommitRequest {
     let mut request = request.clone();
     match PLANTED.get() {
         None => {}
@@ -131,6 +131,7 @@ fn overwrite(change: &mut Change) {
     }
 }
 
+/// Makes a change in place into one that replaces the file.
 fn replace(change: &mut Change) {
     let Some((stat, present)) = file(&change.path) else {
         return;

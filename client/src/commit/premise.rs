@@ -9,7 +9,7 @@ use std::path::Path;
 use termite_types::{Attr, Base, BlobHash, ChangeKind, Check, IfPresent, Premises, Seen};
 
 /// Finds the first thing that a job was told and that does not hold any more.
-pub fn check_premises(premises: &Premises, plan: &Plan<'_>, present: &mut Present) -> Result<(), CommitError> {
+pub(super) fn check_premises(premises: &Premises, plan: &Plan<'_>, present: &mut Present) -> Result<(), CommitError> {
     // Who holds a lock may count, so that what it would put there may be another one's count.
     let may_be_put = !premises.locked;
     for Check { path, seen } in &premises.checks {

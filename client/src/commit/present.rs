@@ -13,11 +13,11 @@ use termite_types::BlobHash;
 
 /// What was found.
 #[derive(Default)]
-pub struct Present(HashMap<PathBuf, Option<Stamp>>);
+pub(super) struct Present(HashMap<PathBuf, Option<Stamp>>);
 
 impl Present {
     /// What is at a canonical path; nothing is where a symlink stands in its middle.
-    pub fn at(&mut self, path: &Path) -> Result<Option<Stamp>, CommitError> {
+    pub(super) fn at(&mut self, path: &Path) -> Result<Option<Stamp>, CommitError> {
         if let Some(known) = self.0.get(path) {
             return Ok(*known);
         }
@@ -38,19 +38,19 @@ impl Present {
     }
 
     /// A regular file with several names at a canonical path.
-    pub fn linked_at(&mut self, path: &Path) -> Result<Option<Stamp>, CommitError> {
+    pub(super) fn linked_at(&mut self, path: &Path) -> Result<Option<Stamp>, CommitError> {
         let stamp = self.at(path)?;
         Ok(stamp.filter(|stamp| stamp.kind == Kind::File && stamp.links > 1))
     }
 
     /// Times of last modification of all that was found.
-    pub fn times(&self) -> impl Iterator<Item = termite_types::FileTime> {
+    pub(super) fn times(&self) -> impl Iterator<Item = termite_types::FileTime> {
         self.0.values().flatten().map(|stamp| stamp.mtime)
     }
 }
 
 /// What is there, in words.
-pub fn in_words(found: Option<&Stamp>) -> &'static str {
+pub(super) fn in_words(found: Option<&Stamp>) -> &'static str {
     match found.map(|stamp| stamp.kind) {
         None => "nothing",
         Some(Kind::File) => "a file",
@@ -61,7 +61,7 @@ pub fn in_words(found: Option<&Stamp>) -> &'static str {
 }
 
 /// A content in words.
-pub fn content_in_words(size: u64, hash: Option<BlobHash>) -> String {
+pub(super) fn content_in_words(size: u64, hash: Option<BlobHash>) -> String {
     match hash {
         None => format!("a file of {size} bytes"),
         Some(BlobHash([a, b, c, ..])) => format!("a file of {size} bytes (hash {a:02x}{b:02x}{c:02x}…)"),
@@ -69,12 +69,12 @@ pub fn content_in_words(size: u64, hash: Option<BlobHash>) -> String {
 }
 
 /// A regular file at a canonical path, for reading.
-pub fn open_file(path: &Path) -> Result<std::fs::File, Errno> {
+pub(super) fn open_file(path: &Path) -> Result<std::fs::File, Errno> {
     open_canonical(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK).map(std::fs::File::from)
 }
 
 /// The hash of all that `reader` gives.
-pub fn hash_of(reader: impl Read) -> std::io::Result<BlobHash> {
+pub(super) fn hash_of(reader: impl Read) -> std::io::Result<BlobHash> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(reader)?;
     Ok(BlobHash(*hasher.finalize().as_bytes()))

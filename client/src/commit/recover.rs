@@ -2,7 +2,8 @@
 //! of the client's under temporary names, which get one of their own names back. Changes
 //! nothing else; knows no jobs.
 
-use super::name::{discard, is_of, open_dir, unnoticed};
+use super::name::{discard, open_dir, unnoticed};
+use crate::temporary_name::is_of;
 use crate::tree::{Stamp, open_canonical};
 use rustix::fs::{OFlags, RenameFlags};
 use rustix::io::Errno;

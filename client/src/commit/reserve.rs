@@ -12,7 +12,7 @@ use std::path::Path;
 /// Makes sure that `length` bytes from `from` on can be written to a file, where the file
 /// system can tell. Neither its size nor its content changes; after an error nothing is
 /// reserved behind its end.
-pub fn reserve(file: &File, from: u64, length: u64) -> io::Result<()> {
+pub(super) fn reserve(file: &File, from: u64, length: u64) -> io::Result<()> {
     if length == 0 {
         return Ok(());
     }
@@ -28,12 +28,12 @@ pub fn reserve(file: &File, from: u64, length: u64) -> io::Result<()> {
 
 /// Files in which space is reserved. Dropped, they give it back.
 #[derive(Default)]
-pub struct Reserved(Vec<(File, Stamp)>);
+pub(super) struct Reserved(Vec<(File, Stamp)>);
 
 impl Reserved {
     /// Reserves space in a file of the client's that is going to be changed in place. One that
     /// cannot be opened as it is has no part in this.
-    pub fn add(&mut self, path: &Path, from: u64, length: u64) -> io::Result<()> {
+    pub(super) fn add(&mut self, path: &Path, from: u64, length: u64) -> io::Result<()> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Ok(());
         };
@@ -48,7 +48,7 @@ impl Reserved {
     }
 
     /// The space is about to be used.
-    pub fn used(mut self) {
+    pub(super) fn used(mut self) {
         self.0.clear();
     }
 }

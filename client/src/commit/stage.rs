@@ -14,14 +14,13 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use termite_types::{BlobHash, ChangeKind, Content, Node, Xattr, is_zeros};
+use termite_types::{BLOB_PIECE, BlobHash, ChangeKind, Content, Node, Xattr, is_zeros};
 
-const PIECE: u32 = 1 << 20;
 /// Bytes of the shortest run of zeros that is left out of a file.
 const HOLE: usize = 64 << 10;
 
 /// A content, or the end of it that is to be appended.
-pub struct Staged {
+pub(super) struct Staged {
     /// Its bytes.
     pub file: Temporary,
     /// Of the whole content, of which this may be the end.
@@ -29,7 +28,7 @@ pub struct Staged {
 }
 
 /// By index of the change.
-pub type StagedByChange = HashMap<usize, Staged>;
+pub(super) type StagedByChange = HashMap<usize, Staged>;
 
 /// Which bytes are to be staged, and how they are checked.
 struct Wanted<'a> {
@@ -41,7 +40,7 @@ struct Wanted<'a> {
 }
 
 /// Writes all contents of a list.
-pub fn stage(plan: &Plan<'_>, contents: &dyn Contents) -> Result<StagedByChange, CommitError> {
+pub(super) fn stage(plan: &Plan<'_>, contents: &dyn Contents) -> Result<StagedByChange, CommitError> {
     let mut staged = StagedByChange::new();
     for (index, change) in plan.changes.iter().enumerate() {
         let wanted = match &change.kind {
@@ -81,6 +80,7 @@ pub fn stage(plan: &Plan<'_>, contents: &dyn Contents) -> Result<StagedByChange,
     Ok(staged)
 }
 
+/// Writes the content of one file under a temporary name beside its place, with its attributes.
 fn stage_one(
     path: &Path,
     plan: &Plan<'_>,
@@ -163,7 +163,7 @@ fn fetch(
         .ok_or_else(|| wrong(path, "no hash is given to ask for it"))?;
     let mut at = wanted.from;
     while at < wanted.size {
-        let length = u32::try_from(wanted.size - at).unwrap_or(PIECE).min(PIECE);
+        let length = u32::try_from(wanted.size - at).unwrap_or(BLOB_PIECE).min(BLOB_PIECE);
         let piece = contents
             .read(hash, at, length)
             .map_err(|error| wrong(path, error.to_string()))?;
@@ -195,8 +195,8 @@ fn no_directory(path: &Path, dir: &Path, errno: Errno) -> CommitError {
 }
 
 /// Copies what is left of `from` to where `to` stands. Returns the bytes.
-pub fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<u64> {
-    let mut buffer = vec![0; PIECE as usize];
+pub(super) fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<u64> {
+    let mut buffer = vec![0; BLOB_PIECE as usize];
     let mut copied = 0;
     loop {
         match from.read(&mut buffer)? {

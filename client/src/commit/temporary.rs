@@ -1,7 +1,8 @@
 //! A name of a commit in progress: a content beside its target, or a file of the client's
 //! on its way to another name. Knows no changes.
 
-use super::name::{discard, open_dir, temporary_name, unnoticed};
+use super::name::{discard, open_dir, unnoticed};
+use crate::temporary_name::temporary_name;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// A temporary name. When it is dropped it is removed, unless it was moved away; what was
 /// moved here from a place of the client's goes back there.
-pub struct Temporary {
+pub(super) struct Temporary {
     dir: PathBuf,
     name: OsString,
     /// Where it was before.
@@ -21,7 +22,7 @@ pub struct Temporary {
 
 impl Temporary {
     /// A free name in a directory, where the caller is about to put something.
-    pub fn reserve(dir: &Path) -> Self {
+    pub(super) fn reserve(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
             name: temporary_name(),
@@ -32,7 +33,7 @@ impl Temporary {
 
     /// An empty file that only its owner may use, open for writing. `holder` is the open
     /// `dir`, whose modification time stays.
-    pub fn create(dir: &Path, holder: &OwnedFd) -> Result<(Self, File), Errno> {
+    pub(super) fn create(dir: &Path, holder: &OwnedFd) -> Result<(Self, File), Errno> {
         let mut temporary = Self::reserve(dir);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let make = || rustix::fs::openat(holder, &temporary.name, flags, Mode::RUSR | Mode::WUSR);
@@ -46,39 +47,39 @@ impl Temporary {
     }
 
     /// The directory that it is in.
-    pub fn dir(&self) -> &Path {
+    pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// Its last name.
-    pub fn name(&self) -> &OsStr {
+    pub(super) fn name(&self) -> &OsStr {
         &self.name
     }
 
     /// Its open directory, and its name there.
-    pub fn place(&self) -> Result<(OwnedFd, &OsStr), Errno> {
+    pub(super) fn place(&self) -> Result<(OwnedFd, &OsStr), Errno> {
         Ok((open_dir(&self.dir)?, &self.name))
     }
 
     /// Its content from the beginning, to be read.
-    pub fn open(&self) -> Result<File, Errno> {
+    pub(super) fn open(&self) -> Result<File, Errno> {
         let (dir, name) = self.place()?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(dir, name, flags, Mode::empty()).map(File::from)
     }
 
     /// It was renamed to its target.
-    pub fn moved(mut self) {
+    pub(super) fn moved(mut self) {
         self.is_moved = true;
     }
 
     /// The client's file at `path` was renamed to this name.
-    pub fn came_from(&mut self, path: &Path) {
+    pub(super) fn came_from(&mut self, path: &Path) {
         self.home = Some(path.to_owned());
     }
 
     /// The file has another name by now.
-    pub fn is_one_of_several(&mut self) {
+    pub(super) fn is_one_of_several(&mut self) {
         self.home = None;
     }
 

@@ -21,7 +21,7 @@ use termite_core::overlap::FileName;
 use termite_types::{Alter, BlobHash, ChangeKind, Edit, FileTime, IfPresent, Seen, TraceItem};
 
 /// What was found that the changes themselves need.
-pub struct Validated {
+pub(super) struct Validated {
     /// Times of what was there: a file that has such a time on the worker was not written by
     /// the job, and the time is the client's.
     pub times: HashSet<FileTime>,
@@ -47,7 +47,7 @@ struct Validate<'a> {
 }
 
 /// Finds the first thing that stands against the commit.
-pub fn validate(
+pub(super) fn validate(
     request: &CommitRequest,
     plan: &Plan<'_>,
     staged: &StagedByChange,
@@ -130,6 +130,7 @@ impl Validate<'_> {
         Ok(parted)
     }
 
+    /// Whether what a job removed still stands there, and is of the kind that it removed.
     fn check_removal(&mut self, path: &Path, is_dir: bool) -> Result<(), CommitError> {
         let here = self.present.at(path)?;
         if let Some(stamp) = &here {
@@ -183,6 +184,7 @@ impl Validate<'_> {
         self.present.at(path)
     }
 
+    /// Whether a path can take what a job put there: by what is there as this commit leaves it.
     fn check_put(&mut self, path: &Path, kind: &ChangeKind) -> Result<(), CommitError> {
         let left = self.left_at(path)?;
         let is_made = match kind {
@@ -297,6 +299,7 @@ impl Validate<'_> {
         }
     }
 
+    /// Whether what a job changed in place still stands there.
     fn check_alter(&mut self, index: usize, path: &Path, alter: &Alter) -> Result<(), CommitError> {
         let here = self.present.at(path)?;
         let is_right = |stamp: &Stamp| match stamp.kind {

@@ -1,28 +1,9 @@
-//! Worker addresses as people write them. Knows which of them may be used while links
-//! have no keys: unix sockets, and loopback TCP with a token file.
+//! The addresses of workers in settings: relative sockets, lists, and which of them need a token.
 
 use super::setting::Setting;
 use super::{ConfigError, Origin};
-use crate::link::Address;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-
-/// An address that cannot be used.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum AddressError {
-    /// Nothing that we know.
-    #[error("`{0}` is no worker address; write unix:/PATH or HOST:PORT")]
-    Shape(String),
-    /// A socket without its directory.
-    #[error("`{0}` is relative; write the socket's absolute path")]
-    Relative(String),
-    /// A name for many workers.
-    #[error("`{0}` needs encrypted links, which are not built yet; use unix:/PATH or a loopback HOST:PORT")]
-    Dns(String),
-    /// Beyond this machine.
-    #[error("`{0}` is not on this machine; until links have keys only unix sockets and loopback TCP are dialled")]
-    NotLoopback(String),
-}
+use std::path::Path;
+use termite_transport::{Address, AddressError};
 
 /// The addresses, each `unix:/PATH` or a loopback `HOST:PORT`; an item may also be
 /// several of them with commas between.
@@ -32,27 +13,9 @@ pub fn parse_workers(list: &[String]) -> Result<Vec<Address>, AddressError> {
 }
 
 fn parse(text: &str) -> Result<Address, AddressError> {
-    let owned = || text.to_owned();
-    if let Some(path) = text.strip_prefix("unix:") {
-        return match path {
-            "" => Err(AddressError::Shape(owned())),
-            path if path.starts_with('/') => Ok(Address::Unix(PathBuf::from(path))),
-            _ => Err(AddressError::Relative(owned())),
-        };
-    }
-    if text.starts_with("dns:") {
-        return Err(AddressError::Dns(owned()));
-    }
-    let (host, port) = text.rsplit_once(':').ok_or_else(|| AddressError::Shape(owned()))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    if host.is_empty() || port.parse::<u16>().is_err() {
-        return Err(AddressError::Shape(owned()));
-    }
-    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if loopback {
-        Ok(Address::Tcp(owned()))
-    } else {
-        Err(AddressError::NotLoopback(owned()))
+    match text.parse()? {
+        Address::Unix(path) if path.is_relative() => Err(AddressError::Relative(text.to_owned())),
+        address => Ok(address),
     }
 }
 

@@ -6,7 +6,7 @@ use super::setting::{Origin, Raw};
 use super::{ConfigError, KEYS, text, variable_of};
 use std::collections::BTreeMap;
 use std::path::Path;
-use termite_core::rules::{Place, Rule, Rules};
+use termite_core::rules::{Rule, Rules, RunMode};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -19,7 +19,7 @@ pub(super) struct Layer {
 
 impl Layer {
     /// What the command line says.
-    pub fn of_flags(flags: &[(&'static str, String)]) -> Self {
+    pub(super) fn of_flags(flags: &[(&'static str, String)]) -> Self {
         let values = flags
             .iter()
             .map(|(key, value)| (*key, (Raw::Text(value.clone()), Origin::Flag((*key).to_owned()))));
@@ -30,7 +30,7 @@ impl Layer {
     }
 
     /// `TERMITE_<KEY>` of every key.
-    pub fn of_environment(around: &Surroundings<'_>) -> Self {
+    pub(super) fn of_environment(around: &Surroundings<'_>) -> Self {
         let mut layer = Self::default();
         for (key, _) in KEYS {
             let name = variable_of(key);
@@ -42,7 +42,7 @@ impl Layer {
     }
 
     /// A `.termite-localrc`.
-    pub fn of_localrc(path: &Path, text: &str) -> Result<Self, ConfigError> {
+    pub(super) fn of_localrc(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let rules = Rules::parse_localrc(&path.display().to_string(), text)?;
         Ok(Self {
             values: BTreeMap::new(),
@@ -51,7 +51,7 @@ impl Layer {
     }
 
     /// A TOML file.
-    pub fn of_file(path: &Path, text: &str) -> Result<Self, ConfigError> {
+    pub(super) fn of_file(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let source = Source { path, text };
         let table = DeTable::parse(text).map_err(|e| {
             let at = e.span().map_or(0, |span| span.start);
@@ -163,11 +163,11 @@ impl Source<'_> {
         Ok(Rule::new(pattern.as_deref(), names, place, &origin)?)
     }
 
-    fn place(&self, word: &str, at: usize) -> Result<Place, ConfigError> {
+    fn place(&self, word: &str, at: usize) -> Result<RunMode, ConfigError> {
         match word {
-            "remote" => Ok(Place::Remote),
-            "local" => Ok(Place::Local),
-            "driver" => Ok(Place::Driver),
+            "remote" => Ok(RunMode::Remote),
+            "local" => Ok(RunMode::Local),
+            "driver" => Ok(RunMode::Driver),
             _ => Err(self.complain(at, format!("`{word}` is no place; write local, remote or driver"))),
         }
     }

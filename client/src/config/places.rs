@@ -7,7 +7,7 @@ use termite_abi::ENV_PREFIX;
 use termite_types::socket_path;
 
 /// Set for the daemon by whoever starts it: the directory whose project it begins with.
-pub const START_DIR: &str = "TERMITE__FROM";
+pub(super) const START_DIR: &str = "TERMITE__FROM";
 
 /// What settings depend on besides files.
 pub struct Surroundings<'a> {

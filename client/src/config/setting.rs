@@ -62,7 +62,7 @@ impl fmt::Display for Raw {
 
 impl Setting {
     /// The complaint that this value is wrong.
-    pub fn wrong(&self, why: impl Into<String>) -> ConfigError {
+    pub(super) fn wrong(&self, why: impl Into<String>) -> ConfigError {
         ConfigError::Value {
             origin: self.origin.clone(),
             key: self.key,
@@ -71,7 +71,7 @@ impl Setting {
     }
 
     /// A list; a text is split at commas.
-    pub fn list(&self) -> Result<Option<Vec<String>>, ConfigError> {
+    pub(super) fn list(&self) -> Result<Option<Vec<String>>, ConfigError> {
         match &self.raw {
             None => Ok(None),
             Some(Raw::List(items)) => Ok(Some(items.clone())),
@@ -84,7 +84,7 @@ impl Setting {
     }
 
     /// A path; a relative one counts from the file that says it, else from `cwd`.
-    pub fn path(&self, cwd: &Path) -> Result<Option<PathBuf>, ConfigError> {
+    pub(super) fn path(&self, cwd: &Path) -> Result<Option<PathBuf>, ConfigError> {
         match &self.raw {
             None => Ok(None),
             Some(Raw::Text(text)) if !text.is_empty() => Ok(Some(self.base(cwd).join(text))),
@@ -93,7 +93,7 @@ impl Setting {
     }
 
     /// The directory that relative paths count from.
-    pub fn base<'a>(&'a self, cwd: &'a Path) -> &'a Path {
+    pub(super) fn base<'a>(&'a self, cwd: &'a Path) -> &'a Path {
         match &self.origin {
             Origin::File(path, _) => path.parent().unwrap_or(cwd),
             _ => cwd,
@@ -101,7 +101,7 @@ impl Setting {
     }
 
     /// A whole number in a range.
-    pub fn number(&self, min: u64, max: u64) -> Result<Option<u64>, ConfigError> {
+    pub(super) fn number(&self, min: u64, max: u64) -> Result<Option<u64>, ConfigError> {
         let number = match &self.raw {
             None => return Ok(None),
             Some(Raw::Number(number)) => Some(*number),
@@ -115,7 +115,7 @@ impl Setting {
     }
 
     /// A number of bytes: `4096`, `512M`, `4G`.
-    pub fn size(&self) -> Result<Option<u64>, ConfigError> {
+    pub(super) fn size(&self) -> Result<Option<u64>, ConfigError> {
         let bytes = match &self.raw {
             None => return Ok(None),
             Some(Raw::Number(bytes)) => Some(*bytes),
@@ -129,7 +129,7 @@ impl Setting {
     }
 
     /// One of a few words.
-    pub fn one_of(&self, words: &[&str]) -> Result<Option<String>, ConfigError> {
+    pub(super) fn one_of(&self, words: &[&str]) -> Result<Option<String>, ConfigError> {
         match &self.raw {
             None => Ok(None),
             Some(Raw::Text(text)) if words.contains(&text.as_str()) => Ok(Some(text.clone())),
@@ -138,7 +138,7 @@ impl Setting {
     }
 
     /// A truth value that has to be false.
-    pub fn must_be_off(&self, why: &str) -> Result<(), ConfigError> {
+    pub(super) fn must_be_off(&self, why: &str) -> Result<(), ConfigError> {
         match &self.raw {
             None | Some(Raw::Bool(false)) => Ok(()),
             Some(Raw::Text(text)) if matches!(text.as_str(), "" | "0" | "false" | "no") => Ok(()),

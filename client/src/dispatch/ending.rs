@@ -7,7 +7,7 @@ use crate::daemon::Daemon;
 use crate::forecast::Command;
 use crate::history::JobRecord;
 use crate::home::Stay;
-use crate::link::Place;
+use crate::link::SlotLease;
 use crate::sink::Sink;
 use std::path::Path;
 use std::pin::Pin;
@@ -240,7 +240,7 @@ pub(super) fn journaled(result: &JobResult, sink: Option<&Sink>) -> journal::Ans
 
 /// What is told of its worker and to later jobs by how long a job ran; a failed one may have
 /// ended early.
-fn note_length(daemon: &Daemon, command: &Command, place: &Place, result: &JobResult) {
+fn note_length(daemon: &Daemon, command: &Command, place: &SlotLease, result: &JobResult) {
     if result.end != JobEnd::Exited(0) {
         return;
     }

@@ -9,7 +9,7 @@ const KEPT: usize = 8 << 20;
 
 /// Standard input.
 #[derive(Default)]
-pub struct Input {
+pub(super) struct Input {
     /// In the order in which they came; an empty one is the end.
     pieces: VecDeque<Vec<u8>>,
     /// So many of the pieces the current attempt has.
@@ -25,7 +25,7 @@ pub struct Input {
 
 /// What to do when an attempt wants a piece.
 #[derive(PartialEq, Eq, Debug)]
-pub enum Want {
+pub(super) enum Want {
     /// Give it this one.
     Give(Vec<u8>),
     /// Ask the caller.
@@ -36,12 +36,12 @@ pub enum Want {
 
 impl Input {
     /// Another attempt begins, and reads from the beginning.
-    pub fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         (self.given, self.is_wanted) = (0, false);
     }
 
     /// The attempt wants a piece.
-    pub fn wanted(&mut self) -> Want {
+    pub(super) fn wanted(&mut self) -> Want {
         if let Some(piece) = self.pieces.get(self.given) {
             let piece = piece.clone();
             self.took_one();
@@ -55,7 +55,7 @@ impl Input {
     }
 
     /// A piece came from the caller. Returns it if the attempt waits for it.
-    pub fn came(&mut self, piece: Vec<u8>) -> Option<Vec<u8>> {
+    pub(super) fn came(&mut self, piece: Vec<u8>) -> Option<Vec<u8>> {
         self.is_asked = false;
         self.came += piece.len() as u64;
         self.is_lost |= self.came > KEPT as u64;
@@ -69,7 +69,7 @@ impl Input {
     }
 
     /// Whether more came than is kept, so that no other attempt can have it all.
-    pub fn is_lost(&self) -> bool {
+    pub(super) fn is_lost(&self) -> bool {
         self.is_lost
     }
 

@@ -4,7 +4,7 @@
 use crate::commit::{self, CommitError, CommitRequest, Committed};
 use crate::daemon::Daemon;
 use crate::journal::JobLog;
-use crate::link::Place;
+use crate::link::SlotLease;
 use crate::overlap::Pending;
 use std::io;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use termite_types::{BlobHash, Change, ChangeKind, Conflict, JobId, Node};
 use tokio::sync::{Notify, mpsc};
 
 /// Why a job's changes are not in the client's tree.
-pub enum NotCommitted {
+pub(super) enum NotCommitted {
     /// Something that the job was told does not hold any more. Nothing was changed.
     Conflict(Conflict),
     /// They cannot be written, in words. Nothing was changed.
@@ -24,9 +24,9 @@ pub enum NotCommitted {
 
 /// Writes the outputs into the client's tree, reading their contents from the worker. Once
 /// `hurry` is notified no more contents are read.
-pub async fn commit(
+pub(super) async fn commit(
     daemon: &Daemon,
-    place: &Place,
+    place: &SlotLease,
     request: Arc<CommitRequest>,
     log: JobLog,
     hurry: &Notify,
@@ -101,7 +101,7 @@ impl commit::Contents for FromWorker {
 
 /// Lets the worker keep the outputs in its mirror. The next job's dispatch follows on
 /// the same connection, so it is enough that this call is sent first.
-pub fn merge(daemon: &Daemon, place: &Place, job: JobId, committed: &Committed) {
+pub(super) fn merge(daemon: &Daemon, place: &SlotLease, job: JobId, committed: &Committed) {
     let (snapshot, updates) = daemon.tree.committed(place.link().key, &committed.paths);
     let merged = place.session.remote.committed(job, snapshot, &updates);
     tokio::task::spawn_local(async move {
@@ -112,18 +112,18 @@ pub fn merge(daemon: &Daemon, place: &Place, job: JobId, committed: &Committed) 
 }
 
 /// Other workers may have the outputs from this one.
-pub fn note_holder(daemon: &Daemon, place: &Place, changes: &[Change]) {
+pub(super) fn note_holder(daemon: &Daemon, place: &SlotLease, changes: &[Change]) {
     for change in changes {
         if let ChangeKind::File { attr, .. } = &change.kind
             && let Node::File { size, hash: Some(hash) } = attr.node
         {
-            daemon.fleet.holders.has(place.link().key, hash, size);
+            daemon.fleet.holders.record(place.link().key, hash, size);
         }
     }
 }
 
 /// Has the worker drop the outputs, before it is told anything else of the job.
-pub fn discard(place: &Rc<Place>, job: JobId) {
+pub(super) fn discard(place: &Rc<SlotLease>, job: JobId) {
     let discarded = place.session.remote.discard(job);
     tokio::task::spawn_local(async move {
         if let Err(error) = discarded.await {

@@ -6,7 +6,7 @@ use termite_types::{BuildId, JobSpec};
 
 /// A command, as forecasts know it.
 #[derive(Clone, Copy, Debug)]
-pub struct Command {
+pub(crate) struct Command {
     /// The build that it is of.
     pub build: BuildId,
     /// Equal for the same program, arguments and directory.
@@ -17,7 +17,7 @@ pub struct Command {
 
 impl Command {
     /// Of a job.
-    pub fn of(spec: &JobSpec) -> Self {
+    pub(crate) fn of(spec: &JobSpec) -> Self {
         let mut place = blake3::Hasher::new();
         add(&mut place, spec.program.as_os_str().as_bytes());
         add(&mut place, spec.cwd.as_os_str().as_bytes());
@@ -51,7 +51,7 @@ fn add(hasher: &mut blake3::Hasher, word: &[u8]) {
 }
 
 /// The first bytes of a hash.
-pub fn number(hasher: &blake3::Hasher) -> u128 {
+pub(super) fn number(hasher: &blake3::Hasher) -> u128 {
     let mut bytes = [0; 16];
     hasher.finalize_xof().fill(&mut bytes);
     u128::from_le_bytes(bytes)

@@ -13,7 +13,7 @@ use termite_core::writers::{Contended, Evidence};
 const CONTENDED: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("contended 1");
 
 /// All that is there. What cannot be read is left out.
-pub fn load(database: &Database) -> Result<HashMap<PathBuf, Contended>, redb::Error> {
+pub(super) fn load(database: &Database) -> Result<HashMap<PathBuf, Contended>, redb::Error> {
     let read = database.begin_read()?;
     let Some(table) = cache::table(&read, CONTENDED)? else {
         return Ok(HashMap::new());
@@ -29,7 +29,7 @@ pub fn load(database: &Database) -> Result<HashMap<PathBuf, Contended>, redb::Er
 }
 
 /// Replaces the rows of these paths.
-pub fn save(database: &Database, contended: &[(PathBuf, Contended)]) -> Result<(), redb::Error> {
+pub(super) fn save(database: &Database, contended: &[(PathBuf, Contended)]) -> Result<(), redb::Error> {
     let write = database.begin_write()?;
     {
         let mut table = write.open_table(CONTENDED)?;

@@ -11,7 +11,7 @@ const TOLERANCE: f64 = 1.0 / 4.0;
 
 /// The lengths of commands by number.
 #[derive(Default)]
-pub struct Lengths {
+pub(super) struct Lengths {
     known: HashMap<u128, Length>,
     unsaved: HashSet<u128>,
 }
@@ -24,7 +24,7 @@ struct Length {
 
 impl Lengths {
     /// Those on disk.
-    pub fn saved(lengths: HashMap<u128, Duration>) -> Self {
+    pub(super) fn saved(lengths: HashMap<u128, Duration>) -> Self {
         let known = |(key, usual)| (key, Length { usual, saved: usual });
         Self {
             known: lengths.into_iter().map(known).collect(),
@@ -33,12 +33,12 @@ impl Lengths {
     }
 
     /// How long a command usually runs.
-    pub fn of(&self, key: u128) -> Option<Duration> {
+    pub(super) fn of(&self, key: u128) -> Option<Duration> {
         self.known.get(&key).map(|length| length.usual)
     }
 
     /// A command ran so long.
-    pub fn add(&mut self, key: u128, took: Duration) {
+    pub(super) fn add(&mut self, key: u128, took: Duration) {
         if self.known.len() >= MOST_COMMANDS && !self.known.contains_key(&key) {
             return;
         }
@@ -53,7 +53,7 @@ impl Lengths {
     }
 
     /// Those that are not on disk as they are now.
-    pub fn take_unsaved(&mut self) -> Vec<(u128, Duration)> {
+    pub(super) fn take_unsaved(&mut self) -> Vec<(u128, Duration)> {
         let mut taken = Vec::with_capacity(self.unsaved.len());
         for key in self.unsaved.drain() {
             if let Some(length) = self.known.get_mut(&key) {

@@ -6,7 +6,7 @@
 
 mod command;
 mod contended;
-mod gist;
+mod digest;
 mod lengths;
 mod needs;
 mod route;
@@ -16,8 +16,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use command::Command;
-pub use needs::Told;
+pub(crate) use command::Command;
+pub(crate) use needs::Told;
 
 use lengths::Lengths;
 use needs::{Needs, NeedsBuilder, Paths};
@@ -36,7 +36,7 @@ use termite_types::{Expected, TraceItem, Update};
 const MOST_COMMANDS: usize = 1 << 16;
 
 /// All forecasts of a client.
-pub struct Forecasts {
+pub(crate) struct Forecasts {
     known: Mutex<Known>,
     store: Store,
 }
@@ -46,7 +46,7 @@ struct Known {
     paths: Paths,
     by_command: HashMap<u128, Arc<Needs>>,
     /// Of the traces from which the needs of exact commands were learnt.
-    gists: HashMap<u128, u128>,
+    digests: HashMap<u128, u128>,
     lengths: Lengths,
     routes: Routes,
     unsaved: Vec<u128>,
@@ -54,7 +54,7 @@ struct Known {
 
 impl Forecasts {
     /// What earlier daemons have kept in `dir`.
-    pub fn open(dir: &Path) -> Self {
+    pub(crate) fn open(dir: &Path) -> Self {
         let store = Store::open(dir);
         let (paths, by_command, lengths) = store.load();
         let known = Known {
@@ -71,7 +71,7 @@ impl Forecasts {
 
     /// What a command is expected to use and a worker, who gets these updates with it, was
     /// not told of yet. It counts as told from now on.
-    pub fn expect(&self, command: &Command, updates: &[Update], told: &mut Told) -> Expected {
+    pub(crate) fn expect(&self, command: &Command, updates: &[Update], told: &mut Told) -> Expected {
         let known = self.known.lock();
         for id in updates.iter().filter_map(|update| known.paths.id(&update.path)) {
             told.forget(id);
@@ -87,7 +87,7 @@ impl Forecasts {
 
     /// How many directories and files a command is expected to use of which a worker was not
     /// told yet.
-    pub fn lacking(&self, command: &Command, told: &Told) -> usize {
+    pub(crate) fn lacking(&self, command: &Command, told: &Told) -> usize {
         let known = self.known.lock();
         known.needs_of(command).map_or(0, |needs| {
             let all = needs.dirs.iter().chain(&needs.files);
@@ -96,19 +96,19 @@ impl Forecasts {
     }
 
     /// How long a command usually runs.
-    pub fn length(&self, command: &Command) -> Option<Duration> {
+    pub(crate) fn length(&self, command: &Command) -> Option<Duration> {
         self.known.lock().lengths.of(command.exact)
     }
 
     /// How long a command may run, by the ones alike if there is no better guess.
-    pub fn guess(&self, command: &Command) -> Option<Duration> {
+    pub(crate) fn guess(&self, command: &Command) -> Option<Duration> {
         let known = self.known.lock();
         let exact = known.lengths.of(command.exact);
         exact.or_else(|| known.lengths.of(command.alike))
     }
 
     /// A command ran so long.
-    pub fn ran(&self, command: &Command, took: Duration) {
+    pub(crate) fn ran(&self, command: &Command, took: Duration) {
         let mut known = self.known.lock();
         for key in [command.exact, command.alike] {
             known.lengths.add(key, took);
@@ -117,10 +117,10 @@ impl Forecasts {
 
     /// A command has used this. Looks at the disk, unless it is what the command has used
     /// before: where only the disk leads elsewhere since, the forecast stays as it was.
-    pub fn learn(&self, command: &Command, trace: &[TraceItem]) {
-        let gist = gist::gist(trace);
+    pub(crate) fn learn(&self, command: &Command, trace: &[TraceItem]) {
+        let trace_digest = digest::trace_digest(trace);
         let mut known = self.known.lock();
-        let needs = match known.learnt_from(command, gist) {
+        let needs = match known.learnt_from(command, trace_digest) {
             Some(needs) => needs,
             None => Arc::new(known.follow(command, trace)),
         };
@@ -134,36 +134,36 @@ impl Forecasts {
             }
         }
         if known.by_command.contains_key(&command.exact) {
-            known.gists.insert(command.exact, gist);
+            known.digests.insert(command.exact, trace_digest);
         }
     }
 
     /// The contended paths that earlier daemons have kept.
-    pub fn load_contended(&self) -> HashMap<PathBuf, Contended> {
+    pub(crate) fn load_contended(&self) -> HashMap<PathBuf, Contended> {
         self.store.load_contended()
     }
 
     /// Writes contended paths to disk. For idle moments, and before the end.
-    pub fn save_contended(&self, contended: &[(PathBuf, Contended)]) {
+    pub(crate) fn save_contended(&self, contended: &[(PathBuf, Contended)]) {
         if !contended.is_empty() {
             self.store.save_contended(contended);
         }
     }
 
     /// The signs that earlier daemons have kept.
-    pub fn load_signs(&self) -> HashMap<u128, Sign> {
+    pub(crate) fn load_signs(&self) -> HashMap<u128, Sign> {
         self.store.load_signs()
     }
 
     /// Writes signs to disk, and removes others. For idle moments, and before the end.
-    pub fn save_signs(&self, signs: &[(u128, Option<Sign>)]) {
+    pub(crate) fn save_signs(&self, signs: &[(u128, Option<Sign>)]) {
         if !signs.is_empty() {
             self.store.save_signs(signs);
         }
     }
 
     /// Writes to disk what is not there yet. For idle moments, and before the end.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         let mut known = self.known.lock();
         let keys = std::mem::take(&mut known.unsaved);
         let lengths = known.lengths.take_unsaved();
@@ -188,8 +188,8 @@ impl Known {
     }
 
     /// What was learnt of this command, if it was from such a trace.
-    fn learnt_from(&self, command: &Command, gist: u128) -> Option<Arc<Needs>> {
-        let is_known = self.gists.get(&command.exact) == Some(&gist);
+    fn learnt_from(&self, command: &Command, trace_digest: u128) -> Option<Arc<Needs>> {
+        let is_known = self.digests.get(&command.exact) == Some(&trace_digest);
         self.by_command.get(&command.exact).filter(|_| is_known).cloned()
     }
 

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Names a path.
-pub type PathId = u32;
+pub(super) type PathId = u32;
 
 /// Paths that are remembered; later ones are left out.
-pub const MOST_PATHS: usize = 1 << 19;
+pub(super) const MOST_PATHS: usize = 1 << 19;
 
 /// All paths that have a number, as they are spelled.
 #[derive(Default)]
-pub struct Paths {
+pub(super) struct Paths {
     paths: Vec<Arc<OsStr>>,
     ids: HashMap<Arc<OsStr>, PathId>,
     /// So many of the first are on disk.
@@ -22,7 +22,7 @@ pub struct Paths {
 
 impl Paths {
     /// Paths by their numbers, all of which are on disk.
-    pub fn saved(paths: Vec<PathBuf>) -> Self {
+    pub(super) fn saved(paths: Vec<PathBuf>) -> Self {
         let paths: Vec<Arc<OsStr>> = paths.into_iter().map(|path| Arc::from(path.into_os_string())).collect();
         Self {
             ids: (0..).zip(&paths).map(|(id, path)| (path.clone(), id)).collect(),
@@ -32,12 +32,12 @@ impl Paths {
     }
 
     /// The number of a path that has one.
-    pub fn id(&self, path: &Path) -> Option<PathId> {
+    pub(super) fn id(&self, path: &Path) -> Option<PathId> {
         self.ids.get(path.as_os_str()).copied()
     }
 
     /// The number of a path, a new one if there is room.
-    pub fn id_of(&mut self, path: &Path) -> Option<PathId> {
+    pub(super) fn id_of(&mut self, path: &Path) -> Option<PathId> {
         let known = self.id(path);
         if known.is_some() || self.paths.len() >= MOST_PATHS {
             return known;
@@ -49,7 +49,7 @@ impl Paths {
     }
 
     /// The paths of those numbers that were not told, which are told now.
-    pub fn resolve(&self, ids: &[PathId], told: &mut Told) -> Vec<PathBuf> {
+    pub(super) fn resolve(&self, ids: &[PathId], told: &mut Told) -> Vec<PathBuf> {
         let fresh = ids.iter().filter(|id| told.insert(**id));
         fresh
             .filter_map(|id| self.paths.get(*id as usize))
@@ -58,7 +58,7 @@ impl Paths {
     }
 
     /// Those that are not on disk yet, with their numbers.
-    pub fn take_unsaved(&mut self) -> Vec<(PathId, Arc<OsStr>)> {
+    pub(super) fn take_unsaved(&mut self) -> Vec<(PathId, Arc<OsStr>)> {
         let from = std::mem::replace(&mut self.saved, self.paths.len());
         (from as PathId..).zip(self.paths[from..].iter().cloned()).collect()
     }
@@ -101,7 +101,7 @@ fn place(id: PathId) -> (usize, u64) {
 
 /// What a command used.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Needs {
+pub(super) struct Needs {
     /// Directories that it looked into, parents first.
     pub dirs: Vec<PathId>,
     /// Regular files of the client that it read.
@@ -110,28 +110,28 @@ pub struct Needs {
 
 /// Needs in the making.
 #[derive(Default)]
-pub struct NeedsBuilder {
+pub(super) struct NeedsBuilder {
     needs: Needs,
     seen: Told,
 }
 
 impl NeedsBuilder {
     /// It looked into this directory.
-    pub fn dir(&mut self, id: PathId) {
+    pub(super) fn dir(&mut self, id: PathId) {
         if self.seen.insert(id) {
             self.needs.dirs.push(id);
         }
     }
 
     /// It read this file.
-    pub fn file(&mut self, id: PathId) {
+    pub(super) fn file(&mut self, id: PathId) {
         if self.seen.insert(id) {
             self.needs.files.push(id);
         }
     }
 
     /// That was all.
-    pub fn done(self) -> Needs {
+    pub(super) fn done(self) -> Needs {
         self.needs
     }
 }

@@ -17,7 +17,7 @@ const MOST_ROUTES: usize = 1 << 16;
 /// The routes of one build, by the path as it was spelled: to compare paths by their
 /// components would cost more than to find one twice.
 #[derive(Default)]
-pub struct Routes {
+pub(super) struct Routes {
     build: Option<BuildId>,
     known: HashMap<OsString, Arc<Route>>,
 }
@@ -38,7 +38,7 @@ enum End {
 
 impl Routes {
     /// The paths to come are of this build: what others found may have changed.
-    pub fn of_build(&mut self, build: BuildId) {
+    pub(super) fn of_build(&mut self, build: BuildId) {
         if self.build != Some(build) || self.known.len() > MOST_ROUTES {
             self.build = Some(build);
             self.known.clear();
@@ -46,7 +46,7 @@ impl Routes {
     }
 
     /// Adds what a use of a path needs.
-    pub fn follow(&mut self, item: &TraceItem, paths: &mut Paths, needs: &mut NeedsBuilder) {
+    pub(super) fn follow(&mut self, item: &TraceItem, paths: &mut Paths, needs: &mut NeedsBuilder) {
         let Some(path) = looked_up(item) else { return };
         let route = self.find(path, MOST_STEPS, paths);
         route.through.iter().for_each(|id| needs.dir(*id));
@@ -75,6 +75,7 @@ impl Routes {
         route
     }
 
+    /// The way to a path, found by the way to its directory. `steps`: symlinks that may still be followed.
     fn walk(&mut self, path: &Path, steps: u32, paths: &mut Paths) -> Route {
         let (parent, last) = match (path.parent(), path.components().next_back()) {
             (Some(parent), Some(last)) => (parent, last),
@@ -119,7 +120,7 @@ impl Routes {
 }
 
 /// The path that is there for certain, of one that was used.
-pub fn looked_up(item: &TraceItem) -> Option<&Path> {
+pub(super) fn looked_up(item: &TraceItem) -> Option<&Path> {
     let is_there = match item.used {
         Use::Read(content) => content.is_some(),
         Use::Stat | Use::Listed => true,

@@ -33,7 +33,7 @@ enum Needed {
 }
 
 /// All that are there. What cannot be read is left out.
-pub fn load(database: &Database) -> Result<HashMap<u128, Sign>, redb::Error> {
+pub(super) fn load(database: &Database) -> Result<HashMap<u128, Sign>, redb::Error> {
     let read = database.begin_read()?;
     let Some(table) = cache::table(&read, SIGNS)? else {
         return Ok(HashMap::new());
@@ -50,7 +50,7 @@ pub fn load(database: &Database) -> Result<HashMap<u128, Sign>, redb::Error> {
 
 /// Replaces the rows of these commands; `None`: removes it. What cannot be written as text is not
 /// kept.
-pub fn save(database: &Database, signs: &[(u128, Option<Sign>)]) -> Result<(), redb::Error> {
+pub(super) fn save(database: &Database, signs: &[(u128, Option<Sign>)]) -> Result<(), redb::Error> {
     let write = database.begin_write()?;
     {
         let mut table = write.open_table(SIGNS)?;

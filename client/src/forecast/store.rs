@@ -25,16 +25,16 @@ const LENGTHS: TableDefinition<'static, u128, u64> = TableDefinition::new("lengt
 type Loaded = (Paths, HashMap<u128, Arc<Needs>>, HashMap<u128, Duration>);
 
 /// The database, or none.
-pub struct Store(Option<Database>);
+pub(super) struct Store(Option<Database>);
 
 impl Store {
     /// The one in `dir`.
-    pub fn open(dir: &Path) -> Self {
+    pub(super) fn open(dir: &Path) -> Self {
         Self(cache::open(dir, "forecasts"))
     }
 
     /// All that it holds. Once it is full, it begins anew.
-    pub fn load(&self) -> Loaded {
+    pub(super) fn load(&self) -> Loaded {
         let Some(database) = &self.0 else {
             return Loaded::default();
         };
@@ -48,7 +48,7 @@ impl Store {
     }
 
     /// The contended paths that it holds.
-    pub fn load_contended(&self) -> HashMap<PathBuf, Contended> {
+    pub(super) fn load_contended(&self) -> HashMap<PathBuf, Contended> {
         self.load_table("contended paths", contended::load)
     }
 
@@ -61,7 +61,7 @@ impl Store {
     }
 
     /// Adds contended paths to it.
-    pub fn save_contended(&self, contended: &[(PathBuf, Contended)]) {
+    pub(super) fn save_contended(&self, contended: &[(PathBuf, Contended)]) {
         let Some(database) = &self.0 else { return };
         if let Err(error) = contended::save(database, contended) {
             tracing::warn!("{} contended paths are not kept: {error}", contended.len());
@@ -69,12 +69,12 @@ impl Store {
     }
 
     /// The signs that it holds.
-    pub fn load_signs(&self) -> HashMap<u128, Sign> {
+    pub(super) fn load_signs(&self) -> HashMap<u128, Sign> {
         self.load_table("signs", signs::load)
     }
 
     /// Adds signs to it, and removes others.
-    pub fn save_signs(&self, signs: &[(u128, Option<Sign>)]) {
+    pub(super) fn save_signs(&self, signs: &[(u128, Option<Sign>)]) {
         let Some(database) = &self.0 else { return };
         if let Err(error) = signs::save(database, signs) {
             tracing::warn!("{} signs are not kept: {error}", signs.len());
@@ -82,7 +82,12 @@ impl Store {
     }
 
     /// Adds to it.
-    pub fn save(&self, paths: &[(PathId, Arc<OsStr>)], commands: &[(u128, Arc<Needs>)], lengths: &[(u128, Duration)]) {
+    pub(super) fn save(
+        &self,
+        paths: &[(PathId, Arc<OsStr>)],
+        commands: &[(u128, Arc<Needs>)],
+        lengths: &[(u128, Duration)],
+    ) {
         let Some(database) = &self.0 else { return };
         if let Err(error) = save(database, paths, commands, lengths) {
             tracing::warn!("{} forecasts are not kept: {error}", commands.len());
@@ -101,6 +106,7 @@ enum Unusable {
     Full,
 }
 
+/// Reads all that is kept. An error says that the store is to begin anew.
 fn load(database: &Database) -> Result<Loaded, Unusable> {
     let read = database.begin_read().map_err(redb::Error::from)?;
     let (table, commands) = match (read.open_table(PATHS), read.open_table(COMMANDS)) {

@@ -155,10 +155,19 @@ fn names_that_a_job_makes_up_teach_nothing_new() {
         let uses = [Use::Write, Use::Stat, Use::Read(None)].map(|used| scene.item(used, name));
         [scene.trace(), uses.into()].concat()
     };
-    assert_eq!(gist::gist(&made("src/a.s")), gist::gist(&made("src/b.s")));
-    assert_ne!(gist::gist(&made("src/a.s")), gist::gist(&made("real/a.s")));
-    assert_ne!(gist::gist(&made("src/a.s")), gist::gist(&scene.trace()));
-    let read = |path: &str| gist::gist(&[scene.item(READ, path)]);
+    assert_eq!(
+        digest::trace_digest(&made("src/a.s")),
+        digest::trace_digest(&made("src/b.s"))
+    );
+    assert_ne!(
+        digest::trace_digest(&made("src/a.s")),
+        digest::trace_digest(&made("real/a.s"))
+    );
+    assert_ne!(
+        digest::trace_digest(&made("src/a.s")),
+        digest::trace_digest(&scene.trace())
+    );
+    let read = |path: &str| digest::trace_digest(&[scene.item(READ, path)]);
     assert_ne!(read("src/x.c"), read("src/y.c"));
 
     let forecasts = scene.learnt();

@@ -77,8 +77,8 @@ pub struct JobRecord {
     /// Directories and files that were fetched while it ran.
     pub fetches: u64,
     /// Directories and files that were brought before it began.
-    #[serde(default)]
-    pub brought: u64,
+    #[serde(default, rename = "brought")]
+    pub prefetched: u64,
     /// Where its time went.
     #[serde(default)]
     pub phases: Phases,

@@ -52,13 +52,13 @@ struct LogFile {
 }
 
 impl Logs {
-    pub fn new(dir: PathBuf, limit: u64) -> Self {
+    pub(super) fn new(dir: PathBuf, limit: u64) -> Self {
         let (most, kept) = (FILE.min(limit / 2), Mutex::new(None));
         Self { dir, limit, most, kept }
     }
 
     /// Adds a record.
-    pub fn append(&self, id: JobId, content: &[u8]) -> io::Result<()> {
+    pub(super) fn append(&self, id: JobId, content: &[u8]) -> io::Result<()> {
         let mut kept = self.kept.lock();
         let kept = match &mut *kept {
             Some(kept) => kept,
@@ -74,7 +74,7 @@ impl Logs {
     }
 
     /// Goes through the records of a build.
-    pub fn visit(
+    pub(super) fn visit(
         &self,
         build: BuildId,
         mut look: impl FnMut(u32, &mut Record<'_>) -> io::Result<()>,
@@ -97,7 +97,7 @@ impl Logs {
     }
 
     /// Removes the records of a build.
-    pub fn forget(&self, build: BuildId) -> io::Result<()> {
+    pub(super) fn forget(&self, build: BuildId) -> io::Result<()> {
         // Whoever counts them finds them gone, which does no harm.
         match std::fs::remove_dir_all(self.dir_of(build)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

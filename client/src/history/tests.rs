@@ -35,7 +35,7 @@ fn record(id: JobId) -> JobRecord {
         cpu_s: 0.25,
         guard_faults: 3,
         fetches: 2,
-        brought: 7,
+        prefetched: 7,
         phases: Phases::default(),
         traced: true,
     }

@@ -14,7 +14,7 @@ use termite_types::journal::{Answer, Record};
 const DIRS_MAX: usize = 4 << 20;
 
 /// Writes the records of one commit.
-pub struct JobLog {
+pub(crate) struct JobLog {
     journal: Arc<Journal>,
     request: RequestId,
     caller: u32,
@@ -24,7 +24,7 @@ pub struct JobLog {
 impl JobLog {
     /// For the job of a stub with this process number (0: unknown), which is told `answer`
     /// once the commit is done.
-    pub fn new(journal: Arc<Journal>, request: RequestId, caller: u32, answer: Answer) -> Self {
+    pub(crate) fn new(journal: Arc<Journal>, request: RequestId, caller: u32, answer: Answer) -> Self {
         Self {
             journal,
             request,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use termite_types::journal::JOURNAL_MAX;
 
 /// All of a file that nobody else can have written.
-pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty())?;
     let stat = rustix::fs::fstat(&file)?;
@@ -27,7 +27,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Puts a file with this content in the place of whatever has the name, and returns it open
 /// for appending, with its length.
-pub fn write_anew(path: &Path, content: &[u8]) -> io::Result<(File, u64)> {
+pub(super) fn write_anew(path: &Path, content: &[u8]) -> io::Result<(File, u64)> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let beside = PathBuf::from(beside);

@@ -13,7 +13,7 @@ mod file;
 #[cfg(test)]
 mod tests;
 
-pub use entry::JobLog;
+pub(crate) use entry::JobLog;
 
 use parking_lot::Mutex;
 use rustix::process::{Pid, test_kill_process};
@@ -31,7 +31,7 @@ const GROWN: u64 = 1 << 20;
 const TAKEN_OVER_MAX: usize = 4 << 20;
 
 /// The journal of a daemon that lives.
-pub struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
     inner: Mutex<Inner>,
     forgot: Notify,
@@ -61,7 +61,7 @@ struct Kept {
 
 /// What a dead daemon left.
 #[derive(Debug, Default)]
-pub struct Predecessor {
+pub(crate) struct Predecessor {
     /// Part of the names of its temporary files. `None`: nothing is known of it.
     pub mark: Option<u64>,
     /// Its jobs.
@@ -70,7 +70,7 @@ pub struct Predecessor {
 
 impl Predecessor {
     /// Reads the journal beside a socket, whose lock is held. What cannot be read is logged.
-    pub fn read(socket: &Path) -> Self {
+    pub(crate) fn read(socket: &Path) -> Self {
         let path = journal_path(socket);
         let bytes = match file::read(&path) {
             Ok(bytes) => bytes,
@@ -108,7 +108,7 @@ impl Predecessor {
 impl Journal {
     /// Begins the journal of this daemon in the place of the last one's. `mark` is part of
     /// the names of this daemon's temporary files.
-    pub fn begin(socket: &Path, mark: u64, last: &Predecessor) -> io::Result<Self> {
+    pub(crate) fn begin(socket: &Path, mark: u64, last: &Predecessor) -> io::Result<Self> {
         let path = journal_path(socket);
         let opened = Record::Opened {
             protocol: PROTOCOL,
@@ -155,18 +155,18 @@ impl Journal {
     }
 
     /// Whether anything was written for a job.
-    pub fn knows(&self, request: RequestId) -> bool {
+    pub(crate) fn knows(&self, request: RequestId) -> bool {
         self.inner.lock().jobs.contains_key(&request)
     }
 
     /// The job's stub was told how it ended, or left.
-    pub fn forget(&self, request: RequestId) {
+    pub(crate) fn forget(&self, request: RequestId) {
         self.inner.lock().jobs.remove(&request);
         self.forgot.notify_waiters();
     }
 
     /// Resolves when no stub of this daemon waits for the end of its commit.
-    pub async fn settled(&self) {
+    pub(crate) async fn settled(&self) {
         loop {
             let forgot = self.forgot.notified();
             tokio::pin!(forgot);
@@ -179,7 +179,7 @@ impl Journal {
     }
 
     /// The daemon ends: the file goes, unless a stub may still ask.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         let is_needed = self.inner.lock().jobs.values().any(|kept| lives(kept.caller));
         if !is_needed && let Err(error) = std::fs::remove_file(&self.path) {
             tracing::debug!("{} is gone already: {error}", self.path.display());

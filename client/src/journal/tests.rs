@@ -10,12 +10,12 @@ const ME: fn() -> u32 = std::process::id;
 /// Above every process number.
 const NOBODY: u32 = 1 << 30;
 
-struct Place {
+struct Fixture {
     socket: PathBuf,
     _dir: tempfile::TempDir,
 }
 
-impl Place {
+impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("d.sock");
@@ -62,7 +62,7 @@ fn begun() -> CommitStage {
 
 #[test]
 fn a_dead_daemons_jobs_are_found_by_later_ones() {
-    let place = Place::new();
+    let place = Fixture::new();
     let first = place.begin(1);
     assert_eq!(std::fs::metadata(place.path()).unwrap().mode() & 0o777, 0o600);
     log(&first, 1, ME()).staging(&[Path::new("/d")]).unwrap();
@@ -94,7 +94,7 @@ fn a_dead_daemons_jobs_are_found_by_later_ones() {
 
 #[test]
 fn a_file_that_has_grown_keeps_what_is_needed() {
-    let place = Place::new();
+    let place = Fixture::new();
     let journal = place.begin(1);
     begin_commit(&log(&journal, 1, ME()));
     begin_commit(&log(&journal, 2, ME()));
@@ -117,7 +117,7 @@ fn a_file_that_has_grown_keeps_what_is_needed() {
 #[test]
 fn torn_and_corrupt_ends_count_as_not_written() {
     for (garbage, is_torn) in [(&[9_u8, 0, 0, 0, 1][..], true), (&[1, 0, 0, 0, 0, 0, 0, 0, 7], false)] {
-        let place = Place::new();
+        let place = Fixture::new();
         let journal = place.begin(1);
         begin_commit(&log(&journal, 1, ME()));
         let whole = std::fs::read(place.path()).unwrap();
@@ -130,7 +130,7 @@ fn torn_and_corrupt_ends_count_as_not_written() {
 
 #[test]
 fn what_is_in_the_files_place_is_neither_believed_nor_followed() {
-    let place = Place::new();
+    let place = Fixture::new();
     begin_commit(&log(&place.begin(7), 1, ME()));
     let real = std::fs::read(place.path()).unwrap();
     let elsewhere = place.socket.with_extension("elsewhere");
@@ -157,7 +157,7 @@ fn what_is_in_the_files_place_is_neither_believed_nor_followed() {
 
 #[test]
 fn the_file_goes_with_the_daemon_unless_a_stub_may_ask() {
-    let place = Place::new();
+    let place = Fixture::new();
     let journal = place.begin(1);
     begin_commit(&log(&journal, 1, ME()));
     begin_commit(&log(&journal, 2, NOBODY));
@@ -171,7 +171,7 @@ fn the_file_goes_with_the_daemon_unless_a_stub_may_ask() {
 
 #[test]
 fn a_record_that_is_too_long_is_refused_and_the_next_one_is_read() {
-    let place = Place::new();
+    let place = Fixture::new();
     let journal = place.begin(1);
     let mut long = answer();
     long.output = vec![(1, vec![0; termite_types::journal::RECORD_MAX])];
@@ -183,7 +183,7 @@ fn a_record_that_is_too_long_is_refused_and_the_next_one_is_read() {
 
 #[tokio::test]
 async fn an_ending_daemon_waits_for_its_own_jobs() {
-    let place = Place::new();
+    let place = Fixture::new();
     begin_commit(&log(&place.begin(1), 1, ME()));
     let journal = place.begin(2);
     journal.settled().await;

@@ -277,7 +277,7 @@ fn look_at_linked(records: &mut Records) {
 fn take(records: &mut Records, touched: &mut Touched, event: Event) -> bool {
     match event {
         Event::Overflow => return true,
-        Event::Name { name, .. } if crate::commit::is_temporary(&name) => {}
+        Event::Name { name, .. } if crate::temporary_name::is_temporary(&name) => {}
         Event::Name { watch, name, content } => {
             for dir in records.watched(watch) {
                 *touched.entry((dir, name.clone())).or_default() |= content;

@@ -28,7 +28,7 @@ const TICK: Duration = Duration::from_millis(20);
 const BATCH: usize = 8192;
 
 /// Hashes by inode.
-pub struct Hashes {
+pub(super) struct Hashes {
     recent: Mutex<HashMap<Inode, Known>>,
     unsaved: Mutex<HashSet<Inode>>,
     database: Option<Database>,
@@ -74,7 +74,7 @@ impl Known {
 }
 
 /// One look at the stored hashes, for many questions.
-pub struct Reader<'a> {
+pub(super) struct Reader<'a> {
     hashes: &'a Hashes,
     table: Option<ReadOnlyTable<Inode, Row>>,
 }
@@ -82,7 +82,7 @@ pub struct Reader<'a> {
 impl Hashes {
     /// The cache in `dir`, which is made if it is missing. Where there can be none, one
     /// warning is logged and hashes live as long as this value.
-    pub fn open(dir: &Path) -> Self {
+    pub(super) fn open(dir: &Path) -> Self {
         Self {
             recent: Mutex::default(),
             unsaved: Mutex::default(),
@@ -91,7 +91,7 @@ impl Hashes {
     }
 
     /// For looking up many files at once.
-    pub fn reader(&self) -> Reader<'_> {
+    pub(super) fn reader(&self) -> Reader<'_> {
         let table = self.database.as_ref().and_then(|database| {
             // A fresh database has no table yet.
             database.begin_read().ok()?.open_table(HASHES).ok()
@@ -100,21 +100,21 @@ impl Hashes {
     }
 
     /// What a file with this stamp holds, if that is known.
-    pub fn get(&self, stamp: &Stamp) -> Option<BlobHash> {
+    pub(super) fn get(&self, stamp: &Stamp) -> Option<BlobHash> {
         let recent = self.recent.lock().get(&(stamp.dev, stamp.ino)).copied();
         // What is in memory is not worth a look at the disk.
         recent.map_or_else(|| self.reader().get(stamp), |known| known.matching(stamp))
     }
 
     /// A file was read whole between two looks that both gave `stamp`.
-    pub fn learn(&self, stamp: &Stamp, hash: BlobHash) {
+    pub(super) fn learn(&self, stamp: &Stamp, hash: BlobHash) {
         if age(stamp) >= TICK {
             self.keep(stamp, hash);
         }
     }
 
     /// A file was written by ourselves, and has this stamp since.
-    pub fn wrote(&self, stamp: &Stamp, hash: BlobHash) {
+    pub(super) fn wrote(&self, stamp: &Stamp, hash: BlobHash) {
         self.keep(stamp, hash);
     }
 
@@ -135,14 +135,14 @@ impl Hashes {
     }
 
     /// The file was written to though its stamp may be the same.
-    pub fn forget(&self, stamp: &Stamp) {
+    pub(super) fn forget(&self, stamp: &Stamp) {
         let inode = (stamp.dev, stamp.ino);
         self.recent.lock().remove(&inode);
         self.unsaved.lock().remove(&inode);
     }
 
     /// Writes to disk what is not there yet.
-    pub fn flush(&self) {
+    pub(super) fn flush(&self) {
         let Some(database) = &self.database else { return };
         let inodes = std::mem::take(&mut *self.unsaved.lock());
         if inodes.is_empty() {
@@ -169,7 +169,7 @@ impl Drop for Hashes {
 
 impl Reader<'_> {
     /// What a file with this stamp holds, if that is known.
-    pub fn get(&self, stamp: &Stamp) -> Option<BlobHash> {
+    pub(super) fn get(&self, stamp: &Stamp) -> Option<BlobHash> {
         let inode = (stamp.dev, stamp.ino);
         if let Some(known) = self.hashes.recent.lock().get(&inode) {
             return known.matching(stamp);
@@ -187,7 +187,7 @@ fn age(stamp: &Stamp) -> Duration {
 }
 
 /// Whether the file changed so lately that the next change may leave the same stamp.
-pub fn is_racy(stamp: &Stamp) -> bool {
+pub(super) fn is_racy(stamp: &Stamp) -> bool {
     age(stamp) < RACY
 }
 

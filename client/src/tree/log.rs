@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Changes in their order, one for each path.
 #[derive(Default)]
-pub struct Log {
+pub(super) struct Log {
     count: u64,
     by_path: HashMap<PathBuf, (u64, Option<WorkerKey>)>,
     by_count: BTreeMap<u64, PathBuf>,
@@ -15,12 +15,12 @@ pub struct Log {
 
 impl Log {
     /// The newest count.
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.count
     }
 
     /// A path changed: by the commit of a worker's job, or (`None`) by somebody else.
-    pub fn add(&mut self, path: &Path, origin: Option<WorkerKey>) {
+    pub(super) fn add(&mut self, path: &Path, origin: Option<WorkerKey>) {
         self.count += 1;
         let entry = (self.count, origin);
         if let Some((old, _)) = self.by_path.insert(path.to_owned(), entry) {
@@ -30,7 +30,7 @@ impl Log {
     }
 
     /// What changed below `top` after `count` was a worker's doing.
-    pub fn claim(&mut self, count: u64, top: &Path, worker: WorkerKey) {
+    pub(super) fn claim(&mut self, count: u64, top: &Path, worker: WorkerKey) {
         for path in self.by_count.range(count.saturating_add(1)..).map(|(_, path)| path) {
             if let Some(entry) = self.by_path.get_mut(path).filter(|_| path.starts_with(top)) {
                 entry.1 = Some(worker);
@@ -39,7 +39,7 @@ impl Log {
     }
 
     /// Paths that changed after `count` other than by `worker`.
-    pub fn since(&self, count: u64, worker: WorkerKey) -> impl Iterator<Item = &Path> {
+    pub(super) fn since(&self, count: u64, worker: WorkerKey) -> impl Iterator<Item = &Path> {
         let later = self.by_count.range(count.saturating_add(1)..);
         later.map(|(_, path)| path.as_path()).filter(move |path| {
             let origin = self.by_path.get(*path).and_then(|(_, origin)| *origin);
@@ -48,7 +48,7 @@ impl Log {
     }
 
     /// Drops what everybody has been told.
-    pub fn forget_until(&mut self, count: u64) {
+    pub(super) fn forget_until(&mut self, count: u64) {
         while let Some(first) = self.by_count.first_entry().filter(|first| *first.key() <= count) {
             let path = first.remove();
             self.by_path.remove(&path);
@@ -57,7 +57,7 @@ impl Log {
 
     /// Paths in the log.
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.by_count.len()
     }
 }

@@ -12,7 +12,7 @@ use termite_core::overlap::FileName;
 
 /// All records of one tree.
 #[derive(Default)]
-pub struct Records {
+pub(super) struct Records {
     /// Served directories by path.
     dirs: BTreeMap<PathBuf, Dir>,
     /// Their paths by watch: bind mounts give an inode several.
@@ -43,7 +43,7 @@ pub struct Outside {
 const MOST_OUTSIDE: usize = 1 << 14;
 
 /// One served directory.
-pub struct Dir {
+pub(super) struct Dir {
     id: u64,
     /// Of the directory itself.
     pub stamp: Stamp,
@@ -65,16 +65,16 @@ struct Worker {
 
 /// Names the state of a directory's record that a listing belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ListingId(u64);
+pub(super) struct ListingId(u64);
 
 impl Records {
     /// A served directory.
-    pub fn dir(&self, path: &Path) -> Option<&Dir> {
+    pub(super) fn dir(&self, path: &Path) -> Option<&Dir> {
         self.dirs.get(path)
     }
 
     /// Served directories whose changes come without events, or all of them.
-    pub fn to_check(&self, all: bool) -> Vec<PathBuf> {
+    pub(super) fn to_check(&self, all: bool) -> Vec<PathBuf> {
         let wanted = self
             .dirs
             .iter()
@@ -83,17 +83,17 @@ impl Records {
     }
 
     /// Files that have several names, as they are recorded.
-    pub fn linked(&self) -> impl Iterator<Item = (&Path, &Stamp)> {
+    pub(super) fn linked(&self) -> impl Iterator<Item = (&Path, &Stamp)> {
         self.linked.iter().map(|(path, stamp)| (path.as_path(), stamp))
     }
 
     /// Paths of a watch.
-    pub fn watched(&self, watch: i32) -> Vec<PathBuf> {
+    pub(super) fn watched(&self, watch: i32) -> Vec<PathBuf> {
         self.by_watch.get(&watch).cloned().unwrap_or_default()
     }
 
     /// Names recorded in a directory.
-    pub fn names(&self, dir: &Path) -> Vec<OsString> {
+    pub(super) fn names(&self, dir: &Path) -> Vec<OsString> {
         self.dirs
             .get(dir)
             .map(|dir| dir.names.keys().cloned().collect())
@@ -101,12 +101,12 @@ impl Records {
     }
 
     /// What changed by no commit since that was asked last.
-    pub fn take_outside(&mut self) -> Vec<Outside> {
+    pub(super) fn take_outside(&mut self) -> Vec<Outside> {
         std::mem::take(&mut self.outside)
     }
 
     /// Watches that no path needs any more, once.
-    pub fn take_unused(&mut self) -> Vec<i32> {
+    pub(super) fn take_unused(&mut self) -> Vec<i32> {
         let mut unused = std::mem::take(&mut self.unused);
         unused.retain(|watch| !self.by_watch.contains_key(watch));
         unused
@@ -114,7 +114,7 @@ impl Records {
 
     /// Somebody begins to list `path`, whose directory is watched by now. Every such call
     /// is followed by one of [`Self::end_listing`] or [`Self::abort_listing`].
-    pub fn begin_listing(&mut self, path: &Path, stamp: Stamp, watch: Option<i32>) -> ListingId {
+    pub(super) fn begin_listing(&mut self, path: &Path, stamp: Stamp, watch: Option<i32>) -> ListingId {
         if self.dirs.get(path).is_some_and(|dir| !dir.stamp.same_inode(&stamp)) {
             self.drop_below(path, None);
         }
@@ -140,7 +140,7 @@ impl Records {
     }
 
     /// Records the watch of a directory.
-    pub fn set_watch(&mut self, path: &Path, watch: Option<i32>) {
+    pub(super) fn set_watch(&mut self, path: &Path, watch: Option<i32>) {
         let Some(dir) = self.dirs.get_mut(path) else { return };
         let old = std::mem::replace(&mut dir.watch, watch);
         if old == watch {
@@ -164,7 +164,7 @@ impl Records {
     }
 
     /// A listing failed.
-    pub fn abort_listing(&mut self, path: &Path, id: ListingId) {
+    pub(super) fn abort_listing(&mut self, path: &Path, id: ListingId) {
         let Some(dir) = self.dirs.get_mut(path).filter(|dir| dir.id == id.0) else {
             return;
         };
@@ -179,7 +179,7 @@ impl Records {
     /// A listing was read and is served to `worker`. `look` gives the present stamp of a
     /// name, for those about which the listing, the record and the events disagree.
     /// False: the directory was replaced meanwhile, list again.
-    pub fn end_listing(
+    pub(super) fn end_listing(
         &mut self,
         path: &Path,
         id: ListingId,
@@ -235,7 +235,7 @@ impl Records {
 
     /// A name of a served directory is now `present`. Logs it if that is news, or if
     /// `anyway`. Returned: whether it was news.
-    pub fn observe(
+    pub(super) fn observe(
         &mut self,
         dir_path: &Path,
         name: &OsStr,
@@ -284,7 +284,7 @@ impl Records {
     }
 
     /// Keeps what something else than a commit changed, until somebody asks.
-    pub fn changed_outside(&mut self, change: Outside) {
+    pub(super) fn changed_outside(&mut self, change: Outside) {
         if self.outside.len() < MOST_OUTSIDE {
             self.outside.push(change);
         }
@@ -292,7 +292,7 @@ impl Records {
 
     /// A worker is told how a path stands, of which the events may be yet to come: what
     /// undoes it again is news all the same.
-    pub fn tell(&mut self, path: &Path, present: Option<Stamp>) {
+    pub(super) fn tell(&mut self, path: &Path, present: Option<Stamp>) {
         if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
             self.observe(parent, name, present, None, false);
         }
@@ -313,7 +313,7 @@ impl Records {
     }
 
     /// Attributes of a served directory itself.
-    pub fn observe_dir(&mut self, path: &Path, present: Stamp) {
+    pub(super) fn observe_dir(&mut self, path: &Path, present: Stamp) {
         let Some(dir) = self.dirs.get_mut(path) else { return };
         if std::mem::replace(&mut dir.stamp, present).differs(&present) {
             self.log.add(path, None);
@@ -322,7 +322,7 @@ impl Records {
 
     /// The directory is no longer what was served: it and all below is dropped from the
     /// records and logged.
-    pub fn drop_below(&mut self, top: &Path, origin: Option<WorkerKey>) {
+    pub(super) fn drop_below(&mut self, top: &Path, origin: Option<WorkerKey>) {
         let below = self
             .dirs
             .range::<Path, _>((std::ops::Bound::Included(top), std::ops::Bound::Unbounded));
@@ -340,7 +340,7 @@ impl Records {
     }
 
     /// The epoch in which this worker is served; `fresh` becomes it for an unknown one.
-    pub fn epoch_of(&mut self, worker: WorkerKey, fresh: impl FnOnce() -> u64) -> u64 {
+    pub(super) fn epoch_of(&mut self, worker: WorkerKey, fresh: impl FnOnce() -> u64) -> u64 {
         let seen = self.log.count();
         self.workers
             .entry(worker)
@@ -353,7 +353,7 @@ impl Records {
     }
 
     /// Whether a worker is told what changes in a directory, which is this one.
-    pub fn is_served(&self, worker: WorkerKey, path: &Path, stamp: &Stamp) -> bool {
+    pub(super) fn is_served(&self, worker: WorkerKey, path: &Path, stamp: &Stamp) -> bool {
         self.workers
             .get(&worker)
             .is_some_and(|worker| worker.dirs.contains(path))
@@ -364,13 +364,13 @@ impl Records {
     }
 
     /// Nothing is known about what this worker has any more.
-    pub fn forget(&mut self, worker: WorkerKey) {
+    pub(super) fn forget(&mut self, worker: WorkerKey) {
         self.workers.remove(&worker);
     }
 
     /// Paths that changed after `seen`, other than by the worker's own jobs, in
     /// directories that it was served; and forgets what nobody will ask for again.
-    pub fn news_for(&mut self, worker: WorkerKey, seen: u64) -> Vec<PathBuf> {
+    pub(super) fn news_for(&mut self, worker: WorkerKey, seen: u64) -> Vec<PathBuf> {
         let Some(known) = self.workers.get_mut(&worker) else {
             return Vec::new();
         };

@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use termite_types::{Attr, BlobHash, Entry, Listing};
 
 /// Bytes of a file that are sent with the answer to an open.
-pub const HEAD: usize = 256 << 10;
+pub(super) const HEAD: usize = 256 << 10;
 /// So often a file or directory that changes while it is read is read again.
 const TRIES: usize = 8;
 /// Names of one content that are remembered for reading it.
@@ -49,10 +49,10 @@ pub struct Opened {
 }
 
 /// Where a content was found.
-pub type Blobs = HashMap<BlobHash, Vec<(PathBuf, Stamp)>>;
+pub(super) type Blobs = HashMap<BlobHash, Vec<(PathBuf, Stamp)>>;
 
 /// A name as it was found.
-pub struct Found {
+pub(super) struct Found {
     /// In its directory.
     pub name: OsString,
     /// As `lstat` says.
@@ -299,12 +299,12 @@ impl Tree {
 }
 
 /// Names of an open directory, in the order of the file system.
-pub fn list(dir: &OwnedFd) -> Result<Vec<Found>, Errno> {
+pub(super) fn list(dir: &OwnedFd) -> Result<Vec<Found>, Errno> {
     let mut found = Vec::new();
     for entry in rustix::fs::Dir::read_from(dir)? {
         let entry = entry?;
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name == "." || name == ".." || crate::commit::is_temporary(name) {
+        if name == "." || name == ".." || crate::temporary_name::is_temporary(name) {
             continue;
         }
         match look(dir, name) {
@@ -322,7 +322,7 @@ pub fn list(dir: &OwnedFd) -> Result<Vec<Found>, Errno> {
 }
 
 /// A name's stamp and, of a symlink, its target.
-pub fn look(dir: &OwnedFd, name: &OsStr) -> Result<(Stamp, PathBuf), Errno> {
+pub(super) fn look(dir: &OwnedFd, name: &OsStr) -> Result<(Stamp, PathBuf), Errno> {
     loop {
         let stamp = Stamp::at(dir, name)?;
         if stamp.kind != Kind::Symlink {

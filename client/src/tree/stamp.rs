@@ -141,7 +141,7 @@ impl Stamp {
 }
 
 /// Whether a path is absolute and spelled without `.`, `..` or a trailing slash.
-pub fn is_canonical(path: &Path) -> bool {
+pub(crate) fn is_canonical(path: &Path) -> bool {
     use std::os::unix::ffi::OsStrExt;
     let bytes = path.as_os_str().as_bytes();
     let mut parts = path.components();
@@ -154,7 +154,7 @@ pub fn is_canonical(path: &Path) -> bool {
 }
 
 /// Opens without following any symlink, also none in the middle.
-pub fn open_canonical(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_canonical(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     loop {
         match rustix::fs::openat2(CWD, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
@@ -166,12 +166,12 @@ pub fn open_canonical(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
 }
 
 /// A directory for looking up names only.
-pub fn open_dir_path(path: &Path) -> Result<OwnedFd, Errno> {
+pub(super) fn open_dir_path(path: &Path) -> Result<OwnedFd, Errno> {
     open_canonical(path, OFlags::PATH | OFlags::DIRECTORY)
 }
 
 /// What a symlink holds.
-pub fn read_link(dir: impl AsFd, name: &OsStr) -> Result<PathBuf, Errno> {
+pub(super) fn read_link(dir: impl AsFd, name: &OsStr) -> Result<PathBuf, Errno> {
     use std::os::unix::ffi::OsStringExt;
     let target = rustix::fs::readlinkat(dir, name, Vec::new())?;
     Ok(PathBuf::from(std::ffi::OsString::from_vec(target.into_bytes())))

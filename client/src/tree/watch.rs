@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 
 /// One thing that happened in a watched directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Event {
+pub(super) enum Event {
     /// A name was made, removed, or its file changed.
     Name {
         /// Of the directory.
@@ -40,7 +40,7 @@ pub enum Event {
 }
 
 /// An inotify queue, or why there is none: then nothing can be watched.
-pub struct Watcher {
+pub(super) struct Watcher {
     queue: Result<OwnedFd, Errno>,
 }
 
@@ -61,21 +61,21 @@ fn interest() -> WatchFlags {
 
 impl Watcher {
     /// An empty queue.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             queue: inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC),
         }
     }
 
     /// Watches an open directory: the inode, wherever its path leads by then.
-    pub fn add(&self, dir: &impl AsFd) -> Result<i32, Errno> {
+    pub(super) fn add(&self, dir: &impl AsFd) -> Result<i32, Errno> {
         let queue = self.queue.as_ref().map_err(|errno| *errno)?;
         let path = format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd());
         inotify::add_watch(queue, path, interest())
     }
 
     /// Ends a watch. One that the kernel has ended already is no error.
-    pub fn remove(&self, watch: i32) {
+    pub(super) fn remove(&self, watch: i32) {
         if let Ok(queue) = &self.queue
             && let Err(error) = inotify::remove_watch(queue, watch)
         {
@@ -85,7 +85,7 @@ impl Watcher {
 
     /// All events that were queued at the time of the call; empty when nothing happened.
     /// Whoever goes on writing meanwhile keeps nobody here.
-    pub fn read(&self) -> Result<Vec<Event>, Errno> {
+    pub(super) fn read(&self) -> Result<Vec<Event>, Errno> {
         let Ok(queue) = &self.queue else {
             return Ok(Vec::new());
         };
@@ -158,7 +158,7 @@ const SILENT: &[i64] = &[
 ];
 
 /// Whether changes of a directory's file system may come without an event.
-pub fn is_silent(dir: &impl AsFd) -> bool {
+pub(super) fn is_silent(dir: &impl AsFd) -> bool {
     rustix::fs::fstatfs(dir).map_or(true, |fs| SILENT.contains(&fs.f_type))
 }
 

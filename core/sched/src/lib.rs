@@ -14,7 +14,7 @@ const SHORTEST: Duration = Duration::from_micros(100);
 
 /// Asks for the shortest slices for this thread and all that it will start: they come sooner
 /// and end sooner, and no more of the processor is theirs. Linux before 6.12 takes no notice.
-pub fn be_prompt() -> std::result::Result<(), Refused> {
+pub fn request_short_slice() -> std::result::Result<(), Refused> {
     set_slice(SHORTEST).map_err(Refused)
 }
 
@@ -24,7 +24,7 @@ pub fn be_prompt() -> std::result::Result<(), Refused> {
 pub struct Refused(Errno);
 
 /// Goes back to the system's own slice.
-pub fn be_usual() -> Result<()> {
+pub fn reset_slice() -> Result<()> {
     set_slice(Duration::ZERO)
 }
 
@@ -46,12 +46,12 @@ mod tests {
     fn a_slice_is_asked_for_and_given_back() {
         let slice = || sys::attributes().unwrap().sched_runtime;
         let usual = slice();
-        be_prompt().unwrap();
+        request_short_slice().unwrap();
         // Where the kernel knows no slices, it reports none.
         assert_eq!(slice(), if usual == 0 { 0 } else { SHORTEST.as_nanos() as u64 });
         let inherited = std::thread::spawn(move || sys::attributes().unwrap().sched_runtime);
         assert_eq!(inherited.join().unwrap(), slice());
-        be_usual().unwrap();
+        reset_slice().unwrap();
         assert_eq!(slice(), usual);
     }
 }

@@ -1,5 +1,7 @@
 //! The two system calls, of this thread. Knows nothing of what to ask for.
 
+#![allow(unsafe_code)]
+
 use rustix::io::{Errno, Result};
 use std::ffi::{c_int, c_long};
 
@@ -7,7 +9,7 @@ const THIS_THREAD: c_int = 0;
 const NO_FLAGS: c_int = 0;
 
 /// Policy, nice value and slice, which the kernel takes only together.
-pub fn attributes() -> Result<libc::sched_attr> {
+pub(crate) fn attributes() -> Result<libc::sched_attr> {
     let size = size_of::<libc::sched_attr>();
     // SAFETY: a structure of integers.
     let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
@@ -25,7 +27,7 @@ pub fn attributes() -> Result<libc::sched_attr> {
 }
 
 /// Sets what [`attributes`] tells.
-pub fn set_attributes(attributes: &libc::sched_attr) -> Result<()> {
+pub(crate) fn set_attributes(attributes: &libc::sched_attr) -> Result<()> {
     // SAFETY: sched_setattr(2) reads the structure, whose size it carries.
     checked(unsafe { libc::syscall(libc::SYS_sched_setattr, THIS_THREAD, &raw const *attributes, NO_FLAGS) })
 }

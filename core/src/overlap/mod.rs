@@ -9,13 +9,13 @@
 //!
 //! Knows paths and contents; knows nothing of locks in files, of the disk and of workers.
 
-mod sights;
+mod observed;
 #[cfg(test)]
 mod tests;
 mod uses;
 
 use crate::spelling::in_lexical;
-use sights::{Left, Side, Sight, Sights};
+use observed::{Left, Observation, Observations, Side};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
@@ -195,12 +195,12 @@ impl Overlap {
         if Moment(self.clock) == began {
             return None;
         }
-        let sights = Sights::of(trace, &self.names_since(began));
+        let observed = Observations::of(trace, &self.names_since(began));
         let is_locked = premises.locked || self.shares_lock(began, &premises.passing_names);
-        let torn = self.torn(began, &sights);
-        let skewed = || self.skewed(began, changes, &sights);
+        let torn = self.torn(began, &observed);
+        let skewed = || self.skewed(began, changes, &observed);
         let stale = || match is_locked || premises.unseen {
-            true => self.changed_since(began, &sights, is_locked),
+            true => self.changed_since(began, &observed, is_locked),
             false => None,
         };
         let renamed = || self.renamed_since(began, premises);
@@ -234,19 +234,19 @@ impl Overlap {
     /// A commit that the job has seen, and not that one or one before it at another path. What
     /// it looks at again is shown to it as it was, so that it may be told of what comes later and
     /// not of what comes first.
-    fn torn(&self, began: Moment, sights: &Sights) -> Option<Conflict> {
+    fn torn(&self, began: Moment, observed: &Observations) -> Option<Conflict> {
         let mut before: Option<&Path> = None;
         for commit in self.since(began) {
             let mut after = None;
             for (path, left) in &commit.left {
-                let seen = sights.at(path);
+                let seen = observed.at(path);
                 match left.side(seen) {
                     Some(Side::After) => after = Some(path),
                     Some(Side::Before) => {
                         before = before.or(Some(path));
                         // It may have met in the listing what it had looked for in vain.
-                        let is_listed = left.is_named && left.is_new && sights.lists_dir_of(path, false);
-                        if is_listed && seen.contains(&Sight::Missing) {
+                        let is_listed = left.is_named && left.is_new && observed.lists_dir_of(path, false);
+                        if is_listed && seen.contains(&Observation::Missing) {
                             return Some(Conflict::new(path, "nothing", "a name that it may have listed"));
                         }
                     }
@@ -264,7 +264,7 @@ impl Overlap {
     /// For a job that changes something: a commit that it has not seen, where the job of that one, or
     /// of one since, has not seen what this job changes. Each would have to come before the other.
     /// What both of them change is left to the premises of the changes.
-    fn skewed(&self, began: Moment, changes: &[Change], sights: &Sights) -> Option<Conflict> {
+    fn skewed(&self, began: Moment, changes: &[Change], observed: &Observations) -> Option<Conflict> {
         // A file that keeps its name is told where the directory is one that the job made.
         let keeps_name =
             |change: &Change| matches!(&change.kind, ChangeKind::Name { from, .. } if *from == change.path);
@@ -275,8 +275,8 @@ impl Overlap {
             unseen = unseen.or_else(|| {
                 let mut left = commit.left.iter().filter(|(path, _)| !own.contains(path.as_path()));
                 left.find_map(|(path, left)| {
-                    let is_listed = || left.is_named && sights.lists_dir_of(path, true);
-                    (left.may_be_unseen(sights.at(path)) || is_listed()).then_some(path.as_path())
+                    let is_listed = || left.is_named && observed.lists_dir_of(path, true);
+                    (left.may_be_unseen(observed.at(path)) || is_listed()).then_some(path.as_path())
                 })
             });
             let Some(unseen) = unseen else { continue };
@@ -294,7 +294,7 @@ impl Overlap {
 
     /// For a job that held a lock, or may have: something that it used and that changed since it
     /// began. `is_locked`: it held one, so that what it listed counts, too.
-    fn changed_since(&self, began: Moment, sights: &Sights, is_locked: bool) -> Option<Conflict> {
+    fn changed_since(&self, began: Moment, observed: &Observations, is_locked: bool) -> Option<Conflict> {
         let by_commit = self.since(began).flat_map(|commit| {
             let changed = commit.left.iter();
             changed.map(|(path, left)| (path.as_path(), Some(left)))
@@ -302,16 +302,16 @@ impl Overlap {
         let outside = self.outside.iter().filter(|(at, _)| *at > began);
         let outside = outside.map(|(_, path)| (path.as_path(), None));
         by_commit.chain(outside).find_map(|(path, left)| {
-            let used = sights.at(path);
+            let used = observed.at(path);
             // What it saw as the commit left it, it saw under its lock.
             let is_stale = match left {
                 Some(left) => left.may_be_unseen(used),
                 None => used
                     .iter()
-                    .any(|sight| !matches!(sight, Sight::There | Sight::Listed { .. })),
+                    .any(|sight| !matches!(sight, Observation::There | Observation::Listed { .. })),
             };
             let is_named = left.is_none_or(|left| left.is_named);
-            let is_listed = is_locked && is_named && sights.lists_dir_of(path, false);
+            let is_listed = is_locked && is_named && observed.lists_dir_of(path, false);
             (is_stale || is_listed).then(|| Conflict::new(path, "it under a lock", "a later change of it"))
         })
     }

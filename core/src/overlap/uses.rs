@@ -18,7 +18,7 @@ pub(super) struct Uses {
 
 impl Uses {
     /// Of a trace.
-    pub fn of(trace: &[TraceItem], hasher: &RandomState) -> Self {
+    pub(super) fn of(trace: &[TraceItem], hasher: &RandomState) -> Self {
         let (mut seen, mut listed) = (Vec::new(), Vec::new());
         let mut changed_dirs = HashSet::new();
         for item in trace {
@@ -39,7 +39,7 @@ impl Uses {
 
     /// Whether the job used what a later commit changes at a path. `is_named`: the name may lead to
     /// something else then.
-    pub fn concern(&self, path: &Path, is_named: bool, hasher: &RandomState) -> bool {
+    pub(super) fn concern(&self, path: &Path, is_named: bool, hasher: &RandomState) -> bool {
         let holds = |hashes: &[u32], path| hashes.binary_search(&hash_of(path, hasher)).is_ok();
         holds(&self.seen, path) || is_named && path.parent().is_some_and(|dir| holds(&self.listed, dir))
     }

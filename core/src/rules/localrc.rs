@@ -2,7 +2,7 @@
 //! `Recurse`, with lines beginning with `#` or `//` left out. Knows nothing of where
 //! the file lies.
 
-use super::{Place, Rule, RuleError};
+use super::{Rule, RuleError, RunMode};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -28,9 +28,9 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Vec<Rule>, RuleError> {
         .enumerate()
         .map(|(at, entry)| {
             let place = match (entry.recurse, entry.local) {
-                (true, _) => Place::Driver,
-                (false, true) => Place::Local,
-                (false, false) => Place::Remote,
+                (true, _) => RunMode::Driver,
+                (false, true) => RunMode::Local,
+                (false, false) => RunMode::Remote,
             };
             Rule::new(Some(&entry.regexp), None, place, &format!("{file} entry {}", at + 1))
         })

@@ -16,7 +16,7 @@ pub(super) struct Simple {
 
 impl Simple {
     /// Base name of the command word.
-    pub fn name(&self) -> &[u8] {
+    pub(super) fn name(&self) -> &[u8] {
         self.words.first().map_or(b"", |word| base_name(word))
     }
 }
@@ -113,6 +113,7 @@ enum Inner {
     Words(Vec<Vec<u8>>),
 }
 
+/// What a command that only starts another one starts: a text for the shell, or words.
 fn inner(name: &[u8], words: &[Vec<u8>]) -> Option<Inner> {
     let tail = |at: usize| {
         words

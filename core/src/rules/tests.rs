@@ -179,9 +179,9 @@ fn the_executed_file_counts_as_much_as_the_zeroth_argument() {
 #[test]
 fn own_rules_come_first_and_the_first_wins() {
     let rules = Rules::new(vec![
-        Rule::new(Some("^git archive"), None, Place::Remote, ".termite.toml:3").unwrap(),
-        Rule::new(None, Some(vec!["protoc".into()]), Place::Local, ".termite.toml:7").unwrap(),
-        Rule::new(Some("protoc"), None, Place::Driver, "late").unwrap(),
+        Rule::new(Some("^git archive"), None, RunMode::Remote, ".termite.toml:3").unwrap(),
+        Rule::new(None, Some(vec!["protoc".into()]), RunMode::Local, ".termite.toml:7").unwrap(),
+        Rule::new(Some("protoc"), None, RunMode::Driver, "late").unwrap(),
     ]);
     let by_rule = Verdict::Remote {
         why: "rule .termite.toml:3".into(),
@@ -237,7 +237,7 @@ fn bad_rules_say_where_and_what_to_do() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("Regex"), "{error}");
-    let error = Rule::new(None, None, Place::Local, "f:1").unwrap_err().to_string();
+    let error = Rule::new(None, None, RunMode::Local, "f:1").unwrap_err().to_string();
     assert!(error.starts_with("f:1: "), "{error}");
 }
 

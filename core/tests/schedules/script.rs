@@ -7,7 +7,7 @@ use termite_core::writers::CommandKey;
 
 /// A job: it reads some paths, one after another, and then writes some.
 #[derive(Clone, Debug)]
-pub struct Script {
+pub(crate) struct Script {
     pub command: CommandKey,
     pub reads: Vec<PathBuf>,
     pub writes: Vec<PathBuf>,
@@ -19,7 +19,7 @@ pub struct Script {
 
 impl Script {
     /// What it writes after it read these values.
-    pub fn value(&self, job: usize, read: &[u64]) -> u64 {
+    pub(crate) fn value(&self, job: usize, read: &[u64]) -> u64 {
         match self.counts {
             true => read.iter().fold(1, |sum, value| sum.wrapping_add(*value)),
             false => read.iter().fold(mix(job as u64), |value, more| mix(value ^ more)),
@@ -29,7 +29,7 @@ impl Script {
 
 /// Chances of what may go wrong, of 1,000.
 #[derive(Clone, Copy, Default, Debug)]
-pub struct Faults {
+pub(crate) struct Faults {
     pub worker_lost: u32,
     pub caller_leaves: u32,
     pub interrupted: u32,
@@ -48,7 +48,7 @@ pub struct Faults {
 
 /// A schedule's jobs and workers.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     pub jobs: Vec<Script>,
     /// Slots of each worker.
     pub workers: Vec<usize>,
@@ -61,7 +61,7 @@ fn path(number: usize) -> PathBuf {
 
 impl Plan {
     /// Anything.
-    pub fn random(random: &mut Random) -> Self {
+    pub(crate) fn random(random: &mut Random) -> Self {
         let paths = 1 + random.below(6);
         let kinds = 1 + random.below(4);
         let jobs = (0..1 + random.below(24)).map(|job| Script::random(random, job, paths, kinds));
@@ -91,7 +91,7 @@ impl Plan {
     }
 
     /// Jobs of one kind that all count one counter up.
-    pub fn storm(jobs: usize, slots: usize) -> Self {
+    pub(crate) fn storm(jobs: usize, slots: usize) -> Self {
         let script = |job: usize| Script {
             command: CommandKey {
                 exact: job as u128,
@@ -110,7 +110,7 @@ impl Plan {
     }
 
     /// Jobs of one kind with an output each, of which the first two have the same.
-    pub fn compiles(jobs: usize, slots: usize) -> Self {
+    pub(crate) fn compiles(jobs: usize, slots: usize) -> Self {
         let mut plan = Self::storm(jobs, slots);
         for (number, job) in plan.jobs.iter_mut().enumerate() {
             let output = path(number.max(1));

@@ -8,7 +8,7 @@ use termite_types::Conflict;
 
 /// Values by path; a path that was never written has 0.
 #[derive(Default)]
-pub struct Tree {
+pub(crate) struct Tree {
     values: BTreeMap<PathBuf, u64>,
     log: Vec<Entry>,
 }
@@ -21,12 +21,12 @@ enum Entry {
 }
 
 impl Tree {
-    pub fn read(&self, path: &PathBuf) -> u64 {
+    pub(crate) fn read(&self, path: &PathBuf) -> u64 {
         self.values.get(path).copied().unwrap_or(0)
     }
 
     /// The first thing that a job read and that does not hold any more.
-    pub fn check(&self, script: &Script, read: &[u64]) -> Result<(), Conflict> {
+    pub(crate) fn check(&self, script: &Script, read: &[u64]) -> Result<(), Conflict> {
         for (path, seen) in script.reads.iter().zip(read) {
             let found = self.read(path);
             if found != *seen {
@@ -37,7 +37,7 @@ impl Tree {
     }
 
     /// Writes what a job computed from what it read.
-    pub fn commit(&mut self, job: usize, script: &Script, read: &[u64]) {
+    pub(crate) fn commit(&mut self, job: usize, script: &Script, read: &[u64]) {
         let value = script.value(job, read);
         for path in &script.writes {
             self.values.insert(path.clone(), value);
@@ -46,25 +46,25 @@ impl Tree {
     }
 
     /// Writes the first of it alone, which is nothing that a job does.
-    pub fn commit_half(&mut self, job: usize, script: &Script, read: &[u64]) {
+    pub(crate) fn commit_half(&mut self, job: usize, script: &Script, read: &[u64]) {
         if let Some(first) = script.writes.first() {
             self.write_outside(first.clone(), script.value(job, read));
         }
     }
 
     /// Runs a job on the tree itself.
-    pub fn run(&mut self, job: usize, script: &Script) {
+    pub(crate) fn run(&mut self, job: usize, script: &Script) {
         let read: Vec<_> = script.reads.iter().map(|path| self.read(path)).collect();
         self.commit(job, script, &read);
     }
 
-    pub fn write_outside(&mut self, path: PathBuf, value: u64) {
+    pub(crate) fn write_outside(&mut self, path: PathBuf, value: u64) {
         self.values.insert(path.clone(), value);
         self.log.push(Entry::Outside(path, value));
     }
 
     /// Whether the same jobs, one after another in the order of the log, give the same.
-    pub fn is_serial(&self, scripts: &[Script]) -> bool {
+    pub(crate) fn is_serial(&self, scripts: &[Script]) -> bool {
         let mut serial = Self::default();
         for entry in &self.log {
             match entry {

@@ -20,7 +20,7 @@ const MOST_STEPS: usize = 200_000;
 
 /// What schedules came to.
 #[derive(Default, Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     pub jobs: usize,
     pub executions: usize,
     pub committed: usize,
@@ -84,7 +84,7 @@ struct Lane {
     is_home: bool,
 }
 
-pub struct World<'a> {
+pub(crate) struct World<'a> {
     plan: &'a Plan,
     random: Random,
     tree: Tree,
@@ -105,11 +105,11 @@ fn id(job: usize) -> JobId {
 }
 
 impl<'a> World<'a> {
-    pub fn new(plan: &'a Plan, random: Random) -> Self {
+    pub(crate) fn new(plan: &'a Plan, random: Random) -> Self {
         Self::with_history(plan, random, HashMap::new())
     }
 
-    pub fn with_history(plan: &'a Plan, random: Random, history: HashMap<PathBuf, Contended>) -> Self {
+    pub(crate) fn with_history(plan: &'a Plan, random: Random, history: HashMap<PathBuf, Contended>) -> Self {
         let mut claims = Claims::default();
         let lane = |_: &Script| Lane {
             machine: Job::new(Policy::PLAIN),
@@ -148,7 +148,7 @@ impl<'a> World<'a> {
     }
 
     /// To the end of all jobs. The error is the invariant that does not hold.
-    pub fn run(mut self) -> Result<Outcome, String> {
+    pub(crate) fn run(mut self) -> Result<Outcome, String> {
         for _ in 0..MOST_STEPS {
             self.disturb()?;
             self.place()?;

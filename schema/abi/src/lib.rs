@@ -5,6 +5,7 @@
 //! [`SHARED_FILE`], the worker creates it. Both sides are built from the same
 //! revision; [`VERSION`] tells a stale library that it must stay out.
 
+#![allow(unsafe_code)]
 #![no_std]
 
 pub mod tools;

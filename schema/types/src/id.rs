@@ -30,6 +30,9 @@ pub struct Snapshot {
     pub count: u64,
 }
 
+/// Bytes of a blob that are asked for at once, at most.
+pub const BLOB_PIECE: u32 = 1 << 20;
+
 /// The BLAKE3 hash of a file's content.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BlobHash(pub [u8; 32]);

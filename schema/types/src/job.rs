@@ -320,7 +320,7 @@ pub struct Usage {
     /// Questions to the client while it ran, each for a directory or a file.
     pub fetches: u64,
     /// Directories and files that were brought before it began.
-    pub brought: u64,
+    pub prefetched: u64,
     /// Bytes of content that other workers gave since the session's last result.
     pub from_peers: u64,
     /// Where the time went.

@@ -17,7 +17,7 @@ mod user;
 
 pub use change::{Alter, Base, Change, ChangeKind, Check, Content, Edit, IfPresent, Premises, Seen, SetTime, Xattr};
 pub use file::{Attr, Entry, Expected, FileTime, Holder, Listing, Node, Special, Update, is_zeros};
-pub use id::{BlobHash, BuildId, JobId, RequestId, Snapshot};
+pub use id::{BLOB_PIECE, BlobHash, BuildId, JobId, RequestId, Snapshot};
 pub use job::{
     Abandon, Conflict, JobEnd, JobResult, JobSpec, Jobserver, Limit, Owner, Phases, PidRange, Stdin, Stdio,
     TerminalSize, TraceItem, Usage, Use,

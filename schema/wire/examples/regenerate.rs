@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     }
 }
 
+/// Runs the schema compiler and writes what is generated, unless a schema changed without PROTOCOL.
 fn regenerate() -> io::Result<()> {
     if !committed::compiler_at_hand() {
         return Err(io::Error::other("the schema compiler is missing: install capnproto"));

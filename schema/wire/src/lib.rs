@@ -6,20 +6,24 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "rpc")]
+mod blob_source;
 mod checked;
+#[cfg(feature = "rpc")]
+pub mod client;
+#[cfg(feature = "rpc")]
+pub mod client_services;
+#[cfg(feature = "rpc")]
+mod compress;
 mod error;
 pub mod frame;
 #[cfg(feature = "rpc")]
-pub mod meet;
-#[cfg(feature = "rpc")]
-pub mod offer;
+pub mod handshake;
 pub mod peer;
-#[cfg(feature = "rpc")]
-pub mod remote;
 #[cfg(feature = "rpc")]
 pub mod rpc;
 #[cfg(feature = "rpc")]
-mod squeeze;
+pub mod server;
 
 pub use error::{Fault, WireError};
 

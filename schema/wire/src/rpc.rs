@@ -2,7 +2,7 @@
 //! messages travel; knows nothing of what they say, nor where the connection leads.
 
 use crate::WireError;
-use crate::squeeze::Squeezed;
+use crate::compress::CompressedStream;
 use capnp::capability::Client;
 use capnp::message::ReaderOptions;
 use capnp_rpc::rpc_twoparty_capnp::Side;
@@ -79,7 +79,7 @@ pub fn converse<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let stream = Rc::new(RefCell::new(Some(Squeezed::new(stream))));
+    let stream = Rc::new(RefCell::new(Some(CompressedStream::new(stream))));
     let half = || Half(stream.clone());
     let mut options = ReaderOptions::new();
     options.traversal_limit_in_words(Some(MESSAGE_WORDS));

@@ -153,7 +153,7 @@ impl Slot {
     }
 
     fn hits(&self, name: &str) -> u32 {
-        let row = crate::table::NAMES.split('\0').position(|row| row == name).unwrap();
+        let row = crate::row::NAMES.split('\0').position(|row| row == name).unwrap();
         self.shared.hits[row].load(std::sync::atomic::Ordering::Relaxed)
     }
 }

@@ -1,7 +1,7 @@
 //! A worker of one's own and a client daemon that uses it, with every socket and cache in
 //! a private directory. Knows no test.
 
-use crate::mode::Owner;
+use crate::owner::{ENVIRONMENT, Owner};
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
@@ -120,7 +120,7 @@ impl Fleet {
     fn surround(&self, command: &mut Command) {
         command
             .env_clear()
-            .envs(crate::mode::ENVIRONMENT)
+            .envs(ENVIRONMENT)
             .env("XDG_RUNTIME_DIR", self.dir.join("runtime"))
             .env("XDG_CACHE_HOME", self.dir.join("cache"))
             .env("XDG_STATE_HOME", self.dir.join("state"))

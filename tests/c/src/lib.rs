@@ -12,6 +12,7 @@ pub mod fixture;
 pub mod fleet;
 pub mod mode;
 pub mod outcome;
+pub mod owner;
 pub mod program;
 pub mod tally;
 pub mod tree;

@@ -54,7 +54,8 @@ pub struct Last {
     /// Questions of workers while jobs ran.
     pub fetches: u64,
     /// Directories and files that workers were brought before jobs began.
-    pub brought: u64,
+    #[serde(rename = "brought")]
+    pub prefetched: u64,
     /// Attempts that did not count, of all jobs together.
     pub reruns: u64,
     /// Where the time of all jobs together went, seconds.

@@ -28,7 +28,7 @@ pub mod tree;
 pub use client::{Client, Last, Way};
 pub use end_state::EndState;
 pub use fleet::Fleet;
-pub use mode::{Mode, Place};
+pub use mode::{Mode, Topology};
 pub use process::{Outcome, Program};
 pub use project::Project;
 pub use scene::{Scene, User};

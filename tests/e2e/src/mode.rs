@@ -18,12 +18,12 @@ pub struct Mode {
     /// A value of `--fault`.
     pub fault: &'static str,
     /// Where jobs run.
-    pub place: Place,
+    pub place: Topology,
 }
 
 /// Where jobs run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
+pub enum Topology {
     /// In the client's daemon, `TERMITE_WORKERS` being unset.
     Embedded,
     /// On two workers in bare roots.
@@ -39,7 +39,7 @@ pub struct Running<'a> {
 
 impl Mode {
     /// Every way of serving files that the user of the scene has on this host, at this place.
-    pub fn all(scene: &Scene, place: Place) -> Result<Vec<Self>> {
+    pub fn all(scene: &Scene, place: Topology) -> Result<Vec<Self>> {
         let mut faults = vec!["shim,guard", "guard"];
         if may_use_fuse(scene)? {
             faults.push("fuse");
@@ -50,8 +50,8 @@ impl Mode {
     /// Starts workers, if they are not embedded, and gives a client `slots` slots in all.
     pub fn start(self, scene: &Scene, slots: usize) -> Result<Running<'_>> {
         let fleet = match self.place {
-            Place::Embedded => None,
-            Place::TwoWorkers => Some(Fleet::start_with(
+            Topology::Embedded => None,
+            Topology::TwoWorkers => Some(Fleet::start_with(
                 scene,
                 2,
                 slots.div_ceil(2),
@@ -88,8 +88,8 @@ fn may_use_fuse(scene: &Scene) -> Result<bool> {
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = match self.place {
-            Place::Embedded => "embedded",
-            Place::TwoWorkers => "workers",
+            Topology::Embedded => "embedded",
+            Topology::TwoWorkers => "workers",
         };
         write!(f, "{place}-{}", self.fault.replace(',', "-"))
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use termite_e2e::fleet::has_fuse;
 use termite_e2e::project::{Kind, write_all};
 use termite_e2e::reference::{local, long, same};
-use termite_e2e::{Client, Fleet, Mode, Place, Project, Scene, User, Way};
+use termite_e2e::{Client, Fleet, Mode, Project, Scene, Topology, User, Way};
 
 const LIMIT: Duration = Duration::from_secs(900);
 
@@ -236,7 +236,7 @@ const SHARING: &str = "{ printf 'a\\nb\\nc\\nd\\n'; yes | head -c 3000000; } | {
 #[test]
 fn what_a_job_leaves_of_a_pipe_is_for_the_next_one() -> Result<()> {
     let scene = Scene::new(User::Me)?;
-    for mode in Mode::all(&scene, Place::TwoWorkers)? {
+    for mode in Mode::all(&scene, Topology::TwoWorkers)? {
         let dir = scene.dir(&format!("p/{mode}"))?;
         let running = mode.start(&scene, 2)?;
         let outcome = |run: &str| {

@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use termite_e2e::process::{PATIENCE, Program, wait_until};
-use termite_e2e::{Client, Mode, Place, Scene, User, Way};
+use termite_e2e::{Client, Mode, Scene, Topology, User, Way};
 
 /// Targets, their commands, and what a reason of the build must hold.
 const NEEDING: [(&str, &str, &[&str]); 7] = [
@@ -48,7 +48,7 @@ const NEEDING: [(&str, &str, &[&str]); 7] = [
 fn what_needs_the_machine_goes_home() -> Result<()> {
     for user in [User::Me, User::Ordinary] {
         let scene = Scene::new(user)?;
-        for mode in Mode::all(&scene, Place::Embedded)? {
+        for mode in Mode::all(&scene, Topology::Embedded)? {
             let dir = scene.dir(&format!("p/{mode}"))?;
             let running = mode.start(&scene, 4)?;
             check_needs(&running.client, &dir)
@@ -144,7 +144,7 @@ const USING: [&str; 6] = [
 fn what_uses_an_inherited_descriptor_goes_home() -> Result<()> {
     for user in [User::Me, User::Ordinary] {
         let scene = Scene::new(user)?;
-        for mode in Mode::all(&scene, Place::TwoWorkers)? {
+        for mode in Mode::all(&scene, Topology::TwoWorkers)? {
             let dir = scene.dir(&format!("p/{mode}"))?;
             let running = mode.start(&scene, 4)?;
             fs::write(dir.join("Makefile"), INHERITING)?;
@@ -177,7 +177,7 @@ fn what_uses_an_inherited_descriptor_goes_home() -> Result<()> {
 #[test]
 fn whatever_is_done_with_an_inherited_descriptor_sends_a_job_home() -> Result<()> {
     let scene = Scene::new(User::Me)?;
-    for mode in Mode::all(&scene, Place::Embedded)? {
+    for mode in Mode::all(&scene, Topology::Embedded)? {
         // There locks are not seen.
         let using = USING
             .iter()
@@ -215,7 +215,7 @@ rest: third ; @cat > $@
 fn a_file_that_is_standard_input_is_read_as_on_one_machine() -> Result<()> {
     let scene = Scene::new(User::Me)?;
     // Where no call is seen, nobody hears of the seeking.
-    for mode in Mode::all(&scene, Place::Embedded)?
+    for mode in Mode::all(&scene, Topology::Embedded)?
         .into_iter()
         .filter(|mode| mode.fault != "fuse")
     {
@@ -255,7 +255,7 @@ listed: made ; @ls > $@
 fn who_looks_for_a_fifo_goes_home() -> Result<()> {
     for user in [User::Me, User::Ordinary] {
         let scene = Scene::new(user)?;
-        for mode in Mode::all(&scene, Place::TwoWorkers)? {
+        for mode in Mode::all(&scene, Topology::TwoWorkers)? {
             let dir = scene.dir(&format!("p/{mode}"))?;
             let running = mode.start(&scene, 4)?;
             fs::write(dir.join("Makefile"), MEETING)?;
@@ -294,7 +294,7 @@ const STAYING: [&str; 4] = [
 #[test]
 fn services_and_processes_of_the_machine_are_reached_from_home() -> Result<()> {
     let scene = Scene::new(User::Me)?;
-    for mode in Mode::all(&scene, Place::TwoWorkers)? {
+    for mode in Mode::all(&scene, Topology::TwoWorkers)? {
         // There no call is seen.
         if mode.fault == "fuse" {
             continue;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use termite_e2e::process::{PATIENCE, wait_until};
 use termite_e2e::project::{Kind, write_all};
 use termite_e2e::reference::{local, same};
-use termite_e2e::{Client, Fleet, Mode, Place, Project, Scene, Tree, User, Way};
+use termite_e2e::{Client, Fleet, Mode, Project, Scene, Topology, Tree, User, Way};
 
 /// Four jobs that each take a while and then make a file.
 const SLOW: &str = "all: a b c d\na b c d:\n\t@echo half > $@; sleep 2.71; echo whole > $@\n";
@@ -148,7 +148,7 @@ const INTERRUPTED: &str = "all: a b\n\
 fn what_an_interrupted_job_wrote_stays_but_for_its_target() -> Result<()> {
     for user in [User::Me, User::Ordinary] {
         let scene = Scene::new(user)?;
-        for mode in Mode::all(&scene, Place::Embedded)? {
+        for mode in Mode::all(&scene, Topology::Embedded)? {
             let embedded = mode.start(&scene, 4)?;
             for (way, signal) in [(Way::Env, Signal::INT), (Way::Preload, Signal::TERM)] {
                 let dir = scene.dir(&format!("p/{mode}/{way:?}"))?;

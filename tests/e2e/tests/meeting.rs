@@ -7,7 +7,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::Instant;
-use termite_e2e::{Client, Mode, Place, Scene, User, Way};
+use termite_e2e::{Client, Mode, Scene, Topology, User, Way};
 
 /// What meets; what the one does that offers it, `%`, which nobody sees in its slot, and the other.
 const MEETING: [(&str, &str, &str); 6] = [
@@ -67,7 +67,7 @@ print(asks.recv(100).decode(), end='')
 fn who_waits_for_another_meets_it_at_home() -> Result<()> {
     for user in [User::Me, User::Ordinary] {
         let scene = Scene::new(user)?;
-        for place in [Place::Embedded, Place::TwoWorkers] {
+        for place in [Topology::Embedded, Topology::TwoWorkers] {
             for mode in Mode::all(&scene, place)? {
                 let dir = scene.dir(&format!("p/{mode}"))?;
                 let running = mode.start(&scene, 2 * MEETING.len())?;

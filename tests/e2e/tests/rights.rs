@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use rustix::fs::{Gid, Mode as Bits, Uid, chmod, chown};
 use std::fs;
 use std::path::{Path, PathBuf};
-use termite_e2e::{Client, Mode, Place, Scene, User, Way};
+use termite_e2e::{Client, Mode, Scene, Topology, User, Way};
 
 /// Each tries something in a directory of another user's, in one that all may write to, or on what
 /// is in them.
@@ -46,7 +46,7 @@ const OF_MACHINE: u64 = 8;
 #[test]
 fn a_job_may_write_what_its_user_may_write() -> Result<()> {
     let scene = Scene::new(User::Ordinary)?;
-    for mode in Mode::all(&scene, Place::Embedded)? {
+    for mode in Mode::all(&scene, Topology::Embedded)? {
         let running = mode.start(&scene, 2)?;
         let client = &running.client;
         let (plain, _) = said(&scene, client, &format!("p/{mode}-plain"), false)?;
@@ -113,7 +113,7 @@ fn who_has_other_groups_than_the_daemon_has_no_jobs() -> Result<()> {
         eprintln!("only root can give other groups");
         return scene.finish();
     }
-    let running = Mode::all(&scene, Place::Embedded)?[0].start(&scene, 2)?;
+    let running = Mode::all(&scene, Topology::Embedded)?[0].start(&scene, 2)?;
     let client = &running.client;
     let dir = scene.dir("p/rights")?;
     fs::write(dir.join("shut"), "shut\n")?;

@@ -1,9 +1,9 @@
 //! The way to the daemon: its socket, whose end is checked, and a start of the daemon
 //! where none listens. Knows nothing of what is said over it.
 
+use crate::descriptor;
 use crate::environment::{self, ENV_FROM};
 use crate::starter::{Daemon, Start};
-use crate::sys;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use std::ffi::OsString;
 use std::fs::DirBuilder;
@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(2);
 
 /// Where the daemon listens and what it is started from.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct DaemonEndpoint {
     /// Its socket.
     pub socket: PathBuf,
     /// The installation, with `bin/termite` in it.
@@ -67,7 +67,7 @@ pub enum NoDaemon {
     Slow(PathBuf),
 }
 
-impl Place {
+impl DaemonEndpoint {
     /// As an environment says it: `TERMITE_SOCKET`, `TERMITE_PREFIX`, XDG directories.
     pub fn of(environment: &[OsString]) -> Self {
         let variable = |name: &str| environment::value(environment, name).filter(|value| !value.is_empty());
@@ -113,7 +113,7 @@ impl Place {
                 owner: peer.uid.as_raw(),
             });
         }
-        sys::above_stdio(OwnedFd::from(stream))
+        descriptor::above_stdio(OwnedFd::from(stream))
             .map(UnixStream::from)
             .map_err(|e| self.refused(e))
     }
@@ -211,7 +211,7 @@ impl Place {
         let opened = rustix::fs::open(dir, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         opened
             .map_err(io::Error::from)
-            .and_then(sys::above_stdio)
+            .and_then(descriptor::above_stdio)
             .map_err(|e| self.refused(e))
     }
 

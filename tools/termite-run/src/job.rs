@@ -5,7 +5,7 @@ use crate::environment::{self, ENV_MUST};
 use crate::signals;
 use crate::sys;
 use rustix::fs::FileType;
-use rustix::io::FdFlags;
+use rustix::io::{Errno, FdFlags};
 use rustix::process::Resource;
 use std::ffi::OsString;
 use std::io;
@@ -34,12 +34,29 @@ const LIMITS: [Resource; 16] = [
     Resource::Rttime,
 ];
 
-/// The command of this process. The error says which part of it cannot be told.
-pub(crate) fn of_process(program: PathBuf, argv: Vec<OsString>, environment: &[OsString]) -> Result<CallerJob, String> {
-    let cwd = std::env::current_dir().map_err(|e| format!("the working directory: {}", sys::words(&e)))?;
-    let groups = rustix::process::getgroups().map_err(|e| format!("the groups: {e}"))?;
+/// A part of this process' command that cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Untold {
+    /// Where it is.
+    #[error("the working directory: {}", sys::words(.0))]
+    Directory(#[source] io::Error),
+    /// What it may do.
+    #[error("the groups: {0}")]
+    Groups(#[source] Errno),
+    /// No random number.
+    #[error("a number for it: {0}")]
+    Number(#[source] Errno),
+    /// What it inherits.
+    #[error("the open files: {}", sys::words(.0))]
+    OpenFiles(#[source] io::Error),
+}
+
+/// The command of this process.
+pub(crate) fn of_process(program: PathBuf, argv: Vec<OsString>, environment: &[OsString]) -> Result<CallerJob, Untold> {
+    let cwd = std::env::current_dir().map_err(Untold::Directory)?;
+    let groups = rustix::process::getgroups().map_err(Untold::Groups)?;
     Ok(CallerJob {
-        request: request().map_err(|e| format!("a number for it: {e}"))?,
+        request: request().map_err(Untold::Number)?,
         build: build(environment),
         program,
         argv,
@@ -51,14 +68,14 @@ pub(crate) fn of_process(program: PathBuf, argv: Vec<OsString>, environment: &[O
         limits: limits(),
         groups: groups.into_iter().map(|group| group.as_raw()).collect(),
         stdio: stdio(),
-        inherited: inherited().map_err(|e| format!("the open files: {}", sys::words(&e)))?,
+        inherited: inherited().map_err(Untold::OpenFiles)?,
         is_driven: environment::value(environment, ENV_BUILD).is_some(),
         must: environment::value(environment, ENV_MUST).is_some_and(|value| value == "1"),
     })
 }
 
 /// Random.
-fn request() -> Result<RequestId, rustix::io::Errno> {
+fn request() -> Result<RequestId, Errno> {
     let mut bytes = [0; 16];
     // Up to 256 bytes come whole and uninterrupted, getrandom(2).
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;

@@ -44,10 +44,12 @@ pub(crate) enum Known {
 
 impl Journal {
     /// Of the daemon at the other end of a connection to `socket` that is up.
-    pub fn new(socket: &Path, request: RequestId, daemon: &UnixStream) -> Self {
+    pub(crate) fn new(socket: &Path, request: RequestId, daemon: &UnixStream) -> Self {
         let peer = rustix::net::sockopt::socket_peercred(daemon);
         let process = peer.and_then(|peer| pidfd_open(peer.pid, PidfdFlags::empty()));
-        let daemon = process.map_err(io::Error::from).and_then(crate::sys::above_stdio);
+        let daemon = process
+            .map_err(io::Error::from)
+            .and_then(crate::descriptor::above_stdio);
         Self {
             path: journal_path(socket),
             lock: lock_path(socket),
@@ -57,7 +59,7 @@ impl Journal {
     }
 
     /// Waits for the daemon's end and looks the job up.
-    pub fn look_up(&self) -> Known {
+    pub(crate) fn look_up(&self) -> Known {
         let has_ended = self.has_ended();
         let state = match self.read() {
             Ok(bytes) => JournalState::read(&bytes),

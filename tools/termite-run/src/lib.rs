@@ -4,6 +4,7 @@
 //! Knows nothing of workers: where a command runs is the daemon's decision.
 
 pub mod connect;
+mod descriptor;
 pub mod environment;
 mod finish;
 mod job;

@@ -10,6 +10,7 @@ use std::ffi::{c_char, c_int};
 
 // SAFETY: `no_main` leaves the name to us; the C library calls it once, with its usual
 // arguments, which `std::env` reads by itself.
+#[allow(unsafe_code)]
 #[unsafe(no_mangle)]
 extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
     termite_run::run()

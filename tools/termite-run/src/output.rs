@@ -26,7 +26,7 @@ pub(crate) struct Output {
 
 impl Output {
     /// Adds a piece.
-    pub fn push(&mut self, fd: u8, bytes: Vec<u8>) {
+    pub(crate) fn push(&mut self, fd: u8, bytes: Vec<u8>) {
         let at = slot(i32::from(fd));
         if self.failed[at].is_none() && !bytes.is_empty() {
             self.held += bytes.len();
@@ -35,18 +35,18 @@ impl Output {
     }
 
     /// The descriptor that has to be writable next.
-    pub fn waits_for(&self) -> Option<i32> {
+    pub(crate) fn waits_for(&self) -> Option<i32> {
         self.pieces.front().map(|(fd, _)| *fd)
     }
 
     /// Whether no more should be added for the moment.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.held >= FULL
     }
 
     /// Writes some of the first piece, whose descriptor is writable. After EPIPE a
     /// SIGPIPE is pending; `Err`: it is time to die of it.
-    pub fn write(&mut self) -> Result<(), ()> {
+    pub(crate) fn write(&mut self) -> Result<(), ()> {
         let Some((fd, bytes)) = self.pieces.front() else {
             return Ok(());
         };
@@ -74,7 +74,7 @@ impl Output {
     }
 
     /// Whether some of it could not be written: the job's success is none then.
-    pub fn is_lost(&self) -> bool {
+    pub(crate) fn is_lost(&self) -> bool {
         self.failed.iter().any(Option::is_some)
     }
 

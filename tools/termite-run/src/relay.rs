@@ -11,6 +11,7 @@ use crate::{finish, sys};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SendFlags;
 use std::ffi::{OsString, c_int};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -122,6 +123,26 @@ struct Relay {
     ended: Option<(End, u64)>,
 }
 
+impl Outcome {
+    /// Nothing was begun: the kernel refuses what a relay needs.
+    fn refused(error: &io::Error, mask: Signals) -> Self {
+        Self {
+            end: End::Local {
+                reason: format!("termite-run: {}", sys::words(error)),
+                as_driver: false,
+                tell: true,
+                tools: OsString::new(),
+            },
+            output_lost: false,
+            unread: 0,
+            taken: Vec::new(),
+            taken_lost: false,
+            shown: false,
+            mask,
+        }
+    }
+}
+
 /// Hands the job to the daemon that listens on `socket`, and stands in for it until it
 /// ends.
 pub(crate) fn relay(daemon: UnixStream, job: CallerJob, socket: &Path) -> Outcome {
@@ -132,27 +153,10 @@ pub(crate) fn relay(daemon: UnixStream, job: CallerJob, socket: &Path) -> Outcom
         .into_iter()
         .filter(|signal| !signals::is_ignored(*signal) && !mask.contains(*signal));
     let signals = Signals::of(forwarded).descriptor();
-    let failed = |end| Outcome {
-        end,
-        output_lost: false,
-        unread: 0,
-        taken: Vec::new(),
-        taken_lost: false,
-        shown: false,
-        mask,
-    };
     let prepared = signals.and_then(|signals| daemon.set_nonblocking(true).map(|()| signals));
     let signals = match prepared {
         Ok(signals) => signals,
-        Err(error) => {
-            let (reason, tools) = (format!("termite-run: {}", sys::words(&error)), OsString::new());
-            return failed(End::Local {
-                reason,
-                as_driver: false,
-                tell: true,
-                tools,
-            });
-        }
+        Err(error) => return Outcome::refused(&error, mask),
     };
     let shared = match job.stdio.stdin {
         Stdin::Shared => SharedInput::new().ok(),
@@ -197,6 +201,7 @@ pub(crate) fn relay(daemon: UnixStream, job: CallerJob, socket: &Path) -> Outcom
 }
 
 impl Relay {
+    /// Relays until the job has ended, the daemon is lost, or a signal or closed output ends this process.
     fn live(&mut self) -> (End, u64) {
         loop {
             if self.output.waits_for().is_none()

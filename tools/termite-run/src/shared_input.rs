@@ -17,7 +17,7 @@ pub(crate) struct SharedInput {
 }
 
 impl SharedInput {
-    pub fn new() -> Result<Self, Errno> {
+    pub(crate) fn new() -> Result<Self, Errno> {
         let (copy_from, copy_to) = pipe_with(PipeFlags::CLOEXEC)?;
         Ok(Self {
             copy_from,
@@ -27,12 +27,12 @@ impl SharedInput {
     }
 
     /// Bytes that were shown and not taken.
-    pub fn shown(&self) -> usize {
+    pub(crate) fn shown(&self) -> usize {
         self.shown
     }
 
     /// Copies what is there. 0: there will be nothing more.
-    pub fn show(&mut self, piece: &mut [u8]) -> Result<usize, Errno> {
+    pub(crate) fn show(&mut self, piece: &mut [u8]) -> Result<usize, Errno> {
         let len = tee(sys::borrow(0), &self.copy_to, piece.len(), SpliceFlags::NONBLOCK)?;
         let mut got = 0;
         while got < len {
@@ -43,7 +43,7 @@ impl SharedInput {
     }
 
     /// Takes so much of what was shown out of the pipe. Another reader may have been there first.
-    pub fn take(&mut self, len: usize) {
+    pub(crate) fn take(&mut self, len: usize) {
         let mut left = len.min(self.shown);
         self.shown = 0;
         let mut piece = vec![0; left];

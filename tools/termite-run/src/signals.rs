@@ -1,6 +1,8 @@
 //! Signals by mask and descriptor, and an end by one of them. Knows nothing of jobs.
 
-use crate::sys::above_stdio;
+#![allow(unsafe_code)]
+
+use crate::descriptor::above_stdio;
 use rustix::process::{Resource, Rlimit};
 use std::ffi::c_int;
 use std::io;

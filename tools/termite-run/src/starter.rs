@@ -33,7 +33,7 @@ pub(crate) struct Daemon {
 
 impl Start {
     /// Starts `PROGRAM daemon`. The error is the kernel's on executing it.
-    pub fn spawn(&self) -> io::Result<Daemon> {
+    pub(crate) fn spawn(&self) -> io::Result<Daemon> {
         let mut log = match self.log.as_deref().map(open_log) {
             Some(Ok(log)) => log,
             // Its first words are wanted even where no log can be kept.
@@ -61,7 +61,7 @@ impl Start {
 
 impl Daemon {
     /// Waits up to `time`, or until it has ended.
-    pub fn ended_within(&self, time: Duration) -> bool {
+    pub(crate) fn ended_within(&self, time: Duration) -> bool {
         let Some(process) = &self.process else { return true };
         let mut fds = [PollFd::new(process, PollFlags::IN)];
         // An interrupted wait is a short one.
@@ -70,7 +70,7 @@ impl Daemon {
     }
 
     /// What it wrote so far.
-    pub fn last_words(&mut self) -> String {
+    pub(crate) fn last_words(&mut self) -> String {
         let mut bytes = Vec::new();
         let read = self
             .log

@@ -1,7 +1,7 @@
 //! The stub from its start to its end: one attempt with the daemon, a second one where
 //! the daemon ended under our hands, and the command itself where it belongs here.
 
-use crate::connect::{NoDaemon, Place};
+use crate::connect::{DaemonEndpoint, NoDaemon};
 use crate::relay::{End, Outcome, relay};
 use crate::{environment, finish, job, sys};
 use std::ffi::{OsStr, OsString, c_int};
@@ -25,7 +25,7 @@ struct Stub {
     program: PathBuf,
     argv: Vec<OsString>,
     environment: Vec<OsString>,
-    place: Place,
+    place: DaemonEndpoint,
 }
 
 /// Runs the stub with the arguments of this process; the result is its exit status.
@@ -43,7 +43,7 @@ pub fn run() -> c_int {
         return finish::print(concat!("termite-run ", env!("CARGO_PKG_VERSION")), WHAT_IT_IS);
     }
     let environment = sys::environment();
-    let place = Place::of(&environment);
+    let place = DaemonEndpoint::of(&environment);
     Stub {
         program: PathBuf::from(program),
         argv,
@@ -54,6 +54,7 @@ pub fn run() -> c_int {
 }
 
 impl Stub {
+    /// Has the command run, wherever that is, and returns the status to end with.
     fn live(self) -> c_int {
         // In a slot there is no daemon, and the command is where it should be.
         let disabled = environment::value(&self.environment, ENV_DISABLE).map(OsStr::as_bytes);
@@ -62,7 +63,7 @@ impl Stub {
         }
         let job = match job::of_process(self.program.clone(), self.argv.clone(), &self.environment) {
             Ok(job) => job,
-            Err(why) => return self.fault(&why),
+            Err(why) => return self.fault(&why.to_string()),
         };
         let must = job.must;
         let build = job.build;
@@ -106,15 +107,7 @@ impl Stub {
                 USAGE
             }
             End::Refused(why) => self.begin_anew(&outcome, Some(why), local(false, OsStr::new(""))),
-            End::Lost => {
-                let log = self
-                    .place
-                    .log
-                    .as_deref()
-                    .map_or_else(String::new, |log| format!("; see {}", log.display()));
-                let why = format!("the daemon ended without an answer{log}");
-                self.begin_anew(&outcome, Some(&why), local(false, OsStr::new("")))
-            }
+            End::Lost => self.begin_anew(&outcome, Some(&self.how_lost()), local(false, OsStr::new(""))),
             End::Local {
                 reason,
                 as_driver,
@@ -125,6 +118,12 @@ impl Stub {
                 self.begin_anew(&outcome, why, local(*as_driver, tools))
             }
         }
+    }
+
+    fn how_lost(&self) -> String {
+        let log = self.place.log.as_deref();
+        let log = log.map_or_else(String::new, |log| format!("; see {}", log.display()));
+        format!("the daemon ended without an answer{log}")
     }
 
     /// Talks to the daemon; once more, to a new one, if it ended before it said anything.

@@ -1,6 +1,9 @@
 //! System calls that rustix does not offer, or not as they are needed here: execution
 //! past every preloaded hook, comparison of descriptors, a process of nobody.
 
+#![allow(unsafe_code)]
+
+use crate::descriptor::above_stdio;
 use crate::signals::Signals;
 use rustix::process::{Pid, Resource, Rlimit};
 use std::ffi::{CStr, CString, OsString, c_char, c_int};
@@ -13,7 +16,7 @@ unsafe extern "C" {
 }
 
 /// The environment as the kernel gave it, also what is no `NAME=value`.
-pub fn environment() -> Vec<OsString> {
+pub(crate) fn environment() -> Vec<OsString> {
     let mut entries = Vec::new();
     // SAFETY: libc's list of NUL-terminated strings ends in a null pointer; this process
     // has one thread and changes nothing in it.
@@ -27,23 +30,13 @@ pub fn environment() -> Vec<OsString> {
     entries
 }
 
-/// The descriptor with a number above 2: a closed standard stream has to stay closed,
-/// and must not become our socket.
-pub fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
-    if fd.as_raw_fd() > 2 {
-        Ok(fd)
-    } else {
-        Ok(rustix::io::fcntl_dupfd_cloexec(&fd, 3)?)
-    }
-}
-
 /// Pointers to the strings with a null behind them. They live as long as `strings`.
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
 /// Executes, past the shim that is preloaded into this process; returns only to say why not.
-pub fn execute(program: &CStr, argv: &[CString], environment: &[CString]) -> io::Error {
+pub(crate) fn execute(program: &CStr, argv: &[CString], environment: &[CString]) -> io::Error {
     let (argv, environment) = (pointers(argv), pointers(environment));
     // SAFETY: both lists end in null and, with their strings, outlive the call.
     unsafe { libc::syscall(libc::SYS_execve, program.as_ptr(), argv.as_ptr(), environment.as_ptr()) };
@@ -52,7 +45,7 @@ pub fn execute(program: &CStr, argv: &[CString], environment: &[CString]) -> io:
 
 /// Whether the other side of a socket has not read all that it was sent (`SIOCOUTQ`, which is
 /// `TIOCOUTQ` by another name).
-pub fn is_unread(socket: &impl AsFd) -> bool {
+pub(crate) fn is_unread(socket: &impl AsFd) -> bool {
     let mut bytes: c_int = 0;
     // SAFETY: the call writes one number.
     let done = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
@@ -60,7 +53,7 @@ pub fn is_unread(socket: &impl AsFd) -> bool {
 }
 
 /// Whether two descriptors have one open file; by `kcmp(2)`, else by what they show.
-pub fn same_open_file(a: RawFd, b: RawFd) -> bool {
+pub(crate) fn same_open_file(a: RawFd, b: RawFd) -> bool {
     const KCMP_FILE: c_int = 0;
     let me = rustix::process::getpid().as_raw_nonzero().get();
     // SAFETY: numbers only.
@@ -91,14 +84,14 @@ pub fn same_open_file(a: RawFd, b: RawFd) -> bool {
 }
 
 /// A standard stream by number. A closed one gives EBADF, as it should.
-pub fn borrow(fd: RawFd) -> BorrowedFd<'static> {
+pub(crate) fn borrow(fd: RawFd) -> BorrowedFd<'static> {
     // SAFETY: used for 0 to 2, which nobody here opens or closes before the end of the
     // process; `above_stdio` keeps others away from these numbers.
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
 /// The umask.
-pub fn umask() -> u32 {
+pub(crate) fn umask() -> u32 {
     let old = rustix::process::umask(rustix::fs::Mode::empty());
     rustix::process::umask(old);
     old.bits()
@@ -121,7 +114,12 @@ fn leave() -> ! {
 
 /// Starts a program as a child of init: own session, root directory, no descriptor of
 /// ours but `log` as 2. The error is the kernel's on forking or executing.
-pub fn spawn_orphan(program: &CStr, argv: &[CString], environment: &[CString], log: BorrowedFd<'_>) -> io::Result<Pid> {
+pub(crate) fn spawn_orphan(
+    program: &CStr,
+    argv: &[CString],
+    environment: &[CString],
+    log: BorrowedFd<'_>,
+) -> io::Result<Pid> {
     let (from, to) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let (from, to) = (above_stdio(from)?, above_stdio(to)?);
     let Some(child) = fork()? else {
@@ -201,7 +199,7 @@ fn become_daemon(
 
 /// Replaces descriptor 0 by a pipe that gives `taken` first and then what the old one
 /// still has, copied by a process of nobody.
-pub fn put_back(taken: &[u8]) -> io::Result<()> {
+pub(crate) fn put_back(taken: &[u8]) -> io::Result<()> {
     let (from, to) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let (from, to) = (above_stdio(from)?, above_stdio(to)?);
     let Some(child) = fork()? else {
@@ -256,7 +254,7 @@ fn write_all(to: &OwnedFd, mut bytes: &[u8]) -> bool {
 }
 
 /// The kernel's words for an error, without its number.
-pub fn words(error: &io::Error) -> String {
+pub(crate) fn words(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }

@@ -15,7 +15,7 @@ pub(crate) struct Raw {
 impl Raw {
     /// Makes it so. `None`: descriptor 0 is no terminal, or this process is in the
     /// background, which must not touch it.
-    pub fn enter() -> Option<Self> {
+    pub(crate) fn enter() -> Option<Self> {
         let stdin = sys::borrow(0);
         let before = tcgetattr(stdin).ok()?;
         if tcgetpgrp(stdin).ok()? != rustix::process::getpgrp() {

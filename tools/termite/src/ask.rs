@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 use termite_client::config::{Config, ConfigError};
-use termite_run::connect::{NoDaemon, Place};
+use termite_run::connect::{DaemonEndpoint, NoDaemon};
 use termite_run::environment;
 use termite_wire::frame::{Control, Decoder, ToCaller, ToDaemon, encode};
 
@@ -22,7 +22,7 @@ const STOPPING: Timespec = Timespec { tv_sec: 15, tv_nsec: 0 };
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub(crate) enum AskError {
     /// None listens.
     #[error(transparent)]
     NoDaemon(NoDaemon),
@@ -44,19 +44,19 @@ pub enum AskError {
 }
 
 /// The daemon's place: the socket by all settings, not only the environment.
-pub fn place() -> Result<Place, ConfigError> {
+pub(crate) fn place() -> Result<DaemonEndpoint, ConfigError> {
     Ok(place_of(&Config::load(&[])?))
 }
 
 /// The same for settings that are known.
-pub fn place_of(config: &Config) -> Place {
+pub(crate) fn place_of(config: &Config) -> DaemonEndpoint {
     let mut variables: Vec<OsString> = std::env::vars_os().map(|(name, value)| join(name, &value)).collect();
     variables.retain(|entry| environment::value(std::slice::from_ref(entry), termite_abi::ENV_SOCKET).is_none());
     variables.push(environment::entry(
         termite_abi::ENV_SOCKET,
         config.socket_path().as_os_str(),
     ));
-    Place::of(&variables)
+    DaemonEndpoint::of(&variables)
 }
 
 fn join(mut name: OsString, value: &std::ffi::OsStr) -> OsString {
@@ -66,7 +66,7 @@ fn join(mut name: OsString, value: &std::ffi::OsStr) -> OsString {
 }
 
 /// The daemon's answer, JSON; `start`: a daemon is started where none listens.
-pub fn daemon(start: bool, control: Control) -> Result<String, AskError> {
+pub(crate) fn daemon(start: bool, control: Control) -> Result<String, AskError> {
     let place = place().map_err(AskError::Config)?;
     let stream = if start {
         place.connect_or_start()
@@ -77,7 +77,7 @@ pub fn daemon(start: bool, control: Control) -> Result<String, AskError> {
 }
 
 /// One conversation.
-pub fn request(mut stream: UnixStream, control: Control) -> Result<String, AskError> {
+pub(crate) fn request(mut stream: UnixStream, control: Control) -> Result<String, AskError> {
     let answer = converse(&mut stream, &ToDaemon::Control(control)).map_err(AskError::Broken)?;
     match answer {
         ToCaller::Report(json) => Ok(json),
@@ -116,7 +116,7 @@ fn converse(stream: &mut UnixStream, frame: &ToDaemon) -> io::Result<ToCaller> {
 }
 
 /// Ends the daemon and waits until it is gone; `false`: there is none.
-pub fn stop() -> Result<bool, AskError> {
+pub(crate) fn stop() -> Result<bool, AskError> {
     let stream = match place().map_err(AskError::Config)?.connect() {
         Ok(stream) => stream,
         Err(NoDaemon::Absent(_)) => return Ok(false),

@@ -157,6 +157,7 @@ fn status(form: &Form) -> ExitCode {
     }
 }
 
+/// Shows the settings, and where the running daemon has others.
 fn config(form: &Form) -> ExitCode {
     let config = match Config::load(&[]) {
         Ok(config) => config,

@@ -16,12 +16,12 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use termite_abi::{ENV_BUILD, ENV_DISABLE, ENV_SEEN, ENV_SOCKET, ENV_TOOLS, is_disabled, tools};
-use termite_client::config::Config;
-use termite_client::link::Address;
+use termite_client::config::{Config, ConfigError};
 use termite_client::report::Last;
 use termite_core::rules::{self, Rules};
-use termite_run::connect::{NoDaemon, Place};
+use termite_run::connect::{DaemonEndpoint, NoDaemon};
 use termite_run::{environment, signals};
+use termite_transport::Address;
 use termite_types::BuildId;
 use termite_wire::frame::Control;
 
@@ -118,6 +118,7 @@ fn prepare(command: Vec<OsString>) -> Result<Ready, u8> {
     }
 }
 
+/// Runs a command with the shim in its environment and tells what its jobs came to.
 fn run(config: &Config, ready: &Ready) -> u8 {
     let build = match random() {
         Ok(random) => BuildId(random),
@@ -170,9 +171,20 @@ fn run(config: &Config, ready: &Ready) -> u8 {
     supervise::end_as(status)
 }
 
+/// Why a command cannot be run from here.
+#[derive(Debug, thiserror::Error)]
+enum NowhereError {
+    /// The directory is gone, or out of reach.
+    #[error("the working directory: {0}")]
+    Directory(#[source] io::Error),
+    /// Its rules cannot be used.
+    #[error(transparent)]
+    Rules(#[from] ConfigError),
+}
+
 impl Here {
-    fn find(config: &Config) -> Result<Self, String> {
-        let cwd = std::env::current_dir().map_err(|error| format!("the working directory: {error}"))?;
+    fn find(config: &Config) -> Result<Self, NowhereError> {
+        let cwd = std::env::current_dir().map_err(NowhereError::Directory)?;
         let rules = config.rules_in(&cwd)?;
         let tools = config.tools_value(&rules);
         Ok(Self { cwd, rules, tools })
@@ -196,7 +208,13 @@ impl Here {
 }
 
 /// Announces the build. The library must be there, or its commands would not find us.
-fn begin(config: &Config, place: &Place, build: BuildId, here: &Here, argv: &[OsString]) -> Result<(), AskError> {
+fn begin(
+    config: &Config,
+    place: &DaemonEndpoint,
+    build: BuildId,
+    here: &Here,
+    argv: &[OsString],
+) -> Result<(), AskError> {
     let library = place.library();
     if !library.is_file() {
         return Err(AskError::NoLibrary(library));
@@ -223,7 +241,7 @@ fn spell(address: &Address) -> String {
 }
 
 /// Puts the shim and what it needs into the command's environment.
-fn surround(command: &mut Command, config: &Config, place: &Place, build: BuildId) {
+fn surround(command: &mut Command, config: &Config, place: &DaemonEndpoint, build: BuildId) {
     let mut preload: Vec<OsString> = std::env::var_os("LD_PRELOAD")
         .map(|old| environment::entry("LD_PRELOAD", &old))
         .into_iter()
@@ -244,7 +262,7 @@ fn is_surrounded(command: &Command) -> bool {
 }
 
 /// Ends the build and prints what it did. `others`: programs that were started as no jobs.
-fn finish(place: &Place, build: BuildId, exit: u8, others: &[String]) {
+fn finish(place: &DaemonEndpoint, build: BuildId, exit: u8, others: &[String]) {
     let answer = place.connect().map_err(AskError::NoDaemon);
     let answer = answer.and_then(|stream| ask::request(stream, Control::Finish { build, exit }));
     match answer.map(|json| serde_json::from_str::<Last>(&json)) {

@@ -7,12 +7,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// Where flags are that every go command takes.
-pub const VARIABLE: &str = "GOFLAGS";
+pub(crate) const VARIABLE: &str = "GOFLAGS";
 const STARTER: &str = "-toolexec";
 
 /// Value for [`VARIABLE`] with `termite` as what starts the tools. `None`: there is no go, or it has
 /// a starter, or the path cannot be written there.
-pub fn flags(termite: &Path, variable: &dyn Fn(&str) -> Option<OsString>) -> Option<String> {
+pub(crate) fn flags(termite: &Path, variable: &dyn Fn(&str) -> Option<OsString>) -> Option<String> {
     lookup::program(OsStr::new("go"), variable("PATH"), &[]).ok()?;
     let termite = termite.to_str().filter(|path| !path.contains([' ', '\t', '\'', '"']))?;
     let old = match variable(VARIABLE).filter(|flags| !flags.is_empty()) {

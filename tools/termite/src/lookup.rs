@@ -12,14 +12,14 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// A program as a file: the same by all of its names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Identity {
+pub(crate) struct Identity {
     device: u64,
     inode: u64,
 }
 
 impl Identity {
     /// Of the file that a path leads to.
-    pub fn of(path: &Path) -> io::Result<Self> {
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let meta = std::fs::metadata(path)?;
         Ok(Self {
             device: meta.dev(),
@@ -30,7 +30,7 @@ impl Identity {
 
 /// The file that `name` starts, other than those in `not`. The error is NotFound, or
 /// PermissionDenied where the only file of that name cannot be executed.
-pub fn program(name: &OsStr, path: Option<OsString>, not: &[Identity]) -> io::Result<PathBuf> {
+pub(crate) fn program(name: &OsStr, path: Option<OsString>, not: &[Identity]) -> io::Result<PathBuf> {
     if name.is_empty() {
         return Err(io::ErrorKind::NotFound.into());
     }

@@ -11,7 +11,7 @@ const MARK: &str = "[termite] ";
 
 /// Arguments and variables that put the mark into a shell's prompt.
 #[derive(Default)]
-pub struct Marked {
+pub(crate) struct Marked {
     /// Behind the shell's name.
     pub arguments: Vec<OsString>,
     /// To be set.
@@ -22,7 +22,7 @@ pub struct Marked {
 
 impl Marked {
     /// For an interactive shell. An unknown one is left as it is.
-    pub fn shell(shell: &OsStr) -> io::Result<Self> {
+    pub(crate) fn shell(shell: &OsStr) -> io::Result<Self> {
         let name = Path::new(shell).file_name().unwrap_or_default().to_string_lossy();
         match &*name {
             "bash" => Self::bash(),

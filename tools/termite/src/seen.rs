@@ -8,22 +8,22 @@ use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
 /// The file.
-pub struct Seen(File);
+pub(crate) struct Seen(File);
 
 impl Seen {
     /// An empty one; `None`: the kernel has no room for it, and nothing will be told.
-    pub fn begin() -> Option<Self> {
+    pub(crate) fn begin() -> Option<Self> {
         let file = memfd_create("termite-seen", MemfdFlags::CLOEXEC).ok()?;
         Some(Self(File::from(file)))
     }
 
     /// Where other processes find it.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()
     }
 
     /// The names, each once, in the order in which they came first.
-    pub fn names(mut self) -> Vec<String> {
+    pub(crate) fn names(mut self) -> Vec<String> {
         let mut bytes = Vec::new();
         if self.0.rewind().and_then(|()| self.0.read_to_end(&mut bytes)).is_err() {
             return Vec::new();

@@ -5,12 +5,12 @@ use clap::Args;
 use std::path::Path;
 use std::process::ExitCode;
 use termite_client::config::{Config, ENV_LOG};
-use termite_client::daemon;
+use termite_client::lifetime;
 use tracing_subscriber::EnvFilter;
 
 /// Settings that the command line may give; each is also a key and a variable.
 #[derive(Args)]
-pub struct Flags {
+pub(crate) struct Flags {
     /// Addresses of workers, separated by commas: unix:PATH or HOST:PORT (loopback)
     #[arg(long, value_name = "LIST")]
     workers: Option<String>,
@@ -52,7 +52,7 @@ impl Flags {
 }
 
 /// Runs the daemon until it ends.
-pub fn run(flags: &Flags) -> ExitCode {
+pub(crate) fn run(flags: &Flags) -> ExitCode {
     let config = match Config::load(&flags.given()) {
         Ok(config) => config,
         Err(error) => {
@@ -67,7 +67,7 @@ pub fn run(flags: &Flags) -> ExitCode {
         .with_ansi(false)
         .init();
     let socket = config.socket_path();
-    let outcome = daemon::run(config);
+    let outcome = lifetime::run(config);
     clear(&socket);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,7 +10,7 @@ const OURS: &str = "TERMITE_";
 const PRIVATE: &str = "TERMITE__";
 
 /// The one of some names that a word comes near.
-pub fn nearest(word: &str, names: impl Iterator<Item = String>) -> Option<String> {
+pub(crate) fn nearest(word: &str, names: impl Iterator<Item = String>) -> Option<String> {
     let near = names.map(|name| (strsim::damerau_levenshtein(word, &name), name));
     near.filter(|(edits, _)| edits * LETTERS_AN_EDIT <= word.len())
         .min()
@@ -18,7 +18,7 @@ pub fn nearest(word: &str, names: impl Iterator<Item = String>) -> Option<String
 }
 
 /// A line for each variable of these that looks like one of ours and is none.
-pub fn strangers(names: impl Iterator<Item = OsString>) -> Vec<String> {
+pub(crate) fn strangers(names: impl Iterator<Item = OsString>) -> Vec<String> {
     let names = names.filter_map(|name| name.into_string().ok());
     let ours = names.filter(|name| name.starts_with(OURS) && !name.starts_with(PRIVATE));
     let unknown = ours.filter(|name| config::variables().all(|known| known != *name));

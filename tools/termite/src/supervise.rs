@@ -21,7 +21,7 @@ const PASSED: [Signal; 6] = [
 ];
 
 /// Runs the command to its end.
-pub fn run(command: &mut Command) -> io::Result<ExitStatus> {
+pub(crate) fn run(command: &mut Command) -> io::Result<ExitStatus> {
     let ours = PASSED
         .into_iter()
         .map(Signal::as_raw)
@@ -70,7 +70,7 @@ fn pass_on(arrivals: &OwnedFd, child: &Child) -> io::Result<()> {
 }
 
 /// Ends this process as the child ended.
-pub fn end_as(status: ExitStatus) -> u8 {
+pub(crate) fn end_as(status: ExitStatus) -> u8 {
     match status.signal() {
         Some(signal) => {
             signals::die_by(signal);
@@ -81,7 +81,7 @@ pub fn end_as(status: ExitStatus) -> u8 {
 }
 
 /// A signal counts 128 more, as in a shell.
-pub fn shell_status(status: ExitStatus) -> u8 {
+pub(crate) fn shell_status(status: ExitStatus) -> u8 {
     let number: c_int = status
         .code()
         .or(status.signal().map(|signal| 128 + signal))

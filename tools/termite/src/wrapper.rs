@@ -16,19 +16,19 @@ const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
 
 /// The compiler's name, if this process was started by one.
-pub fn masquerade(arguments: &[OsString]) -> Option<OsString> {
+pub(crate) fn masquerade(arguments: &[OsString]) -> Option<OsString> {
     let name = Path::new(arguments.first()?).file_name()?;
     (!name.as_bytes().starts_with(b"termite")).then(|| name.to_owned())
 }
 
 /// A compiler: its zeroth argument becomes its path, since compilers look for their parts
 /// beside the first program of their name in `PATH`, which may be a link to us.
-pub fn wrap(command: &[OsString]) -> ExitCode {
+pub(crate) fn wrap(command: &[OsString]) -> ExitCode {
     start(command, |_, program| program.as_os_str().to_owned())
 }
 
 /// A command as it stands.
-pub fn run(command: &[OsString]) -> ExitCode {
+pub(crate) fn run(command: &[OsString]) -> ExitCode {
     start(command, |name, _| name.to_owned())
 }
 
@@ -91,7 +91,7 @@ fn wrapped() -> Vec<PathBuf> {
 }
 
 /// `bin/termite-run` beside this program, or below `TERMITE_PREFIX`.
-pub fn stub() -> PathBuf {
+pub(crate) fn stub() -> PathBuf {
     let prefix = std::env::var_os(termite_abi::ENV_PREFIX).map(PathBuf::from);
     let own = || {
         Some(

@@ -13,7 +13,7 @@ const DRIVING: [&str; 2] = ["termite-ctests", "termite-e2e"];
 const ALONE: &str = "termite-shim";
 
 /// Runs everything; `all` asks for the long forms.
-pub fn run_all(all: bool) -> Result<()> {
+pub(crate) fn run_all(all: bool) -> Result<()> {
     let mut steps = Steps::new(9);
     let others = others();
     let others: Vec<_> = others.iter().map(String::as_str).collect();

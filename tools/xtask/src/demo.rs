@@ -11,7 +11,7 @@ use termite_e2e::reference::same;
 use termite_e2e::{Client, Project, Scene, User, Way};
 
 /// Builds and shows.
-pub fn run() -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     let mut steps = Steps::new(4);
     steps.step("building termite", prefix::build)?;
     let scene = Scene::new(User::Me)?;

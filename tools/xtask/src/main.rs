@@ -8,6 +8,7 @@ mod checks;
 mod demo;
 mod oracle;
 mod prefix;
+mod rooms;
 mod steps;
 mod traces;
 
@@ -62,6 +63,8 @@ enum Task {
         /// Only commands that have this in their name
         only: Option<String>,
     },
+    /// Show which room of the code uses which others; fails where they go in a circle
+    Rooms,
     /// Fetch what tests and benchmarks build and run
     Corpus,
 }
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
     }
 }
 
+/// Does one task.
 fn run(task: Task) -> Result<()> {
     match task {
         Task::Build { planted } => {
@@ -107,6 +111,7 @@ fn run(task: Task) -> Result<()> {
         } => bench::against::run(&prefix, pairs, write),
         Task::Bench { pairs, write, only, .. } => bench::run(&bench::Options { pairs, only, write }),
         Task::Oracle { only } => oracle::run(only.as_deref()),
+        Task::Rooms => rooms::run(&steps::root()),
         Task::Corpus => {
             for archive in termite_e2e::corpus::ALL.iter().chain(&termite_e2e::corpus::LONG) {
                 println!("{}", archive.fetch()?.display());

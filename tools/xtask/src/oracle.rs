@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use termite_e2e::oracle::{self, EXCEPTIONS, Mode};
 
 /// Judges the commands whose name contains `only`, or all.
-pub fn run(only: Option<&str>) -> Result<()> {
+pub(crate) fn run(only: Option<&str>) -> Result<()> {
     crate::prefix::build()?;
     let mut commands = oracle::all();
     commands.retain(|command| only.is_none_or(|part| command.name.contains(part)));

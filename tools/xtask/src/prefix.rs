@@ -30,7 +30,7 @@ struct Metadata {
 }
 
 /// cargo's output directory.
-pub fn target_dir() -> Result<PathBuf> {
+pub(crate) fn target_dir() -> Result<PathBuf> {
     let out = cargo(&["metadata", "--no-deps", "--format-version=1"])
         .stderr(Stdio::inherit())
         .output()?;
@@ -39,7 +39,7 @@ pub fn target_dir() -> Result<PathBuf> {
 }
 
 /// Builds everything for release and lays it out; returns the prefix.
-pub fn build() -> Result<PathBuf> {
+pub(crate) fn build() -> Result<PathBuf> {
     let mut built = release("build", &["-p", "termite", "-p", "termite-workerd"])?;
     // Apart from the programs: their libc crate has std in it, the library has none.
     built.extend(release("build", &["-p", "termite-shim"])?);
@@ -60,7 +60,7 @@ pub fn build() -> Result<PathBuf> {
 
 /// Lays out `target/termite-planted`, which is the built prefix but for a daemon that commits
 /// wrongly when it is told to: for the test of the tests of commits.
-pub fn build_planted(prefix: &Path) -> Result<PathBuf> {
+pub(crate) fn build_planted(prefix: &Path) -> Result<PathBuf> {
     // Not for release, which would take five times as long. With the worker, for the same
     // features of what both are made of.
     let packages = ["-p", "termite", "-p", "termite-workerd", "--bin", "termite"];

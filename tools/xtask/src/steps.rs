@@ -8,7 +8,7 @@ use std::time::Instant;
 
 /// Steps that have been done.
 #[derive(Debug)]
-pub struct Steps {
+pub(crate) struct Steps {
     since: Instant,
     done: usize,
     total: usize,
@@ -16,7 +16,7 @@ pub struct Steps {
 
 impl Steps {
     /// Begins a task of `total` steps.
-    pub fn new(total: usize) -> Self {
+    pub(crate) fn new(total: usize) -> Self {
         Self {
             since: Instant::now(),
             done: 0,
@@ -25,7 +25,7 @@ impl Steps {
     }
 
     /// Does one step.
-    pub fn step<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(crate) fn step<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.done += 1;
         eprintln!("[{}/{}] {name} ...", self.done, self.total);
         let since = Instant::now();
@@ -37,14 +37,14 @@ impl Steps {
 }
 
 /// Top of the repository.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).unwrap_or(here).to_owned()
 }
 
 /// cargo, at the top of the repository, with every signal at its default: what a shell
 /// starts in the background ignores interrupts, and so would the tests of interrupts.
-pub fn cargo(args: &[&str]) -> Command {
+pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new("env");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     command.arg("--default-signal").arg(cargo);
@@ -53,7 +53,7 @@ pub fn cargo(args: &[&str]) -> Command {
 }
 
 /// Whether `cargo NAME` is there: a minimal toolchain has neither clippy nor rustfmt.
-pub fn has_cargo(name: &str) -> bool {
+pub(crate) fn has_cargo(name: &str) -> bool {
     let found = cargo(&[name, "--version"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -62,7 +62,7 @@ pub fn has_cargo(name: &str) -> bool {
 }
 
 /// Runs a command to its end; anything but success is an error that names it.
-pub fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("starting {command:?}"))?;
     if !status.success() {
         bail!("{command:?}: {status}");

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 /// One look.
 #[derive(Debug)]
-pub struct Traces(BTreeSet<String>);
+pub(crate) struct Traces(BTreeSet<String>);
 
 impl Traces {
     /// Looks at the machine as it is.
-    pub fn now() -> Result<Self> {
+    pub(crate) fn now() -> Result<Self> {
         let mut found = BTreeSet::new();
         for entry in fs::read_dir("/proc")? {
             let process = entry?.path();
@@ -38,7 +38,7 @@ impl Traces {
     }
 
     /// An error that tells what has come or gone since `before`.
-    pub fn same_as(&self, before: &Self) -> Result<()> {
+    pub(crate) fn same_as(&self, before: &Self) -> Result<()> {
         let come = self.0.difference(&before.0).map(|trace| format!("come: {trace}"));
         let gone = before.0.difference(&self.0).map(|trace| format!("gone: {trace}"));
         let changed: Vec<_> = come.chain(gone).collect();

@@ -3,9 +3,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use syn::spanned::Spanned;
+use syn::visit::{self, Visit};
 
 /// Lines of a file at most.
 const LONGEST: usize = 600;
+/// Lines of a function at most, its signature included.
+const LONGEST_FUNCTION: usize = 70;
+/// Lines of a function from which on a comment says what it does.
+const EXPLAINED: usize = 25;
 /// Names that say nothing about what is inside.
 const FORBIDDEN: [&str; 8] = ["util", "utils", "helper", "helpers", "manager", "data", "info", "misc"];
 /// Where unsafe code may live: below the library and the types that it shares, in modules
@@ -129,4 +135,120 @@ fn nothing_committed_is_left_for_later() {
         .into_iter()
         .filter(|(_, text)| marks.iter().any(|mark| text.contains(mark.as_str())));
     expect_none("no stubs, no ignored tests", found.map(|(path, _)| path).collect());
+}
+
+/// A function: where it is, how many lines it has, and whether it has a comment of its own.
+struct Function {
+    place: String,
+    lines: usize,
+    is_explained: bool,
+}
+
+/// Finds the functions of a file, those of tests left out.
+struct Functions<'a> {
+    path: &'a str,
+    found: Vec<Function>,
+}
+
+impl Functions<'_> {
+    fn note(&mut self, attributes: &[syn::Attribute], name: &syn::Ident, whole: impl Spanned) {
+        let (first, last) = (name.span().start().line, whole.span().end().line);
+        self.found.push(Function {
+            place: format!("{}:{first}: {name}", self.path),
+            lines: last - first + 1,
+            is_explained: attributes.iter().any(|attribute| attribute.path().is_ident("doc")),
+        });
+    }
+}
+
+fn is_of_tests(attributes: &[syn::Attribute]) -> bool {
+    let says_test = |attribute: &syn::Attribute| {
+        attribute
+            .parse_args::<syn::Path>()
+            .is_ok_and(|path| path.is_ident("test"))
+    };
+    let is_test = |attribute: &syn::Attribute| {
+        attribute.path().is_ident("test") || attribute.path().is_ident("cfg") && says_test(attribute)
+    };
+    attributes.iter().any(is_test)
+}
+
+impl<'ast> Visit<'ast> for Functions<'_> {
+    fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {
+        if !is_of_tests(&module.attrs) {
+            visit::visit_item_mod(self, module);
+        }
+    }
+
+    fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
+        if !is_of_tests(&function.attrs) {
+            self.note(&function.attrs, &function.sig.ident, &function.block);
+        }
+    }
+
+    fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
+        self.note(&function.attrs, &function.sig.ident, &function.block);
+    }
+
+    fn visit_item_impl(&mut self, block: &'ast syn::ItemImpl) {
+        if block.trait_.is_none() {
+            visit::visit_item_impl(self, block);
+            return;
+        }
+        // What the functions of a trait do is said at the trait.
+        let first = self.found.len();
+        visit::visit_item_impl(self, block);
+        self.found[first..]
+            .iter_mut()
+            .for_each(|function| function.is_explained = true);
+    }
+}
+
+/// The functions of all rooms: neither of tests nor of what measures and drives them.
+fn functions() -> Vec<Function> {
+    let is_room = |path: &str| {
+        !path.contains("/tests/")
+            && !path.contains("/trial/")
+            && !path.ends_with("/tests.rs")
+            && !path.starts_with("tests/")
+    };
+    let rooms = sources().into_iter().filter(|(path, _)| is_room(path));
+    let found: Vec<Function> = rooms
+        .flat_map(|(path, text)| {
+            let file = syn::parse_file(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
+            let mut functions = Functions {
+                path: &path,
+                found: Vec::new(),
+            };
+            functions.visit_file(&file);
+            functions.found
+        })
+        .collect();
+    assert!(found.len() > 1000, "only {} functions found", found.len());
+    found
+}
+
+#[test]
+fn no_function_is_too_long() {
+    let long = functions()
+        .into_iter()
+        .filter(|function| function.lines > LONGEST_FUNCTION);
+    expect_none(
+        "look for the second idea in it",
+        long.map(|function| format!("{}: {} lines", function.place, function.lines))
+            .collect(),
+    );
+}
+
+#[test]
+fn long_functions_say_what_they_do() {
+    let silent = functions()
+        .into_iter()
+        .filter(|function| function.lines > EXPLAINED && !function.is_explained);
+    expect_none(
+        "a function of more than 25 lines has a comment",
+        silent
+            .map(|function| format!("{}: {} lines", function.place, function.lines))
+            .collect(),
+    );
 }

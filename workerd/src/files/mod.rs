@@ -14,9 +14,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::mpsc as answers;
-use termite_types::{BlobHash, Holder, Listing, Resource, Snapshot, UserAnswer, UserQuery};
+use termite_types::{BLOB_PIECE, BlobHash, Holder, Listing, Resource, Snapshot, UserAnswer, UserQuery};
+use termite_wire::client::RemoteFiles;
 use termite_wire::peer::{Listed, Opened};
-use termite_wire::remote::RemoteFiles;
 use tokio::sync::{mpsc, watch};
 
 type Answer<T> = answers::Sender<Result<T, FilesError>>;
@@ -44,13 +44,11 @@ struct Sources {
     peers: Rc<Peers>,
 }
 
-/// Bytes of a blob that are asked for at once.
-pub const PIECE: u64 = 1 << 20;
 /// Pieces that are under way while one is written.
 const AHEAD: usize = 4;
 
 /// A client's file server, usable from any thread but that of the connection.
-pub struct ClientFiles {
+pub(crate) struct ClientFiles {
     questions: mpsc::UnboundedSender<Question>,
     /// Workers who gave something else than they were asked for.
     liars: Mutex<HashSet<Holder>>,
@@ -59,7 +57,7 @@ pub struct ClientFiles {
 impl ClientFiles {
     /// Answers through `remote` from a task of this thread, at the newest snapshot, until
     /// nobody asks any more.
-    pub fn new(remote: RemoteFiles, peers: Peers, snapshot: watch::Receiver<Snapshot>) -> Self {
+    pub(crate) fn new(remote: RemoteFiles, peers: Peers, snapshot: watch::Receiver<Snapshot>) -> Self {
         let (ask, mut asked) = mpsc::unbounded_channel();
         tokio::task::spawn_local(async move {
             let sources = Sources {
@@ -162,14 +160,17 @@ fn opened(opened: Opened) -> Result<OpenedFile, FilesError> {
 
 impl Sources {
     async fn read(&self, from: Option<&Holder>, hash: BlobHash, at: u64, length: u32) -> Result<Vec<u8>, FilesError> {
-        let piece = match from {
-            Some(holder) => self.peers.read(holder, hash, at, length).await,
+        let lost = |error: &dyn std::error::Error| FilesError::Lost(error.to_string());
+        match from {
+            Some(holder) => {
+                let piece = self.peers.read(holder, hash, at, length).await;
+                piece.map_err(|error| lost(&error))
+            }
             None => {
                 let piece = self.client.read(hash, at, length).await;
-                piece.map_err(|error| error.to_string())
+                piece.map_err(|error| lost(&error))
             }
-        };
-        piece.map_err(FilesError::Lost)
+        }
     }
 }
 
@@ -201,8 +202,8 @@ async fn answer(sources: Sources, snapshot: Snapshot, question: Question) {
         Question::Read(holder, hash, bytes, answer) => {
             let sources = &sources;
             let holder = holder.as_ref();
-            let pieces = bytes.clone().step_by(PIECE as usize).map(|from| {
-                let length = PIECE.min(bytes.end - from) as u32;
+            let pieces = bytes.clone().step_by(BLOB_PIECE as usize).map(|from| {
+                let length = u64::from(BLOB_PIECE).min(bytes.end - from) as u32;
                 async move { (length as usize, sources.read(holder, hash, from, length).await) }
             });
             let mut pieces = std::pin::pin!(futures::stream::iter(pieces).buffered(AHEAD));

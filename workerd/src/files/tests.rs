@@ -2,9 +2,10 @@
 //! that lies, one that is silent, one that is not there.
 
 use super::ClientFiles;
-use crate::peers::{Patience, Peers};
+use crate::peers::{PeerTimeouts, Peers};
 use crate::view::{Mirror, Owners};
 use std::cell::RefCell;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::slice;
@@ -14,11 +15,12 @@ use termite_types::{
     Attr, BlobHash, BuildId, Entry, Expected, FileTime, Holder, JobId, JobResult, JobSpec, Listing, Node, Resource,
     Snapshot, TerminalSize, Update, UserAnswer, UserQuery,
 };
-use termite_wire::meet::{Greeting, Host, greet};
-use termite_wire::offer::{FileService, SessionService, WorkerService};
+use termite_wire::client::{RemoteFiles, RemoteSink};
+use termite_wire::client_services::FileService;
+use termite_wire::handshake::{Greeting, Host, greet};
 use termite_wire::peer::{ClientInfo, Listed, Opened, TICKET_LEN};
-use termite_wire::remote::{RemoteFiles, RemoteSink};
 use termite_wire::rpc;
+use termite_wire::server::{SessionService, WorkerService};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local};
@@ -76,6 +78,8 @@ impl Client {
 }
 
 impl FileService for Client {
+    type Error = io::Error;
+
     async fn machine_has(&self, resource: Resource) -> bool {
         resource == Resource::Process(1)
     }
@@ -107,7 +111,7 @@ impl FileService for Client {
         paths.iter().map(|path| self.opened(path)).collect()
     }
 
-    async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
+    async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> io::Result<Vec<u8>> {
         self.reads.borrow_mut().push(offset);
         Ok(piece(hash, offset, length))
     }
@@ -134,9 +138,10 @@ struct OtherSession {
 }
 
 impl WorkerService for Other {
+    type Error = io::Error;
     type Session = OtherSession;
 
-    async fn open(&self, _client: ClientInfo, files: RemoteFiles) -> Result<Rc<OtherSession>, String> {
+    async fn open(&self, _client: ClientInfo, files: RemoteFiles) -> io::Result<Rc<OtherSession>> {
         *self.files.borrow_mut() = Some(files);
         Ok(self.session.clone())
     }
@@ -147,6 +152,8 @@ impl WorkerService for Other {
 }
 
 impl SessionService for OtherSession {
+    type Error = io::Error;
+
     async fn run(
         &self,
         _job: JobSpec,
@@ -154,12 +161,12 @@ impl SessionService for OtherSession {
         _updates: Vec<Update>,
         _expected: Expected,
         _sink: RemoteSink,
-    ) -> Result<JobResult, String> {
-        Err("it runs nothing".into())
+    ) -> io::Result<JobResult> {
+        Err(io::Error::other("it runs nothing"))
     }
 
-    async fn committed(&self, _job: JobId, _snapshot: Snapshot, _updates: Vec<Update>) -> Result<(), String> {
-        Err("it ran nothing".into())
+    async fn committed(&self, _job: JobId, _snapshot: Snapshot, _updates: Vec<Update>) -> io::Result<()> {
+        Err(io::Error::other("it ran nothing"))
     }
 
     fn discard(&self, _job: JobId) {}
@@ -178,15 +185,15 @@ impl SessionService for OtherSession {
 
     fn send_home(&self, _job: JobId) {}
 
-    async fn read(&self, _hash: BlobHash, _offset: u64, _length: u32) -> Result<Vec<u8>, String> {
-        Err("it has no outputs".into())
+    async fn read(&self, _hash: BlobHash, _offset: u64, _length: u32) -> io::Result<Vec<u8>> {
+        Err(io::Error::other("it has no outputs"))
     }
 
     fn ticket(&self) -> &[u8] {
         &[7; TICKET_LEN]
     }
 
-    async fn held(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
+    async fn held(&self, hash: BlobHash, offset: u64, length: u32) -> io::Result<Vec<u8>> {
         self.given.borrow_mut().push(offset);
         let mut piece = piece(hash, offset, length);
         match self.manner {
@@ -227,7 +234,7 @@ fn serve(worker: &Rc<Other>, socket: &Path) {
 }
 
 /// However busy this machine is.
-const ENDLESS: Patience = Patience {
+const ENDLESS: PeerTimeouts = PeerTimeouts {
     dial: Duration::from_secs(600),
     piece: Duration::from_secs(600),
     pause: Duration::from_secs(600),
@@ -235,7 +242,7 @@ const ENDLESS: Patience = Patience {
 
 /// Brings the files of a client that names these as holders. Returns how often the client was
 /// asked for a piece.
-async fn bring(addresses: &[String], ticket: u8, patience: Patience) -> usize {
+async fn prefetch(addresses: &[String], ticket: u8, timeouts: PeerTimeouts) -> usize {
     let holders = addresses.iter().map(|address| Holder {
         address: address.clone(),
         ticket: vec![ticket; TICKET_LEN],
@@ -259,7 +266,7 @@ async fn bring(addresses: &[String], ticket: u8, patience: Patience) -> usize {
     let _session = worker.open(&info, client.clone()).await.unwrap();
     let remote = me.files.borrow_mut().take().unwrap();
     let (_newest, snapshot) = watch::channel(Snapshot::default());
-    let files = Arc::new(ClientFiles::new(remote, Peers::new(patience), snapshot));
+    let files = Arc::new(ClientFiles::new(remote, Peers::new(timeouts), snapshot));
     let store = tempfile::tempdir().unwrap();
     let owners = Owners::of(rustix::process::geteuid().is_root());
     let mirror = Arc::new(Mirror::new(store.path(), files, owners).unwrap());
@@ -268,10 +275,10 @@ async fn bring(addresses: &[String], ticket: u8, patience: Patience) -> usize {
         files: NAMES.map(|name| Path::new("/").join(name)).to_vec(),
     };
     let filled = mirror.clone();
-    let brought = tokio::task::spawn_blocking(move || filled.bring(&expected))
+    let prefetched = tokio::task::spawn_blocking(move || filled.prefetch(&expected))
         .await
         .unwrap();
-    assert_eq!(brought, 3);
+    assert_eq!(prefetched, 3);
     for name in NAMES {
         let there = std::fs::read(mirror.root().join(name)).unwrap();
         assert!(there == content(name), "another content");
@@ -291,9 +298,9 @@ fn another_worker_gives_what_the_client_need_not() {
         let address = format!("unix:{}", dir.path().join("sock").display());
         let peer = other(Manner::Honest);
         serve(&peer, &dir.path().join("sock"));
-        assert_eq!(bring(slice::from_ref(&address), 7, ENDLESS).await, 0);
+        assert_eq!(prefetch(slice::from_ref(&address), 7, ENDLESS).await, 0);
         assert_eq!(*peer.session.given.borrow(), [0, 1 << 20, 2 << 20].repeat(2));
-        assert_eq!(bring(&[address], 8, ENDLESS).await, 6, "a ticket of nobody");
+        assert_eq!(prefetch(&[address], 8, ENDLESS).await, 6, "a ticket of nobody");
     });
 }
 
@@ -305,13 +312,17 @@ fn a_liar_is_found_out_and_avoided() {
         let (liar, honest) = (other(Manner::Lies), other(Manner::Honest));
         serve(&liar, &dir.path().join("liar"));
         serve(&honest, &dir.path().join("honest"));
-        assert_eq!(bring(&[address("liar")], 7, ENDLESS).await, 6, "the client helps out");
+        assert_eq!(
+            prefetch(&[address("liar")], 7, ENDLESS).await,
+            6,
+            "the client helps out"
+        );
         assert_eq!(
             liar.session.given.borrow().len(),
             3,
             "it is not asked for the second file"
         );
-        assert_eq!(bring(&[address("liar"), address("honest")], 7, ENDLESS).await, 0);
+        assert_eq!(prefetch(&[address("liar"), address("honest")], 7, ENDLESS).await, 0);
         assert_eq!(honest.session.given.borrow().len(), 6);
     });
 }
@@ -321,13 +332,13 @@ fn who_gives_no_answer_is_not_asked_again() {
     on_one_thread(async {
         let dir = tempfile::tempdir().unwrap();
         let silent = other(Manner::IsSilent);
-        let short = Patience {
+        let short = PeerTimeouts {
             piece: Duration::from_millis(100),
             ..ENDLESS
         };
         serve(&silent, &dir.path().join("sock"));
         let address = format!("unix:{}", dir.path().join("sock").display());
-        assert_eq!(bring(&[address], 7, short).await, 6, "the client helps out");
+        assert_eq!(prefetch(&[address], 7, short).await, 6, "the client helps out");
         let of_the_first_file = [0, 1 << 20, 2 << 20];
         assert_eq!(*silent.session.given.borrow(), of_the_first_file);
     });
@@ -338,6 +349,6 @@ fn whom_nobody_can_reach_costs_nothing_but_a_moment() {
     on_one_thread(async {
         let nowhere = "unix:/nonexistent/sock".to_string();
         let not_loopback = "192.0.2.1:7000".to_string();
-        assert_eq!(bring(&[nowhere, not_loopback, "?".into()], 7, ENDLESS).await, 6);
+        assert_eq!(prefetch(&[nowhere, not_loopback, "?".into()], 7, ENDLESS).await, 6);
     });
 }

@@ -1,4 +1,4 @@
-//! The front end for hosts that refuse seccomp user notification: a FUSE file system of a
+//! The back end for hosts that refuse seccomp user notification: a FUSE file system of a
 //! slot's own is the lower layer of the job's overlay, in the place of the mirror's
 //! directory. What overlayfs asks of it is made ready by `view::Lower`.
 //!

@@ -1,7 +1,7 @@
 //! The FUSE device and file systems made through it. Knows mounts (`fuse(4)`), not what
 //! is served.
 
-use crate::start::Store;
+use crate::store::Store;
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open, openat};
 use rustix::io::Errno;

@@ -4,7 +4,7 @@
 use super::Device;
 use crate::guard::Events;
 use crate::slot::{Spawner, TrialError, trial};
-use crate::start::Store;
+use crate::store::Store;
 use crate::view::{Files, FilesError, Lower, Mirror, OpenedFile, Owners, Pieces, SharedMap, read_below};
 use std::io;
 use std::os::fd::AsFd;

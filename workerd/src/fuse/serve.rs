@@ -3,7 +3,7 @@
 
 use super::attr::{NAME_LIFETIME, file_attr, lifetime, listed_kind, nothing};
 use crate::guard::Events;
-use crate::view::{Lower, Named, Trouble};
+use crate::view::{FaultError, Lower, Named};
 use fuser::{
     BackingId, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig,
     LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek,
@@ -65,7 +65,7 @@ impl Handles {
 }
 
 impl Served {
-    pub fn new(
+    pub(super) fn new(
         lower: Arc<Lower>,
         drivers: Vec<OsString>,
         events: Arc<dyn Events>,
@@ -84,7 +84,7 @@ impl Served {
     }
 
     /// Does what a request asks for, unless the job is over. The errno to answer, if not.
-    fn answer<T>(&self, work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Errno> {
+    fn answer<T>(&self, work: impl FnOnce() -> Result<T, FaultError>) -> Result<T, Errno> {
         self.requests.begun.fetch_add(1, Ordering::Relaxed);
         if self.over.load(Ordering::Relaxed) {
             return Err(Errno::EPERM);
@@ -92,9 +92,9 @@ impl Served {
         self.requests.in_hand.fetch_add(1, Ordering::Relaxed);
         let done = work();
         self.requests.in_hand.fetch_sub(1, Ordering::Relaxed);
-        done.map_err(|trouble| match trouble {
-            Trouble::Errno(errno) => Errno::from_i32(errno),
-            Trouble::Abandon(why) => {
+        done.map_err(|error| match error {
+            FaultError::Errno(errno) => Errno::from_i32(errno),
+            FaultError::Abandon(why) => {
                 self.give_up(why);
                 Errno::EPERM
             }
@@ -117,7 +117,7 @@ impl Served {
         }
     }
 
-    fn refuse_drivers(&self, ino: u64, flags: OpenFlags) -> Result<(), Trouble> {
+    fn refuse_drivers(&self, ino: u64, flags: OpenFlags) -> Result<(), FaultError> {
         if flags.0 & FOR_EXECUTION == 0 {
             return Ok(());
         }
@@ -126,7 +126,7 @@ impl Served {
             .file_name()
             .is_some_and(|name| self.drivers.iter().any(|driver| driver == name))
         {
-            return Err(Trouble::Abandon(Abandon::Driver(path.to_path_buf())));
+            return Err(FaultError::Abandon(Abandon::Driver(path.to_path_buf())));
         }
         Ok(())
     }
@@ -250,8 +250,8 @@ impl Filesystem for Served {
             .get(&handle.0)
             .map(|opened| opened.file.clone());
         let read = self.answer(|| {
-            let file = file.ok_or(Trouble::Errno(libc::EBADF))?;
-            read_piece(&file, offset, size).map_err(|errno| Trouble::Errno(errno.raw_os_error()))
+            let file = file.ok_or(FaultError::Errno(libc::EBADF))?;
+            read_piece(&file, offset, size).map_err(|errno| FaultError::Errno(errno.raw_os_error()))
         });
         match read {
             Ok(bytes) => reply.data(&bytes),
@@ -324,7 +324,7 @@ impl Filesystem for Served {
 
     fn readdir(&self, _: &Request, number: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let names = self.handles.lock().dirs.get(&handle.0).cloned();
-        let Ok(names) = self.answer(|| names.ok_or(Trouble::Errno(libc::EBADF))) else {
+        let Ok(names) = self.answer(|| names.ok_or(FaultError::Errno(libc::EBADF))) else {
             return reply.error(Errno::EBADF);
         };
         let own = [".", ".."].map(|name| (number, fuser::FileType::Directory, OsStr::new(name)));

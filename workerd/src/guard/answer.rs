@@ -6,12 +6,11 @@ use super::machine::{looked_for, needed_by, uses};
 use super::objects::Objects;
 use super::program::{command_line, is_plain_mkdir};
 use super::request::Request;
-use super::sys::Place;
-use super::times::explicit_mtime;
+use super::sys::TargetFd;
 use super::users::{self, Conversations};
 use crate::inherited::Placeholder;
 use crate::slot::calls::{Arch, Effect};
-use crate::view::{Act, Intent, PathUse, Patience, Reply, Standing, Trouble, View};
+use crate::view::{Act, Blocking, FaultError, Intent, PathUse, Reply, Resolved, View};
 use rustix::fs::RenameFlags;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -33,13 +32,13 @@ pub(super) enum Verdict {
     /// It ends with this file opened.
     Opened(File),
     /// It ends with this in the place of its socket.
-    Connected(UnixStream, Place),
+    Connected(UnixStream, TargetFd),
     /// The client has to be asked first.
     NeedsFetch,
 }
 
 /// Everything that verdicts depend on.
-pub(super) struct Court {
+pub(super) struct CallHandler {
     pub view: Arc<View>,
     pub preload: Option<PathBuf>,
     pub drivers: Vec<OsString>,
@@ -52,9 +51,9 @@ pub(super) struct Court {
     pub over: AtomicBool,
 }
 
-impl Court {
+impl CallHandler {
     /// Decides on a call.
-    pub fn judge(&self, request: &Request, patience: Patience) -> Verdict {
+    pub(super) fn handle(&self, request: &Request, blocking: Blocking) -> Verdict {
         if self.over.load(Ordering::Relaxed) {
             return Verdict::Finish(libc::EPERM);
         }
@@ -71,7 +70,7 @@ impl Court {
         if let Some(verdict) = self.preload(request) {
             return verdict;
         }
-        match self.serve(request, patience) {
+        match self.serve(request, blocking) {
             Ok(verdict) => verdict,
             Err(why) => {
                 self.give_up(why);
@@ -111,7 +110,8 @@ impl Court {
         }
     }
 
-    fn serve(&self, request: &Request, patience: Patience) -> Result<Verdict, Abandon> {
+    /// Answers a call by what it does.
+    fn serve(&self, request: &Request, blocking: Blocking) -> Result<Verdict, Abandon> {
         if request.call.effect == Effect::Exec {
             let program = request.paths.first();
             program.map_or(Ok(()), |named| refuse_drivers(&self.drivers, &named.path))?;
@@ -121,7 +121,7 @@ impl Court {
         {
             return Err(placeholder.needed.clone());
         }
-        if request.sleeps() && self.view.note_sleep(request.task, patience)? == Reply::NeedsFetch {
+        if request.sleeps() && self.view.note_sleep(request.task, blocking)? == Reply::NeedsFetch {
             return Ok(Verdict::NeedsFetch);
         }
         if self.input.is_sought_by(request, self.view.proc()) {
@@ -135,51 +135,51 @@ impl Court {
         }
         let of_slot = || looked_for(request, self.pids, self.view.root(), self.view.proc());
         if let Some(resource) = self.objects.looked_for(request).or_else(of_slot)
-            && let Some(verdict) = self.ask_for(request, &resource, patience)?
+            && let Some(verdict) = self.ask_for(request, &resource, blocking)?
         {
             return Ok(verdict);
         }
-        if let Some(verdict) = self.name_service(request, patience)? {
+        if let Some(verdict) = self.name_service(request, blocking)? {
             return Ok(verdict);
         }
-        let standings = match self.reach_all(request, patience)? {
-            ControlFlow::Continue(standings) => standings,
+        let resolved_paths = match self.reach_all(request, blocking)? {
+            ControlFlow::Continue(resolved_paths) => resolved_paths,
             ControlFlow::Break(verdict) => return Ok(verdict),
         };
-        if standings[0] == Standing::Missing
+        if resolved_paths[0] == Resolved::Missing
             && let Some(socket) = self.socket_of_client(request)
-            && let Some(verdict) = self.ask_for(request, &socket, patience)?
+            && let Some(verdict) = self.ask_for(request, &socket, blocking)?
         {
             return Ok(verdict);
         }
-        if let Some(mtime) = explicit_mtime(request) {
+        if let Some(mtime) = request.explicit_mtime() {
             self.view.set_explicit(mtime);
         }
         if matches!(
-            standings,
-            [Standing::File, Standing::File] | [Standing::Symlink, Standing::Symlink]
+            resolved_paths,
+            [Resolved::File, Resolved::File] | [Resolved::Symlink, Resolved::Symlink]
         ) && let Some(verdict) = self.rename_of_one_file(request)?
         {
             return Ok(verdict);
         }
-        if !self.view.moves_directories() && moves_lower_dir(request, standings) {
-            return self.rename_dir(request, patience);
+        if !self.view.moves_directories() && moves_lower_dir(request, resolved_paths) {
+            return self.rename_dir(request, blocking);
         }
-        if ends_epoch(request, standings) {
-            self.view.disturb(request.task, request.number);
+        if ends_epoch(request, resolved_paths) {
+            self.view.begin_namespace_change(request.task, request.number);
         }
         Ok(Verdict::Continue)
     }
 
     /// Brings what the call needs at its paths and takes down what it does there: what stands
     /// there, or a verdict that comes before.
-    fn reach_all(&self, request: &Request, patience: Patience) -> Result<ControlFlow<Verdict, [Standing; 2]>, Abandon> {
+    fn reach_all(&self, request: &Request, blocking: Blocking) -> Result<ControlFlow<Verdict, [Resolved; 2]>, Abandon> {
         let Effect::Rename(_) = request.call.effect else {
-            return self.reach(request, patience, |_, act| self.act(request.task, act));
+            return self.reach(request, blocking, |_, act| self.act(request.task, act));
         };
         // What it does at one path, or whether it does anything, depends on the other one.
-        let looked = match self.reach(request, patience, |_, _| Act::Look)? {
-            ControlFlow::Continue(standings) => standings,
+        let looked = match self.reach(request, blocking, |_, _| Act::Look)? {
+            ControlFlow::Continue(resolved_paths) => resolved_paths,
             verdict => return Ok(verdict),
         };
         if self.is_within_itself(request, looked) {
@@ -187,11 +187,11 @@ impl Court {
         }
         // One that fails does so at the first path that is missing, or else at the second one.
         let failing = rename_fails(request.rename_flags(), looked).then_some(match looked[0] {
-            Standing::Missing => 0,
+            Resolved::Missing => 0,
             _ => 1,
         });
-        let moves_dir = matches!(looked[0], Standing::Dir { .. });
-        self.reach(request, patience, |at, act| match act {
+        let moves_dir = matches!(looked[0], Resolved::Dir { .. });
+        self.reach(request, blocking, |at, act| match act {
             _ if failing.is_some_and(|failing| failing != at) => Act::Look,
             Act::MoveHere { exclusive, .. } => Act::MoveHere {
                 exclusive,
@@ -203,7 +203,7 @@ impl Court {
 
     /// Whether a rename fails since one of its paths is a directory that the other one is in (EINVAL
     /// and ENOTEMPTY of rename(2)).
-    fn is_within_itself(&self, request: &Request, [from, to]: [Standing; 2]) -> bool {
+    fn is_within_itself(&self, request: &Request, [from, to]: [Resolved; 2]) -> bool {
         let mut spelled = request
             .paths
             .iter()
@@ -211,36 +211,39 @@ impl Court {
         let (Some(Some(source)), Some(Some(target))) = (spelled.next(), spelled.next()) else {
             return false;
         };
-        let is_dir = |standing| matches!(standing, Standing::Dir { .. });
+        let is_dir = |resolved| matches!(resolved, Resolved::Dir { .. });
         source != target && (is_dir(from) && target.starts_with(&source) || is_dir(to) && source.starts_with(&target))
     }
 
     fn reach(
         &self,
         request: &Request,
-        patience: Patience,
+        blocking: Blocking,
         act: impl Fn(usize, Act) -> Act,
-    ) -> Result<ControlFlow<Verdict, [Standing; 2]>, Abandon> {
-        let mut standings = [Standing::Outside; 2];
+    ) -> Result<ControlFlow<Verdict, [Resolved; 2]>, Abandon> {
+        let mut resolved_paths = [Resolved::Outside; 2];
         for (at, named) in request.paths.iter().enumerate() {
             let used = PathUse {
                 act: act(at, named.act),
                 ..named.used()
             };
-            match self.view.fault(request.task, &used, patience)? {
+            match self.view.fault(request.task, &used, blocking)? {
                 // Only of `sendmmsg` there are more, which moves nothing.
-                Reply::Ready(found) => standings.get_mut(at).into_iter().for_each(|standing| *standing = found),
+                Reply::Ready(found) => resolved_paths
+                    .get_mut(at)
+                    .into_iter()
+                    .for_each(|resolved| *resolved = found),
                 Reply::NeedsFetch => return Ok(ControlFlow::Break(Verdict::NeedsFetch)),
                 Reply::Errno(errno) => return Ok(ControlFlow::Break(Verdict::Finish(errno))),
             }
         }
-        Ok(ControlFlow::Continue(standings))
+        Ok(ControlFlow::Continue(resolved_paths))
     }
 
     /// The verdict on a call that looks for something that its slot has not, if the client's
     /// machine has it.
-    fn ask_for(&self, request: &Request, resource: &Resource, patience: Patience) -> Result<Option<Verdict>, Abandon> {
-        if patience == Patience::None {
+    fn ask_for(&self, request: &Request, resource: &Resource, blocking: Blocking) -> Result<Option<Verdict>, Abandon> {
+        if blocking == Blocking::Never {
             return Ok(Some(Verdict::NeedsFetch));
         }
         match self.view.machine_has(resource)? {
@@ -262,7 +265,7 @@ impl Court {
 
     /// The verdict on a `connect` to nscd, which the client stands in for where it asks more than files
     /// for users and groups.
-    fn name_service(&self, request: &Request, patience: Patience) -> Result<Option<Verdict>, Abandon> {
+    fn name_service(&self, request: &Request, blocking: Blocking) -> Result<Option<Verdict>, Abandon> {
         let [named] = &request.paths[..] else { return Ok(None) };
         let spelled = || self.view.spelled(request.task, &named.used());
         if request.call.name != "connect" || !spelled().is_some_and(|path| users::is_socket(&path)) {
@@ -270,7 +273,7 @@ impl Court {
         }
         let has = match self.users.services.get() {
             Some(has) => *has,
-            None if patience == Patience::None => return Ok(Some(Verdict::NeedsFetch)),
+            None if blocking == Blocking::Never => return Ok(Some(Verdict::NeedsFetch)),
             None => {
                 let has = self.view.machine_has(&Resource::NameServices)?;
                 *self.users.services.get_or_init(|| has)
@@ -306,17 +309,17 @@ impl Court {
         }
         match self.view.renames_one_file(request.task, &from.used(), &to.used()) {
             Ok(is_one) => Ok(is_one.then_some(Verdict::Finish(0))),
-            Err(Trouble::Errno(errno)) => Ok(Some(Verdict::Finish(errno))),
-            Err(Trouble::Abandon(why)) => Err(why),
+            Err(FaultError::Errno(errno)) => Ok(Some(Verdict::Finish(errno))),
+            Err(FaultError::Abandon(why)) => Err(why),
         }
     }
 
     /// The kernel would say EXDEV, which no such rename gives on the client.
-    fn rename_dir(&self, request: &Request, patience: Patience) -> Result<Verdict, Abandon> {
+    fn rename_dir(&self, request: &Request, blocking: Blocking) -> Result<Verdict, Abandon> {
         let [from, to] = &request.paths[..] else {
             return Ok(Verdict::Continue);
         };
-        if patience == Patience::None {
+        if blocking == Blocking::Never {
             return Ok(Verdict::NeedsFetch);
         }
         self.view.end_epoch();
@@ -350,31 +353,31 @@ fn wants_listener(request: &Request) -> bool {
 
 /// Whether a rename moves a directory of the client: the first one, or either of two that
 /// change places.
-fn moves_lower_dir(request: &Request, [first, second]: [Standing; 2]) -> bool {
-    let lower = Standing::Dir { below: true };
+fn moves_lower_dir(request: &Request, [first, second]: [Resolved; 2]) -> bool {
+    let lower = Resolved::Dir { below: true };
     let both = request.rename_flags().contains(RenameFlags::EXCHANGE);
     matches!(request.call.effect, Effect::Rename(_)) && (first == lower || both && second == lower)
 }
 
 /// Whether a rename does nothing, by what stands at its paths (rename(2)).
-fn rename_fails(flags: RenameFlags, [from, to]: [Standing; 2]) -> bool {
-    let is_dir = |standing| matches!(standing, Standing::Dir { .. });
+fn rename_fails(flags: RenameFlags, [from, to]: [Resolved; 2]) -> bool {
+    let is_dir = |resolved| matches!(resolved, Resolved::Dir { .. });
     match (from, to) {
-        (Standing::Missing, _) => true,
-        (_, Standing::Missing) => flags.contains(RenameFlags::EXCHANGE),
+        (Resolved::Missing, _) => true,
+        (_, Resolved::Missing) => flags.contains(RenameFlags::EXCHANGE),
         _ if flags.contains(RenameFlags::EXCHANGE) => false,
         _ => flags.contains(RenameFlags::NOREPLACE) || is_dir(from) != is_dir(to),
     }
 }
 
 /// Whether spellings of directories may lead elsewhere after the call.
-fn ends_epoch(request: &Request, [first, second]: [Standing; 2]) -> bool {
-    let leads = |standing| matches!(standing, Standing::Dir { .. } | Standing::Symlink);
+fn ends_epoch(request: &Request, [first, second]: [Resolved; 2]) -> bool {
+    let leads = |resolved| matches!(resolved, Resolved::Dir { .. } | Resolved::Symlink);
     match request.call.effect {
         Effect::Rename(_) => leads(first) || leads(second),
         Effect::Remove(_) | Effect::Link => leads(first),
         // Who may search it may change.
-        Effect::Metadata => matches!(first, Standing::Dir { .. }),
+        Effect::Metadata => matches!(first, Resolved::Dir { .. }),
         // A new symlink may stand where a directory was looked for in vain.
         Effect::Create => request.call.name.starts_with("symlink"),
         _ => false,

@@ -30,7 +30,7 @@ struct State {
 
 impl InputWatch {
     /// For a job whose standard input is a terminal, or whatever it turns out to be.
-    pub fn new(is_terminal: bool) -> Self {
+    pub(super) fn new(is_terminal: bool) -> Self {
         Self {
             is_terminal,
             state: Mutex::default(),
@@ -39,7 +39,7 @@ impl InputWatch {
 
     /// True once: this call wants the input. The job's first process must be seen before
     /// it has changed its descriptors.
-    pub fn is_wanted_by(&self, request: &Request, proc: &OwnedFd) -> bool {
+    pub(super) fn is_wanted_by(&self, request: &Request, proc: &OwnedFd) -> bool {
         let mut state = self.state.lock();
         if state.original.is_none() {
             let original = link(proc, request.task, 0).unwrap_or_default();
@@ -55,7 +55,7 @@ impl InputWatch {
 
     /// Whether this call goes to another place in the file that the job's standard input is on the
     /// client, or asks where it is there.
-    pub fn is_sought_by(&self, request: &Request, proc: &OwnedFd) -> bool {
+    pub(super) fn is_sought_by(&self, request: &Request, proc: &OwnedFd) -> bool {
         request.call.effect == Effect::Seek && link(proc, request.task, 0) == self.state.lock().original
     }
 

@@ -1,4 +1,4 @@
-//! The front end that stops a job's path system calls: has the view make ready what a
+//! The back end that stops a job's path system calls: has the view make ready what a
 //! call names, then lets the kernel go on.
 //!
 //! One thread receives and answers whatever needs no waiting; calls that need the client
@@ -20,8 +20,8 @@ mod users;
 pub(crate) use sys::read_memory as memory_of;
 
 use crate::inherited::Placeholder;
-use crate::view::{Act, Intent, Origin, PathUse, Patience, Reply, View};
-use answer::{Court, Verdict};
+use crate::view::{Act, Blocking, Intent, Origin, PathUse, Reply, View};
+use answer::{CallHandler, Verdict};
 use input::InputWatch;
 use objects::Objects;
 use parking_lot::Mutex;
@@ -43,7 +43,7 @@ use users::Conversations;
 /// Calls of one job that wait for the client at the same time.
 const POOL: usize = 8;
 
-/// What a front end tells its owner, from its own threads. Each is called at most once.
+/// What a back end tells its owner, from its own threads. Each is called at most once.
 pub trait Events: Send + Sync {
     /// The job wants its standard input.
     fn want_input(&self);
@@ -88,8 +88,8 @@ pub fn make_ready(spec: &GuardSpec, task: u32, cwd: &Path, program: &Path) -> Re
             makes: false,
             act: Act::Look,
         };
-        if let Reply::Errno(errno) = spec.view.fault(task, &used, Patience::Wait)? {
-            return Err(Abandon::Start(crate::job::in_words(what, errno)));
+        if let Reply::Errno(errno) = spec.view.fault(task, &used, Blocking::Allowed)? {
+            return Err(Abandon::Start(crate::slot::in_words(what, errno)));
         }
     }
     Ok(())
@@ -112,7 +112,7 @@ pub fn serve(listener: OwnedFd, spec: GuardSpec, events: Arc<dyn Events>) -> io:
         pids,
         placeholder,
     } = spec;
-    let court = Arc::new(Court {
+    let handler = Arc::new(CallHandler {
         view,
         preload,
         drivers,
@@ -125,7 +125,7 @@ pub fn serve(listener: OwnedFd, spec: GuardSpec, events: Arc<dyn Events>) -> io:
         over: AtomicBool::new(false),
     });
     let faults = Arc::new(AtomicU64::new(0));
-    let calls = Loop::new(listener, court, faults.clone());
+    let calls = Loop::new(listener, handler, faults.clone());
     let waiting = calls.waiting.clone();
     let thread = std::thread::Builder::new()
         .name("guard".into())
@@ -159,7 +159,7 @@ impl Guard {
 
 struct Loop {
     listener: Arc<OwnedFd>,
-    court: Arc<Court>,
+    handler: Arc<CallHandler>,
     pool: Vec<JoinHandle<()>>,
     slow: mpsc::Sender<Request>,
     slow_end: Arc<Mutex<mpsc::Receiver<Request>>>,
@@ -169,12 +169,12 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(listener: OwnedFd, court: Arc<Court>, stopped: Arc<AtomicU64>) -> Self {
+    fn new(listener: OwnedFd, handler: Arc<CallHandler>, stopped: Arc<AtomicU64>) -> Self {
         let (slow, slow_end) = mpsc::channel();
         let (listener, slow_end) = (Arc::new(listener), Arc::new(Mutex::new(slow_end)));
         Self {
             listener,
-            court,
+            handler,
             pool: Vec::new(),
             slow,
             slow_end,
@@ -195,7 +195,7 @@ impl Loop {
                 }
             };
             self.stopped.fetch_add(1, Ordering::Relaxed);
-            self.court.view.came_back(notification.pid);
+            self.handler.view.end_namespace_change(notification.pid);
             self.one(&notification);
         }
         drop(self.slow);
@@ -214,22 +214,23 @@ impl Loop {
         let Some(request) = request else {
             return send(&self.listener, notification.id, Verdict::Continue);
         };
-        match self.court.judge(&request, Patience::None) {
+        match self.handler.handle(&request, Blocking::Never) {
             Verdict::NeedsFetch => self.hand_over(request),
             verdict => send(&self.listener, request.id, verdict),
         }
     }
 
+    /// Gives a call that has to wait to a thread of its own.
     fn hand_over(&mut self, request: Request) {
         let waiting = self.waiting.fetch_add(1, Ordering::AcqRel) + 1;
         if waiting > self.pool.len() && self.pool.len() < POOL {
-            let (listener, court) = (self.listener.clone(), self.court.clone());
+            let (listener, handler) = (self.listener.clone(), self.handler.clone());
             let (slow, waiting) = (self.slow_end.clone(), self.waiting.clone());
             let thread = std::thread::Builder::new().name("guard-fetch".into()).spawn(move || {
                 loop {
                     let next = slow.lock().recv();
                     let Ok(request) = next else { return };
-                    let verdict = court.judge(&request, Patience::Wait);
+                    let verdict = handler.handle(&request, Blocking::Allowed);
                     send(&listener, request.id, verdict);
                     waiting.fetch_sub(1, Ordering::AcqRel);
                 }
@@ -240,7 +241,7 @@ impl Loop {
             }
         }
         if self.pool.is_empty() {
-            let verdict = self.court.judge(&request, Patience::Wait);
+            let verdict = self.handler.handle(&request, Blocking::Allowed);
             self.waiting.fetch_sub(1, Ordering::AcqRel);
             return send(&self.listener, request.id, verdict);
         }

@@ -26,7 +26,7 @@ pub(super) struct Objects {
 
 impl Objects {
     /// What a call is about that the slot may not have and the client's machine may.
-    pub fn looked_for(&self, request: &Request) -> Option<Resource> {
+    pub(super) fn looked_for(&self, request: &Request) -> Option<Resource> {
         let number = request.args[0] as i32;
         let (kind, name) = match request.call.effect {
             Effect::Object(kind, flags) => {

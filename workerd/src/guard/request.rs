@@ -2,7 +2,6 @@
 //! taken from the table of calls and the task's memory. Knows nothing of views' insides.
 
 use super::sys::{read_memory, read_string};
-use super::times::explicit_mtime;
 use crate::slot::calls::{self, Arch, Effect, Last, OpenFlags, PathArg, PathCall, Removal};
 use crate::slot::filter::AUDIT_X86_64;
 use crate::view::{Act, Intent, Origin, PathUse, Writes};
@@ -37,7 +36,7 @@ pub(super) struct Named {
 }
 
 impl Named {
-    pub fn used(&self) -> PathUse<'_> {
+    pub(super) fn used(&self) -> PathUse<'_> {
         PathUse {
             origin: self.origin,
             path: &self.path,
@@ -60,7 +59,7 @@ struct Opening {
 impl Request {
     /// Reads a notification. `None`: nothing in it concerns a view, or it cannot be read, so
     /// that the kernel shall say what is wrong.
-    pub fn read(notification: &libc::seccomp_notif) -> Option<Self> {
+    pub(super) fn read(notification: &libc::seccomp_notif) -> Option<Self> {
         let libc::seccomp_notif { id, pid, data, .. } = notification;
         let arch = if data.arch == AUDIT_X86_64 {
             Arch::X86_64
@@ -234,7 +233,7 @@ impl Request {
                 by_writers: self.call.name.contains("xattr"),
             },
             Effect::Times => Act::Attributes {
-                by_writers: explicit_mtime(self).is_none(),
+                by_writers: self.explicit_mtime().is_none(),
             },
             Effect::Truncate => Act::Open {
                 writes: Writes::Within,
@@ -264,12 +263,12 @@ impl Request {
     }
 
     /// Whether it only asks if a process may be sent a signal (kill(2)).
-    pub fn is_test_of_process(&self) -> bool {
+    pub(super) fn is_test_of_process(&self) -> bool {
         self.call.name == "kill" && self.args[1] as i32 == 0
     }
 
     /// Flags of a rename.
-    pub fn rename_flags(&self) -> RenameFlags {
+    pub(super) fn rename_flags(&self) -> RenameFlags {
         match self.call.effect {
             Effect::Rename(Some(at)) => RenameFlags::from_bits_retain(self.args[at as usize] as u32),
             _ => RenameFlags::empty(),
@@ -278,12 +277,12 @@ impl Request {
 
     /// Whether it takes a lock on an open file. What it does to memory of the task is not
     /// looked at: `F_UNLCK` is among the locks.
-    pub fn takes_lock(&self) -> bool {
+    pub(super) fn takes_lock(&self) -> bool {
         self.call.locks.contains(&(self.args[1] as u32))
     }
 
     /// Whether it waits for nothing but a time.
-    pub fn sleeps(&self) -> bool {
+    pub(super) fn sleeps(&self) -> bool {
         match self.call.effect {
             Effect::Sleep => true,
             Effect::Poll(_, count)

@@ -1,6 +1,8 @@
 //! The system calls behind the guard: seccomp notifications (`seccomp_unotify(2)`) and
 //! reading another process's memory. Knows nothing of what is in either.
 
+#![allow(unsafe_code)]
+
 use libc::{seccomp_notif, seccomp_notif_addfd, seccomp_notif_resp};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::io::Errno;
@@ -52,7 +54,7 @@ pub(super) fn finish(listener: BorrowedFd<'_>, id: u64, errno: i32) -> Result<()
 /// Ends the call with a new descriptor of the task.
 pub(super) fn finish_with(listener: BorrowedFd<'_>, id: u64, file: impl AsFd) -> Result<(), Errno> {
     let flags = libc::SECCOMP_ADDFD_FLAG_SEND;
-    let place = Place {
+    let place = TargetFd {
         number: 0,
         is_cloexec: true,
     };
@@ -61,18 +63,18 @@ pub(super) fn finish_with(listener: BorrowedFd<'_>, id: u64, file: impl AsFd) ->
 
 /// A number among a task's descriptors.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct TargetFd {
     pub number: u32,
     /// It is closed by `execve`.
     pub is_cloexec: bool,
 }
 
 /// Puts an open file in the place of one of the task's. The call waits on.
-pub(super) fn replace(listener: BorrowedFd<'_>, id: u64, file: impl AsFd, place: Place) -> Result<(), Errno> {
+pub(super) fn replace(listener: BorrowedFd<'_>, id: u64, file: impl AsFd, place: TargetFd) -> Result<(), Errno> {
     add(listener, id, file, libc::SECCOMP_ADDFD_FLAG_SETFD as u32, place)
 }
 
-fn add(listener: BorrowedFd<'_>, id: u64, file: impl AsFd, flags: u32, place: Place) -> Result<(), Errno> {
+fn add(listener: BorrowedFd<'_>, id: u64, file: impl AsFd, flags: u32, place: TargetFd) -> Result<(), Errno> {
     let add = seccomp_notif_addfd {
         id,
         flags,

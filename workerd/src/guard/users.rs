@@ -2,7 +2,7 @@
 //! client answers. Knows the conversation with nscd (`nscd/nscd-client.h` of glibc; musl has the same), and
 //! not where answers come from.
 
-use super::sys::Place;
+use super::sys::TargetFd;
 use crate::view::{Files, read_below};
 use rustix::fd::AsFd;
 use std::io::{self, Read, Write};
@@ -40,9 +40,15 @@ pub(super) struct Conversations {
 impl Conversations {
     /// Begins one in the place of what a task has at a number: the task's end, and where it is to be
     /// put. `None`: there are too many, or no such descriptor.
-    pub fn begin(&self, task: u32, number: u32, proc: impl AsFd, files: Arc<dyn Files>) -> Option<(UnixStream, Place)> {
+    pub(super) fn begin(
+        &self,
+        task: u32,
+        number: u32,
+        proc: impl AsFd,
+        files: Arc<dyn Files>,
+    ) -> Option<(UnixStream, TargetFd)> {
         let flags = flags_of(task, number, proc)?;
-        let place = Place {
+        let place = TargetFd {
             number,
             is_cloexec: flags & libc::O_CLOEXEC != 0,
         };

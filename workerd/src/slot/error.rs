@@ -134,3 +134,8 @@ impl<T> During<T> for std::io::Result<T> {
         })
     }
 }
+
+/// What the system says of something that is needed for a start.
+pub fn in_words(what: &str, errno: i32) -> String {
+    format!("{what}: {}", std::io::Error::from_raw_os_error(errno))
+}

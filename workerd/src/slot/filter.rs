@@ -59,7 +59,7 @@ const ROW: usize = 2;
 
 /// What becomes of a call number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fate {
+enum FilterAction {
     Allow,
     Errno(i32),
     /// Stopped, unless its sixth argument is the cookie.
@@ -76,11 +76,11 @@ enum Fate {
     StopLockOrWhen(&'static [u32], &'static [(u8, &'static [u32])]),
 }
 
-/// Numbers in a row that share a fate.
+/// Numbers in a row that share an action.
 #[derive(Debug)]
 struct Run {
     numbers: Range<u32>,
-    fate: Fate,
+    action: FilterAction,
 }
 
 /// A program whose cookie is still to be put in.
@@ -137,7 +137,7 @@ impl FilterOptions {
 impl Template {
     fn of(options: FilterOptions) -> Self {
         let mut code = Backwards::new(options);
-        let unknown = code.fate(Fate::Errno(libc::ENOSYS));
+        let unknown = code.action(FilterAction::Errno(libc::ENOSYS));
         let i386 = code.call_of(Arch::I386);
         let other = code.branch(IF_EQUAL, AUDIT_I386, i386, unknown);
         let x86_64 = code.call_of(Arch::X86_64);
@@ -156,48 +156,48 @@ fn errno(number: i32) -> u32 {
     libc::SECCOMP_RET_ERRNO | number as u32
 }
 
-/// The fates of all numbers. x32 numbers have bit 30 set and so lie beyond the last.
+/// The actions of all numbers. x32 numbers have bit 30 set and so lie beyond the last.
 fn runs(arch: Arch, options: FilterOptions) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for nr in 0..=LAST {
-        let fate = calls::lookup(arch, nr).map_or(Fate::Allow, |call| fate(call, arch, options));
+        let action = calls::lookup(arch, nr).map_or(FilterAction::Allow, |call| action(call, arch, options));
         match runs.last_mut() {
-            Some(last) if last.fate == fate => last.numbers.end = nr + 1,
+            Some(last) if last.action == action => last.numbers.end = nr + 1,
             _ => runs.push(Run {
                 numbers: nr..nr + 1,
-                fate,
+                action,
             }),
         }
     }
     runs.push(Run {
         numbers: LAST + 1..u32::MAX,
-        fate: Fate::Errno(libc::ENOSYS),
+        action: FilterAction::Errno(libc::ENOSYS),
     });
     runs
 }
 
-fn fate(call: &PathCall, arch: Arch, options: FilterOptions) -> Fate {
+fn action(call: &PathCall, arch: Arch, options: FilterOptions) -> FilterAction {
     if let Some(arg) = call.given.filter(|_| options.stops) {
-        return Fate::StopGiven(arg);
+        return FilterAction::StopGiven(arg);
     }
     match call.effect {
         // No cookie lets it pass.
-        Effect::Refused(libc::EPERM) if options.stops => Fate::Stop,
-        Effect::Refused(number) => Fate::Errno(number),
-        _ if !options.stops => Fate::Allow,
+        Effect::Refused(libc::EPERM) if options.stops => FilterAction::Stop,
+        Effect::Refused(number) => FilterAction::Errno(number),
+        _ if !options.stops => FilterAction::Allow,
         _ if !call.locks.is_empty() => {
-            Fate::StopLockOrWhen(call.locks, if options.input_on_demand { call.when } else { &[] })
+            FilterAction::StopLockOrWhen(call.locks, if options.input_on_demand { call.when } else { &[] })
         }
-        Effect::Poll(..) if !options.input_on_demand => Fate::StopWhen(&[(1, &[0])]),
-        Effect::Select { block: false, .. } if !options.input_on_demand => Fate::StopWhen(&[(0, &[0])]),
-        Effect::Seek if !options.input_seeks => Fate::Allow,
-        Effect::Input(_) | Effect::Select { .. } if !options.input_on_demand => Fate::Allow,
-        _ if !call.when.is_empty() => Fate::StopWhen(call.when),
-        Effect::Poll(..) | Effect::Select { .. } => Fate::Stop,
-        _ if call.fstat && options.shim && arch == Arch::X86_64 => Fate::StopOrCookieOrFstat,
+        Effect::Poll(..) if !options.input_on_demand => FilterAction::StopWhen(&[(1, &[0])]),
+        Effect::Select { block: false, .. } if !options.input_on_demand => FilterAction::StopWhen(&[(0, &[0])]),
+        Effect::Seek if !options.input_seeks => FilterAction::Allow,
+        Effect::Input(_) | Effect::Select { .. } if !options.input_on_demand => FilterAction::Allow,
+        _ if !call.when.is_empty() => FilterAction::StopWhen(call.when),
+        Effect::Poll(..) | Effect::Select { .. } => FilterAction::Stop,
+        _ if call.fstat && options.shim && arch == Arch::X86_64 => FilterAction::StopOrCookieOrFstat,
         // The shim is a 64-bit library; and 32-bit arguments never match both halves.
-        _ if call.cookie && arch == Arch::X86_64 => Fate::StopOrCookie,
-        _ => Fate::Stop,
+        _ if call.cookie && arch == Arch::X86_64 => FilterAction::StopOrCookie,
+        _ => FilterAction::Stop,
     }
 }
 
@@ -205,44 +205,44 @@ fn fate(call: &PathCall, arch: Arch, options: FilterOptions) -> Fate {
 struct Backwards {
     options: FilterOptions,
     steps: Vec<sock_filter>,
-    /// The nearest place for each fate that is known so far.
-    fates: Vec<(Fate, Place)>,
+    /// The nearest place for each action that is known so far.
+    actions: Vec<(FilterAction, StepIndex)>,
     /// The steps that compare with the halves of the cookie, once they are written.
-    cookie: Option<[Place; 2]>,
+    cookie: Option<[StepIndex; 2]>,
 }
 
 /// A step, by the number of those behind it.
 #[derive(Clone, Copy, Debug)]
-struct Place(usize);
+struct StepIndex(usize);
 
 impl Backwards {
     fn new(options: FilterOptions) -> Self {
         Self {
             options,
             steps: Vec::new(),
-            fates: Vec::new(),
+            actions: Vec::new(),
             cookie: None,
         }
     }
 
-    fn push(&mut self, code: u16, k: u32, [jt, jf]: [u8; 2]) -> Place {
+    fn push(&mut self, code: u16, k: u32, [jt, jf]: [u8; 2]) -> StepIndex {
         self.steps.push(sock_filter { code, jt, jf, k });
-        Place(self.steps.len() - 1)
+        StepIndex(self.steps.len() - 1)
     }
 
     /// What the next step to be written has to pass over to get to `place`.
-    fn distance(&self, place: Place) -> usize {
+    fn distance(&self, place: StepIndex) -> usize {
         self.steps.len() - 1 - place.0
     }
 
     /// Loads a word, and goes on at `next`.
-    fn load(&mut self, word: u32, next: Place) -> Place {
+    fn load(&mut self, word: u32, next: StepIndex) -> StepIndex {
         self.near(next, 0);
         self.push(LOAD, word, [0, 0])
     }
 
     /// Goes on at `yes` if the condition holds, else at `no`.
-    fn branch(&mut self, condition: u16, k: u32, yes: Place, no: Place) -> Place {
+    fn branch(&mut self, condition: u16, k: u32, yes: StepIndex, no: StepIndex) -> StepIndex {
         // What brings the second near may put a step before the first.
         let yes = self.near(yes, REACH - 1);
         let no = self.near(no, REACH);
@@ -251,7 +251,7 @@ impl Backwards {
     }
 
     /// `place`, or a jump to it that the next step reaches.
-    fn near(&mut self, place: Place, reach: usize) -> Place {
+    fn near(&mut self, place: StepIndex, reach: usize) -> StepIndex {
         match self.distance(place) {
             distance if distance > reach => self.push(JUMP, distance as u32, [0, 0]),
             _ => place,
@@ -259,17 +259,17 @@ impl Backwards {
     }
 
     /// Decides by the number of a call.
-    fn call_of(&mut self, arch: Arch) -> Place {
+    fn call_of(&mut self, arch: Arch) -> StepIndex {
         let by_number = self.search(&runs(arch, self.options));
         self.load(NR, by_number)
     }
 
-    /// Finds the fate of the number that is loaded, which is one of these.
-    fn search(&mut self, runs: &[Run]) -> Place {
+    /// Finds the action of the number that is loaded, which is one of these.
+    fn search(&mut self, runs: &[Run]) -> StepIndex {
         if let Some(usual) = usual(runs) {
-            let others = runs.iter().filter(|run| run.fate != usual);
-            return others.fold(self.fate(usual), |next, run| {
-                let other = self.fate(run.fate);
+            let others = runs.iter().filter(|run| run.action != usual);
+            return others.fold(self.action(usual), |next, run| {
+                let other = self.action(run.action);
                 let test = |next, nr| self.branch(IF_EQUAL, nr, other, next);
                 run.numbers.clone().fold(next, test)
             });
@@ -281,48 +281,50 @@ impl Backwards {
         self.branch(IF_AT_LEAST, from, right, left)
     }
 
-    fn fate(&mut self, fate: Fate) -> Place {
-        if let Some(at) = self.fates.iter().position(|&(known, _)| known == fate) {
+    fn action(&mut self, action: FilterAction) -> StepIndex {
+        if let Some(at) = self.actions.iter().position(|&(known, _)| known == action) {
             // One jump brings it near for all that lead to it from here on, not each its own.
-            let place = self.near(self.fates[at].1, REACH - 2);
-            self.fates[at].1 = place;
+            let place = self.near(self.actions[at].1, REACH - 2);
+            self.actions[at].1 = place;
             return place;
         }
-        let place = match fate {
-            Fate::Allow => self.push(RETURN, libc::SECCOMP_RET_ALLOW, [0, 0]),
-            Fate::Errno(number) => self.push(RETURN, errno(number), [0, 0]),
-            Fate::Stop => self.push(RETURN, libc::SECCOMP_RET_USER_NOTIF, [0, 0]),
-            Fate::StopGiven(arg) => self.stop_given(arg),
-            Fate::StopWhen(conditions) => {
-                let allow = self.fate(Fate::Allow);
+        let place = match action {
+            FilterAction::Allow => self.push(RETURN, libc::SECCOMP_RET_ALLOW, [0, 0]),
+            FilterAction::Errno(number) => self.push(RETURN, errno(number), [0, 0]),
+            FilterAction::Stop => self.push(RETURN, libc::SECCOMP_RET_USER_NOTIF, [0, 0]),
+            FilterAction::StopGiven(arg) => self.stop_given(arg),
+            FilterAction::StopWhen(conditions) => {
+                let allow = self.action(FilterAction::Allow);
                 self.stop_when(conditions, allow)
             }
-            Fate::StopLockOrWhen(locks, conditions) => self.stop_lock_or_when(locks, conditions),
-            Fate::StopOrCookie => self.stop_or_cookie(),
-            Fate::StopOrCookieOrFstat => self.stop_or_cookie_or_fstat(),
+            FilterAction::StopLockOrWhen(locks, conditions) => self.stop_lock_or_when(locks, conditions),
+            FilterAction::StopOrCookie => self.stop_or_cookie(),
+            FilterAction::StopOrCookieOrFstat => self.stop_or_cookie_or_fstat(),
         };
-        self.fates.push((fate, place));
+        self.actions.push((action, place));
         place
     }
 
-    fn stop_given(&mut self, arg: u8) -> Place {
-        let (allow, stop) = (self.fate(Fate::Allow), self.fate(Fate::Stop));
+    fn stop_given(&mut self, arg: u8) -> StepIndex {
+        let (allow, stop) = (self.action(FilterAction::Allow), self.action(FilterAction::Stop));
         let upper = self.branch(IF_EQUAL, 0, allow, stop);
         let upper = self.load(high(arg), upper);
         let lower = self.branch(IF_EQUAL, 0, upper, stop);
         self.load(low(arg), lower)
     }
 
-    fn stop_when(&mut self, conditions: &[(u8, &[u32])], otherwise: Place) -> Place {
-        conditions.iter().rfold(self.fate(Fate::Stop), |met, (arg, values)| {
-            let test = |next, value: &u32| self.branch(IF_EQUAL, *value, met, next);
-            let any = values.iter().rfold(otherwise, test);
-            self.load(low(*arg), any)
-        })
+    fn stop_when(&mut self, conditions: &[(u8, &[u32])], otherwise: StepIndex) -> StepIndex {
+        conditions
+            .iter()
+            .rfold(self.action(FilterAction::Stop), |met, (arg, values)| {
+                let test = |next, value: &u32| self.branch(IF_EQUAL, *value, met, next);
+                let any = values.iter().rfold(otherwise, test);
+                self.load(low(*arg), any)
+            })
     }
 
-    fn stop_lock_or_when(&mut self, locks: &'static [u32], conditions: &[(u8, &[u32])]) -> Place {
-        let allow = self.fate(Fate::Allow);
+    fn stop_lock_or_when(&mut self, locks: &'static [u32], conditions: &[(u8, &[u32])]) -> StepIndex {
+        let allow = self.action(FilterAction::Allow);
         let no_lock = match conditions {
             [] => allow,
             conditions => self.stop_when(conditions, allow),
@@ -331,8 +333,8 @@ impl Backwards {
     }
 
     /// Compares both halves of the sixth argument with those that pass.
-    fn stop_or_cookie(&mut self) -> Place {
-        let (allow, stop) = (self.fate(Fate::Allow), self.fate(Fate::Stop));
+    fn stop_or_cookie(&mut self) -> StepIndex {
+        let (allow, stop) = (self.action(FilterAction::Allow), self.action(FilterAction::Stop));
         let entry = Some(ENTRY).filter(|_| self.options.shim);
         let passing = [entry, Some(self.options.cookie)].into_iter().flatten();
         passing.fold(stop, |next, value| {
@@ -347,8 +349,11 @@ impl Backwards {
 
     /// libc's empty path lies among its constants. Those of a static program, and paths on
     /// a stack or in a heap that grows by `brk`, lie outside of where libraries are.
-    fn stop_or_cookie_or_fstat(&mut self) -> Place {
-        let (allow, other) = (self.fate(Fate::Allow), self.fate(Fate::StopOrCookie));
+    fn stop_or_cookie_or_fstat(&mut self) -> StepIndex {
+        let (allow, other) = (
+            self.action(FilterAction::Allow),
+            self.action(FilterAction::StopOrCookie),
+        );
         let below = self.branch(IF_AT_LEAST, LIBRARIES.end, other, allow);
         let library = self.branch(IF_AT_LEAST, LIBRARIES.start, below, other);
         let library = self.load(high(1), library);
@@ -357,18 +362,18 @@ impl Backwards {
     }
 }
 
-/// The fate of most of these numbers, if it is no longer to compare with the others than to
+/// The action of most of these numbers, if it is no longer to compare with the others than to
 /// split the runs.
-fn usual(runs: &[Run]) -> Option<Fate> {
-    // Neighbours differ, and so every second one has another fate at least.
+fn usual(runs: &[Run]) -> Option<FilterAction> {
+    // Neighbours differ, and so every second one has another action at least.
     if runs.len() > 2 * ROW + 1 {
         return None;
     }
-    let others = |usual: Fate| {
-        let others = runs.iter().filter(|run| run.fate != usual);
+    let others = |usual: FilterAction| {
+        let others = runs.iter().filter(|run| run.action != usual);
         others.map(|run| run.numbers.len()).sum::<usize>()
     };
-    let usual = runs.iter().map(|run| run.fate).min_by_key(|&fate| others(fate))?;
+    let usual = runs.iter().map(|run| run.action).min_by_key(|&action| others(action))?;
     Some(usual).filter(|&usual| others(usual) < runs.len().min(ROW + 1))
 }
 

@@ -4,10 +4,10 @@
 //! Knows nothing of what the job runs, and has no open file of workerd's but its
 //! channel. Its end kills whatever is left of the slot.
 
-use super::brief::{self, Brief};
+use super::context::SpawnerContext;
 use super::error::{During, Refusal};
-use super::post::{self, Report, fail};
-use super::spawner::Grounds;
+use super::inputs::{self, SlotHandles, SlotInputs};
+use super::ipc::{self, Report, fail};
 use super::{SlotStatus, Step, job, layers, network, pids, sys};
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
@@ -23,16 +23,8 @@ use std::time::{Duration, Instant};
 /// wait for (`tee >(sort)`) does for a moment.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What the job shows to workerd when it is ready.
-pub(super) struct Exhibits {
-    pub root: OwnedFd,
-    pub init: OwnedFd,
-    /// Both ends of the slot's terminal: workerd's, the job's.
-    pub terminal: Option<(OwnedFd, OwnedFd)>,
-}
-
-/// Runs init from the letter's descriptors.
-pub(super) fn run(fds: Vec<OwnedFd>, grounds: &Grounds) -> ! {
+/// Runs init from the message's descriptors.
+pub(super) fn run(fds: Vec<OwnedFd>, context: &SpawnerContext) -> ! {
     sys::default_child_signal();
     rustix::process::umask(Mode::empty());
     let mut fds = fds.into_iter();
@@ -41,24 +33,24 @@ pub(super) fn run(fds: Vec<OwnedFd>, grounds: &Grounds) -> ! {
         sys::exit(2)
     };
     // The job is forked last: whatever init itself fails at is told here.
-    let brief = match brief::read(&memory, [gate, network], fds, grounds) {
-        Ok(brief) => brief,
+    let inputs = match inputs::read(&memory, [gate, network], fds, context) {
+        Ok(inputs) => inputs,
         Err(refusal) => fail(control.as_fd(), refusal),
     };
-    let exhibits = match prepare(&brief, control.as_fd()) {
-        Ok(exhibits) => exhibits,
+    let handles = match prepare(&inputs, control.as_fd()) {
+        Ok(handles) => handles,
         Err(refusal) => fail(control.as_fd(), refusal),
     };
-    // Until its program is executed nobody here hears of children or letters; who kills this
+    // Until its program is executed nobody here hears of children or messages; who kills this
     // process, or lets go of the gate, ends both.
-    let mut become_job = || -> () { job::run(&brief, control.as_fd(), &exhibits) };
+    let mut become_job = || -> () { job::run(&inputs, control.as_fd(), &handles) };
     let job = match sys::borrow_memory(&mut become_job).during(Step::Fork) {
         Ok(job) => job,
         Err(refusal) => fail(control.as_fd(), refusal),
     };
-    drop((memory, brief, exhibits));
+    drop((memory, inputs, handles));
     let status = reap_until_empty(job, control.as_fd());
-    // Whoever hears the last letter may rely on that nothing writes any more.
+    // Whoever hears the last message may rely on that nothing writes any more.
     sys::reap_killed();
     let status = match status {
         SlotStatus::Exited(_) | SlotStatus::Signaled(_) if leaves_objects() => SlotStatus::LeftObjects,
@@ -69,49 +61,50 @@ pub(super) fn run(fds: Vec<OwnedFd>, grounds: &Grounds) -> ! {
         cpu_us: sys::cpu_of_children(),
     };
     // A workerd that is gone needs no report.
-    let _ = post::send(control.as_fd(), &report.encode(), &[]);
+    let _ = ipc::send(control.as_fd(), &report.encode(), &[]);
     sys::exit(0)
 }
 
-fn prepare(brief: &Brief, control: BorrowedFd<'_>) -> Result<Exhibits, Refusal> {
-    let errand = &brief.errand;
-    if let Some(first) = errand.first_pid {
+/// Makes all that the job finds when it begins, and gives up the powers that this takes.
+fn prepare(inputs: &SlotInputs, control: BorrowedFd<'_>) -> Result<SlotHandles, Refusal> {
+    let plan = &inputs.plan;
+    if let Some(first) = plan.first_pid {
         // The job is the next process that is made in this pid namespace. Where this is refused, and the
         // client was told so by `pid_limit`, it has another number.
         let _ = pids::set_next(first);
     }
     sys::new_namespaces(UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS).during(Step::Namespaces)?;
-    network::enter(brief.network.as_fd()).during(Step::Network)?;
-    layers::build(errand, &brief.grounds, brief.served.as_ref())?;
-    rustix::system::sethostname(errand.hostname.as_bytes()).during(Step::Hostname)?;
-    let terminal = if errand.stdio.contains(&super::plan::FdKind::Terminal) {
-        let owner = Some((errand.owner.uid, errand.owner.gid)).filter(|_| brief.grounds.root_user);
-        Some(sys::open_terminal(errand.size, owner).during(Step::Terminal)?)
+    network::enter(inputs.network.as_fd()).during(Step::Network)?;
+    layers::build(plan, &inputs.context, inputs.served.as_ref())?;
+    rustix::system::sethostname(plan.hostname.as_bytes()).during(Step::Hostname)?;
+    let terminal = if plan.stdio.contains(&super::plan::FdKind::Terminal) {
+        let owner = Some((plan.owner.uid, plan.owner.gid)).filter(|_| inputs.context.root_user);
+        Some(sys::open_terminal(plan.size, owner).during(Step::Terminal)?)
     } else {
         None
     };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open("/", flags, Mode::empty()).during(Step::Pivot)?;
     let init = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).during(Step::Announce)?;
-    become_owner(brief, control)?;
+    become_owner(inputs, control)?;
     // Gaining an identity clears this, so it comes last; the channel tells whether
     // workerd was gone before.
     sys::die_with_parent().during(Step::Identity)?;
     sys::still_there(control).during(Step::Identity)?;
     sys::hide_from_job().during(Step::Identity)?;
     sys::hold_child_signals().during(Step::Fork)?;
-    Ok(Exhibits { root, init, terminal })
+    Ok(SlotHandles { root, init, terminal })
 }
 
 /// Enters a user namespace of the slot's own as the job's owner, with no capability;
 /// a root owner keeps those over files and ids.
-fn become_owner(brief: &Brief, control: BorrowedFd<'_>) -> Result<(), Refusal> {
-    let owner = &brief.errand.owner;
+fn become_owner(inputs: &SlotInputs, control: BorrowedFd<'_>) -> Result<(), Refusal> {
+    let owner = &inputs.plan.owner;
     sys::new_namespaces(UnshareFlags::NEWUSER).during(Step::UserNamespace)?;
-    post::send(control, &Report::MapMe.encode(), &[]).during(Step::UserNamespace)?;
-    let answer = post::receive(control, true).during(Step::UserNamespace)?;
+    ipc::send(control, &Report::MapMe.encode(), &[]).during(Step::UserNamespace)?;
+    let answer = ipc::receive(control, true).during(Step::UserNamespace)?;
     match answer
-        .and_then(|letter| letter.bytes.try_into().ok())
+        .and_then(|message| message.bytes.try_into().ok())
         .map(i32::from_le_bytes)
     {
         Some(0) => {}
@@ -145,7 +138,7 @@ fn become_owner(brief: &Brief, control: BorrowedFd<'_>) -> Result<(), Refusal> {
     if owner.uid == 0 {
         sys::bound_capabilities(kept).during(Step::Identity)?;
     }
-    if brief.grounds.root_user {
+    if inputs.context.root_user {
         let groups: Vec<Gid> = owner.groups.iter().map(|&group| Gid::from_raw(group)).collect();
         rustix::thread::set_thread_groups(&groups).during(Step::Identity)?;
         let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
@@ -204,9 +197,9 @@ fn reap_until_empty(job: Pid, control: BorrowedFd<'_>) -> SlotStatus {
         if left == Some(Duration::ZERO) {
             return if was_signalled { status } else { SlotStatus::LeftRunning };
         }
-        match sys::await_child_or_letter(control, left) {
-            Ok(true) => match post::receive(control, false) {
-                Ok(Some(letter)) => letter.bytes.first().into_iter().for_each(|&signal| {
+        match sys::await_child_or_message(control, left) {
+            Ok(true) => match ipc::receive(control, false) {
+                Ok(Some(message)) => message.bytes.first().into_iter().for_each(|&signal| {
                     was_signalled = true;
                     sys::signal_group(job, signal);
                 }),

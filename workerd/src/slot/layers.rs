@@ -3,9 +3,9 @@
 //! the mirror holds.
 
 use super::Step;
+use super::context::{DEV, SpawnerContext};
 use super::error::{During, Refusal};
-use super::plan::Errand;
-use super::spawner::{DEV, Grounds};
+use super::plan::EncodedSlotPlan;
 use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -18,12 +18,12 @@ use std::path::{Path, PathBuf};
 
 /// Makes the slot's file system and enters it. In the slot's own mount namespace, with
 /// the store's tmpfs as root directory.
-pub(super) fn build(errand: &Errand, grounds: &Grounds, served: Option<&OwnedFd>) -> Result<(), Refusal> {
-    let dir = &errand.dir;
-    make_directories(errand, grounds).during(Step::Directories)?;
+pub(super) fn build(plan: &EncodedSlotPlan, context: &SpawnerContext, served: Option<&OwnedFd>) -> Result<(), Refusal> {
+    let dir = &plan.dir;
+    make_directories(plan, context).during(Step::Directories)?;
     let merged = dir.join("merged");
     let lower = match served {
-        None => errand.lower.clone(),
+        None => plan.lower.clone(),
         Some(served) => attach(served, dir.join("lower")).during(Step::Lower)?,
     };
     mount_overlay(
@@ -34,10 +34,10 @@ pub(super) fn build(errand: &Errand, grounds: &Grounds, served: Option<&OwnedFd>
         &dir.join("upper"),
         &dir.join("work"),
         &merged,
-        grounds.root_user,
+        context.root_user,
     )
     .during(Step::Overlay)?;
-    mount_proc(&merged.join("proc"), grounds.root_user).during(Step::Proc)?;
+    mount_proc(&merged.join("proc"), context.root_user).during(Step::Proc)?;
     mount_dev(dir, &merged.join("dev")).during(Step::Dev)?;
     enter(&merged).during(Step::Pivot)
 }
@@ -95,8 +95,9 @@ pub(super) fn mount_overlay(
     )
 }
 
-fn make_directories(errand: &Errand, grounds: &Grounds) -> Result<(), Errno> {
-    let dir = &errand.dir;
+/// Makes the directories of the slot: the layers of the overlay, and what is mounted over it.
+fn make_directories(plan: &EncodedSlotPlan, context: &SpawnerContext) -> Result<(), Errno> {
+    let dir = &plan.dir;
     for (name, mode) in [
         ("upper", 0o755),
         ("work", 0o700),
@@ -107,22 +108,22 @@ fn make_directories(errand: &Errand, grounds: &Grounds) -> Result<(), Errno> {
         rustix::fs::mkdir(dir.join(name), Mode::from_raw_mode(mode))?;
     }
     for name in ["dev", "proc"] {
-        match rustix::fs::mkdir(errand.lower.join(name), Mode::from_raw_mode(0o755)) {
+        match rustix::fs::mkdir(plan.lower.join(name), Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
         }
     }
-    copy_attributes(&errand.lower, &dir.join("upper"))?;
+    copy_attributes(&plan.lower, &dir.join("upper"))?;
 
     // Links, not mounts of their own: one bind of the directory serves both.
     let own = dir.join("termite");
-    rustix::fs::link(&errand.shared, own.join("shared"))?;
-    if grounds.root_user {
-        let (uid, gid) = (Uid::from_raw(errand.owner.uid), Gid::from_raw(errand.owner.gid));
-        rustix::fs::chown(&errand.shared, Some(uid), Some(gid))?;
+    rustix::fs::link(&plan.shared, own.join("shared"))?;
+    if context.root_user {
+        let (uid, gid) = (Uid::from_raw(plan.owner.uid), Gid::from_raw(plan.owner.gid));
+        rustix::fs::chown(&plan.shared, Some(uid), Some(gid))?;
     }
-    rustix::fs::chmod(&errand.shared, Mode::from_raw_mode(0o666))?;
-    match &errand.shim {
+    rustix::fs::chmod(&plan.shared, Mode::from_raw_mode(0o666))?;
+    match &plan.shim {
         Some(shim) => rustix::fs::link(shim, own.join("libtermite.so")),
         None => Ok(()),
     }

@@ -5,34 +5,39 @@
 //! are, is not its concern. The processes behind it: the [`spawner`] forks the slot's
 //! `init` (pid 1), that forks the `job`.
 
-mod brief;
 pub mod calls;
+mod context;
 mod error;
 pub mod filter;
 mod init;
+mod inputs;
+mod ipc;
 mod job;
 mod layers;
 mod network;
 mod pids;
 mod plan;
-mod post;
 mod probe;
 mod selftest;
-pub mod spawner;
+mod spawner;
+mod spawner_process;
 pub(crate) mod sys;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trial;
 
-pub use error::{SlotError, Step};
+pub(crate) use context::SpawnerContext;
+pub use error::{SlotError, Step, in_words};
+pub(crate) use ipc::channel;
 pub use network::Network;
 pub use pids::pid_limit;
 pub use probe::{GuardAllows, try_guard};
 pub use selftest::{SelfTestError, self_test};
 pub use spawner::Spawner;
+pub(crate) use spawner_process::serve;
 pub use trial::{TrialError, trial};
 
-use post::Report;
+use ipc::Report;
 use rustix::process::Signal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -105,7 +110,7 @@ pub struct Slot {
     control: OwnedFd,
     gate: Option<OwnedFd>,
     init: OwnedFd,
-    /// Init has ended, or is about to, without a last letter.
+    /// Init has ended, or is about to, without a last message.
     is_silent: bool,
     pid: u32,
     end: SlotEnd,
@@ -148,12 +153,12 @@ impl Slot {
     /// Lets the job enter its directory and execute its program. Serve the guard first.
     pub fn go(&mut self) -> Result<(), SlotError> {
         let Some(gate) = self.gate.take() else { return Ok(()) };
-        post::open_gate(&gate).map_err(SlotError::Talk)
+        ipc::open_gate(&gate).map_err(SlotError::Talk)
     }
 
     /// Sends a signal to the job's process group. A job that has ended is no error.
     pub fn signal(&self, signal: u8) -> Result<(), SlotError> {
-        match post::send(self.control.as_fd(), &[signal], &[]) {
+        match ipc::send(self.control.as_fd(), &[signal], &[]) {
             Ok(()) | Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Ok(()),
             Err(errno) => Err(SlotError::Talk(errno)),
         }
@@ -196,8 +201,8 @@ impl Slot {
             sys::await_exit(&self.init, wait).map_err(SlotError::Talk)?;
             return Ok(Some(self.end));
         }
-        let letter = post::receive(self.control.as_fd(), wait).map_err(SlotError::Talk)?;
-        match letter.map(|letter| Report::decode(&letter.bytes)) {
+        let message = ipc::receive(self.control.as_fd(), wait).map_err(SlotError::Talk)?;
+        match message.map(|message| Report::decode(&message.bytes)) {
             None => self.is_silent = true,
             Some(Some(Report::ExecFailed(errno))) => self.end.exec_errno = Some(errno),
             Some(Some(Report::CwdFailed(errno))) => self.end.cwd_errno = Some(errno),

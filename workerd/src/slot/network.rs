@@ -2,9 +2,10 @@
 //! interface, made by a process of its own. Jobs of one client reach each other through it,
 //! as they do at home. Knows nothing of slots.
 
+use super::context::PROC;
 use super::error::{During, Refusal};
-use super::post::{self, Report};
-use super::spawner::{NETWORK, PROC, Spawner};
+use super::ipc::{self, NETWORK, Report};
+use super::spawner::Spawner;
 use super::{SlotError, Step, sys};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -19,8 +20,8 @@ pub struct Network(Arc<OwnedFd>);
 impl Network {
     /// Makes one. Blocks for about a millisecond.
     pub fn new(spawner: &Spawner) -> Result<Self, SlotError> {
-        let letter = spawner.question(NETWORK)?;
-        match (Report::decode(&letter.bytes), letter.fds.into_iter().next()) {
+        let message = spawner.question(NETWORK)?;
+        match (Report::decode(&message.bytes), message.fds.into_iter().next()) {
             (Some(Report::Ready), Some(namespace)) => Ok(Self(Arc::new(namespace))),
             (Some(Report::Failed(step, errno)), _) => Err(SlotError::Setup { step, errno }),
             _ => Err(SlotError::Nonsense),
@@ -42,10 +43,10 @@ pub(super) fn run(fds: Vec<OwnedFd>) -> ! {
     match make() {
         Ok(namespace) => {
             // Who asked may be gone; there is nobody else to tell.
-            let _ = post::send(control.as_fd(), &Report::Ready.encode(), &[namespace.as_fd()]);
+            let _ = ipc::send(control.as_fd(), &Report::Ready.encode(), &[namespace.as_fd()]);
             sys::exit(0)
         }
-        Err(refusal) => post::fail(control.as_fd(), refusal),
+        Err(refusal) => ipc::fail(control.as_fd(), refusal),
     }
 }
 

@@ -7,8 +7,10 @@
 //! `clone3` with `set_tid` is no way around a kernel that refuses this: it wants the same capability,
 //! when the job is made and init has none any more, and the numbers after the first would begin at 2.
 
-use super::spawner::{PID_PROBE, PROC, Spawner};
-use super::{SlotError, post, sys};
+use super::context::PROC;
+use super::ipc::{self, PID_PROBE};
+use super::spawner::Spawner;
+use super::{SlotError, sys};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,8 +19,8 @@ use termite_types::PidRange;
 /// Numbers of jobs may be below this; an errno where they cannot be chosen here. Blocks for about a
 /// millisecond.
 pub fn pid_limit(spawner: &Spawner) -> Result<Result<u32, Errno>, SlotError> {
-    let letter = spawner.question(PID_PROBE)?;
-    let (numbers, rest) = letter.bytes.as_chunks::<4>();
+    let message = spawner.question(PID_PROBE)?;
+    let (numbers, rest) = message.bytes.as_chunks::<4>();
     match (numbers, rest) {
         ([limit, errno], []) => Ok(match i32::from_le_bytes(*errno) {
             0 => Ok(u32::from_le_bytes(*limit)),
@@ -40,7 +42,7 @@ pub(super) fn run(fds: Vec<OwnedFd>) -> ! {
     };
     let answer = [limit.to_le_bytes(), errno.to_le_bytes()].concat();
     // Who asked may be gone; there is nobody else to tell.
-    let _ = post::send(control.as_fd(), &answer, &[]);
+    let _ = ipc::send(control.as_fd(), &answer, &[]);
     sys::exit(0)
 }
 

@@ -1,5 +1,5 @@
 //! A slot's plan on its way through a memory file: argv and environment have megabytes,
-//! letters do not. Knows nothing of what is done with it.
+//! messages do not. Knows nothing of what is done with it.
 //!
 //! The format lives between two processes of one binary: fields in a fixed order,
 //! numbers as 8 bytes, strings and lists with their length before them.
@@ -11,7 +11,7 @@ use termite_types::{JobSpec, Limit, Owner, Stdin, TerminalSize};
 
 /// What a slot's own processes need to know. Paths are those of the spawner's root.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Errand {
+pub(super) struct EncodedSlotPlan {
     pub lower: PathBuf,
     pub dir: PathBuf,
     pub shared: PathBuf,
@@ -65,8 +65,9 @@ pub(super) struct Places {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-impl Errand {
-    pub fn new(
+impl EncodedSlotPlan {
+    /// What a job needs of its specification; fails where a string holds a NUL.
+    pub(super) fn new(
         places: Places,
         spec: &JobSpec,
         stdio: [FdKind; 3],
@@ -102,7 +103,8 @@ impl Errand {
         })
     }
 
-    pub fn encode(&self) -> Vec<u8> {
+    /// As bytes, field by field.
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut to = Writer(Vec::new());
         for path in [&self.lower, &self.dir, &self.shared] {
             to.path(path);
@@ -143,9 +145,10 @@ impl Errand {
         to.0
     }
 
-    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+    /// Reads what [`Self::encode`] wrote.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut from = Reader(bytes);
-        let errand = Self {
+        let plan = Self {
             lower: from.path()?,
             dir: from.path()?,
             shared: from.path()?,
@@ -186,7 +189,7 @@ impl Errand {
             served: from.number()? != 0,
             first_pid: Some(from.small()?).filter(|first| *first != 0),
         };
-        if from.0.is_empty() { Ok(errand) } else { Err(Malformed) }
+        if from.0.is_empty() { Ok(plan) } else { Err(Malformed) }
     }
 }
 
@@ -257,8 +260,8 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
-    fn errand() -> Errand {
-        Errand {
+    fn plan() -> EncodedSlotPlan {
+        EncodedSlotPlan {
             lower: "/store/mirror".into(),
             dir: "/store/jobs/1".into(),
             shared: "/store/jobs/1/s".into(),
@@ -295,23 +298,23 @@ mod tests {
 
     #[test]
     fn a_plan_survives_its_file() {
-        let plain = Errand {
+        let plain = EncodedSlotPlan {
             shim: Some("/l".into()),
             size: None,
             jobserver: None,
             first_pid: None,
-            ..errand()
+            ..plan()
         };
-        for errand in [errand(), plain] {
-            assert_eq!(Errand::decode(&errand.encode()), Ok(errand));
+        for plan in [plan(), plain] {
+            assert_eq!(EncodedSlotPlan::decode(&plan.encode()), Ok(plan));
         }
     }
 
     #[test]
     fn a_plan_cut_off_anywhere_is_malformed() {
-        let bytes = errand().encode();
+        let bytes = plan().encode();
         for len in 0..bytes.len() {
-            assert_eq!(Errand::decode(&bytes[..len]), Err(Malformed), "at {len}");
+            assert_eq!(EncodedSlotPlan::decode(&bytes[..len]), Err(Malformed), "at {len}");
         }
     }
 }

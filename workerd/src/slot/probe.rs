@@ -2,8 +2,9 @@
 //! Knows nothing of who wants to know.
 
 use super::filter::{self, FilterOptions};
-use super::spawner::{GUARD_PROBE, Spawner};
-use super::{SlotError, post, sys};
+use super::ipc::{self, GUARD_PROBE};
+use super::spawner::Spawner;
+use super::{SlotError, sys};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -20,8 +21,8 @@ pub struct GuardAllows {
 
 /// Tries. Blocks for about a millisecond.
 pub fn try_guard(spawner: &Spawner) -> Result<GuardAllows, SlotError> {
-    let letter = spawner.question(GUARD_PROBE)?;
-    let (numbers, rest) = letter.bytes.as_chunks::<4>();
+    let message = spawner.question(GUARD_PROBE)?;
+    let (numbers, rest) = message.bytes.as_chunks::<4>();
     match (numbers, rest) {
         ([filters, listener, wake_up], []) => Ok(GuardAllows {
             filters: outcome(*filters),
@@ -65,6 +66,6 @@ pub(super) fn run(fds: Vec<OwnedFd>) -> ! {
         .flat_map(|outcome| outcome.err().map_or(0, Errno::raw_os_error).to_le_bytes())
         .collect();
     // Who asked may be gone; there is nobody else to tell.
-    let _ = post::send(control.as_fd(), &answer, &[]);
+    let _ = ipc::send(control.as_fd(), &answer, &[]);
     sys::exit(0)
 }

@@ -4,9 +4,10 @@
 //!
 //! Knows the shape of a view (complete first, look up after; fill in place), not views.
 
+use super::context::SpawnerContext;
 use super::error::Refusal;
-use super::post;
-use super::spawner::{Grounds, SELF_TEST, Spawner, channel};
+use super::ipc::{self, SELF_TEST, channel};
+use super::spawner::Spawner;
 use super::{SlotError, layers, spawner, sys};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use rustix::thread::UnshareFlags;
@@ -80,15 +81,15 @@ fn ask(spawner: &Spawner, dir: &Path) -> Result<Vec<&'static str>, SlotError> {
     let (control, theirs) = channel().map_err(SlotError::Talk)?;
     spawner.ask(SELF_TEST, &[memory.as_fd(), theirs.as_fd()])?;
     drop(theirs);
-    let letter = spawner::next_letter(&control)?;
-    match post::Report::decode(&letter.bytes) {
-        Some(post::Report::Failed(step, errno)) => return Err(SlotError::Setup { step, errno }),
+    let message = spawner::next_message(&control)?;
+    match ipc::Report::decode(&message.bytes) {
+        Some(ipc::Report::Failed(step, errno)) => return Err(SlotError::Setup { step, errno }),
         Some(_) => return Err(SlotError::Nonsense),
         None => {}
     }
     // The test's end, and with it the mount's, comes with the end of the channel.
-    let rest = post::receive(control.as_fd(), true).map_err(SlotError::Talk)?;
-    match (letter.bytes.split_first(), rest) {
+    let rest = ipc::receive(control.as_fd(), true).map_err(SlotError::Talk)?;
+    match (message.bytes.split_first(), rest) {
         (Some((&ANSWER, numbers)), None) => Ok(numbers.iter().filter_map(|&number| name(number)).collect()),
         _ => Err(SlotError::Nonsense),
     }
@@ -107,23 +108,24 @@ fn name(number: u8) -> Option<&'static str> {
 
 /// The spawner's child that runs the test: descriptors of its directory's path and of
 /// the channel to answer by.
-pub(super) fn run(fds: Vec<OwnedFd>, grounds: &Grounds) -> ! {
+pub(super) fn run(fds: Vec<OwnedFd>, context: &SpawnerContext) -> ! {
     let mut fds = fds.into_iter();
     let (Some(memory), Some(control)) = (fds.next(), fds.next()) else {
         sys::exit(2)
     };
-    match run_checks(memory, grounds) {
+    match run_checks(memory, context) {
         Ok(missing) => {
             let answer: Vec<u8> = [ANSWER].into_iter().chain(missing).collect();
             // Who asked may be gone; there is nobody else to tell.
-            let _ = post::send(control.as_fd(), &answer, &[]);
+            let _ = ipc::send(control.as_fd(), &answer, &[]);
             sys::exit(0)
         }
-        Err(refusal) => post::fail(control.as_fd(), refusal),
+        Err(refusal) => ipc::fail(control.as_fd(), refusal),
     }
 }
 
-fn run_checks(memory: OwnedFd, grounds: &Grounds) -> Result<Vec<u8>, Refusal> {
+/// Makes the layers and tries each behaviour; the answer has a byte for each check.
+fn run_checks(memory: OwnedFd, context: &SpawnerContext) -> Result<Vec<u8>, Refusal> {
     use super::Step;
     use super::error::During;
     let mut path = Vec::new();
@@ -147,10 +149,10 @@ fn run_checks(memory: OwnedFd, grounds: &Grounds) -> Result<Vec<u8>, Refusal> {
         &dir.join("upper"),
         &dir.join("work"),
         &at.merged,
-        grounds.root_user,
+        context.root_user,
     )
     .during(Step::Overlay)?;
-    let root_checks = if grounds.root_user { ROOT_CHECKS } else { &[] };
+    let root_checks = if context.root_user { ROOT_CHECKS } else { &[] };
     let all = CHECKS.iter().chain(root_checks).zip(0..);
     Ok(all
         .filter(|((_, check), _)| !matches!(check(&at), Ok(true)))

@@ -1,27 +1,18 @@
 //! The spawner: a small single-threaded process, forked before workerd has threads or
-//! secrets, that forks a slot's first process whenever it is asked to. Here are both
-//! ends of its socket.
-//!
-//! Its root directory is the store's own tmpfs, so that a slot inherits nothing of the
-//! host's tree. Knows nothing of how a slot is made.
+//! secrets, that forks a slot's first process whenever it is asked to. Here is workerd's end of
+//! its socket. Knows nothing of how a slot is made.
 
-use super::plan::{Errand, FdKind, Places};
-use super::post::{self, Letter, Report};
-use super::{JobFd, Slot, SlotEnd, SlotError, SlotPlan, SlotStatus, Started, Step, filter, init, sys};
-use crate::start::Store;
+use super::context::STORE;
+use super::ipc::{self, Message, Report, SLOT, channel};
+use super::plan::{EncodedSlotPlan, FdKind, Places};
+use super::{JobFd, Slot, SlotEnd, SlotError, SlotPlan, SlotStatus, Started, sys};
+use crate::store::Store;
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
+use rustix::net::sockopt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use termite_types::Owner;
-
-/// What the spawner is asked for: the first byte of a letter.
-const SLOT: u8 = b's';
-pub(super) const SELF_TEST: u8 = b't';
-pub(super) const GUARD_PROBE: u8 = b'g';
-pub(super) const NETWORK: u8 = b'n';
-pub(super) const PID_PROBE: u8 = b'p';
 
 /// workerd's end. May be used from several threads at once.
 #[derive(Debug)]
@@ -31,25 +22,6 @@ pub struct Spawner {
     /// workerd's `/proc`.
     proc: PathBuf,
     root_user: bool,
-}
-
-/// What the spawner's process knows about the store. Copied into each slot.
-#[derive(Clone, Debug)]
-pub(crate) struct Grounds {
-    /// Real root: devices and trusted attributes are allowed.
-    pub root_user: bool,
-}
-
-/// The store as the spawner's processes see it.
-pub(crate) const STORE: &str = "/store";
-/// workerd's own `/proc` as they see it.
-pub(crate) const PROC: &str = "/proc";
-/// The `/dev` of all slots as they see it.
-pub(crate) const DEV: &str = "/dev";
-
-/// Two ends of a channel for letters.
-pub(crate) fn channel() -> Result<(OwnedFd, OwnedFd), Errno> {
-    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
 
 impl Spawner {
@@ -66,8 +38,8 @@ impl Spawner {
     /// Makes a slot, until its job stands right before its first path call. Blocks for
     /// some milliseconds.
     pub fn start(&self, plan: SlotPlan) -> Result<Started, SlotError> {
-        let errand = self.errand(&plan)?;
-        let memory = in_memory(&errand.encode()).map_err(SlotError::Talk)?;
+        let encoded = self.encoded(&plan)?;
+        let memory = in_memory(&encoded.encode()).map_err(SlotError::Talk)?;
         let (control, their_control) = channel().map_err(SlotError::Talk)?;
         let (gate, their_gate) = channel().map_err(SlotError::Talk)?;
         sockopt::set_socket_passcred(&control, true).map_err(SlotError::Talk)?;
@@ -97,18 +69,18 @@ impl Spawner {
     }
 
     pub(super) fn ask(&self, what: u8, fds: &[BorrowedFd<'_>]) -> Result<(), SlotError> {
-        post::send(self.socket.as_fd(), &[what], fds).map_err(|errno| match errno {
+        ipc::send(self.socket.as_fd(), &[what], fds).map_err(|errno| match errno {
             Errno::PIPE | Errno::CONNRESET | Errno::CONNREFUSED => SlotError::SpawnerGone,
             errno => SlotError::Talk(errno),
         })
     }
 
-    /// Asks for what a process of its own answers with one letter. Blocks.
-    pub(super) fn question(&self, what: u8) -> Result<Letter, SlotError> {
+    /// Asks for what a process of its own answers with one message. Blocks.
+    pub(super) fn question(&self, what: u8) -> Result<Message, SlotError> {
         let (control, theirs) = channel().map_err(SlotError::Talk)?;
         self.ask(what, &[theirs.as_fd()])?;
         drop(theirs);
-        next_letter(&control)
+        next_message(&control)
     }
 
     /// A path of the store as the spawner's processes see it.
@@ -119,7 +91,8 @@ impl Spawner {
         Ok(Path::new(STORE).join(inside))
     }
 
-    fn errand(&self, plan: &SlotPlan) -> Result<Errand, SlotError> {
+    /// The plan as the slot's processes get it, with paths as they see them.
+    fn encoded(&self, plan: &SlotPlan) -> Result<EncodedSlotPlan, SlotError> {
         if plan.cookie as u32 == 0 || plan.cookie >> 32 == 0 {
             return Err(SlotError::Plan("half of the cookie is zero"));
         }
@@ -147,7 +120,7 @@ impl Spawner {
             JobFd::Null => FdKind::Null,
             JobFd::Terminal => FdKind::Terminal,
         });
-        Errand::new(places, &plan.spec, stdio, plan.cookie, plan.served.is_some())
+        EncodedSlotPlan::new(places, &plan.spec, stdio, plan.cookie, plan.served.is_some())
             .map_err(|_| SlotError::Plan("a string of the job holds a NUL"))
     }
 
@@ -166,10 +139,11 @@ impl Spawner {
             .err()
             .map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
         // What became of an init that is gone is heard next.
-        let _ = post::send(control.as_fd(), &errno.to_le_bytes(), &[]);
+        let _ = ipc::send(control.as_fd(), &errno.to_le_bytes(), &[]);
         Ok(())
     }
 
+    /// Waits until the job stands before its first path call, and takes what its processes hand over.
     fn await_ready(
         &self,
         control: OwnedFd,
@@ -177,8 +151,8 @@ impl Spawner {
         upper: &Path,
         is_guarded: bool,
     ) -> Result<Started, SlotError> {
-        let letter = hear(&control, Report::Ready)?;
-        let mut fds = letter.fds.into_iter();
+        let message = hear(&control, Report::Ready)?;
+        let mut fds = message.fds.into_iter();
         let (Some(root), Some(init)) = (fds.next(), fds.next()) else {
             return Err(SlotError::Nonsense);
         };
@@ -204,7 +178,7 @@ impl Spawner {
             gate: Some(gate),
             init,
             is_silent: false,
-            pid: letter.sender.ok_or(SlotError::Nonsense)?,
+            pid: message.sender.ok_or(SlotError::Nonsense)?,
             end,
         };
         Ok(Started {
@@ -217,18 +191,18 @@ impl Spawner {
     }
 }
 
-/// The next letter of a process that owes one.
-pub(super) fn next_letter(control: &OwnedFd) -> Result<Letter, SlotError> {
-    post::receive(control.as_fd(), true)
+/// The next message of a process that owes one.
+pub(super) fn next_message(control: &OwnedFd) -> Result<Message, SlotError> {
+    ipc::receive(control.as_fd(), true)
         .map_err(SlotError::Talk)?
         .ok_or(SlotError::Died)
 }
 
-/// The next letter, if it is what it has to be.
-fn hear(control: &OwnedFd, awaited: Report) -> Result<Letter, SlotError> {
-    let letter = next_letter(control)?;
-    match Report::decode(&letter.bytes) {
-        Some(report) if report == awaited => Ok(letter),
+/// The next message, if it is what it has to be.
+fn hear(control: &OwnedFd, awaited: Report) -> Result<Message, SlotError> {
+    let message = next_message(control)?;
+    match Report::decode(&message.bytes) {
+        Some(report) if report == awaited => Ok(message),
         Some(Report::Failed(step, errno)) => Err(SlotError::Setup { step, errno }),
         Some(Report::Ended { .. }) => Err(SlotError::Died),
         _ => Err(SlotError::Nonsense),
@@ -243,44 +217,4 @@ pub(super) fn in_memory(bytes: &[u8]) -> Result<OwnedFd, Errno> {
         at += rustix::io::retry_on_intr(|| rustix::io::pwrite(&memory, &bytes[at..], at as u64))?;
     }
     Ok(memory)
-}
-
-/// The spawner's process: answers until workerd closes its end. The caller is a
-/// freshly forked process with one thread, whose root directory is the store's tmpfs.
-pub(crate) fn serve(socket: OwnedFd, grounds: &Grounds) -> ! {
-    sys::reap_children_unseen();
-    filter::prepare();
-    loop {
-        let letter = match post::receive(socket.as_fd(), true) {
-            Ok(Some(letter)) => letter,
-            Ok(None) | Err(_) => sys::exit(0),
-        };
-        // Without a process there is nobody to take the letter's descriptors: they are
-        // closed here, and who asked sees the end of its channel.
-        let fork = match letter.bytes.first() {
-            Some(&(SLOT | PID_PROBE)) => sys::fork_into_pid_namespace,
-            _ => sys::fork,
-        };
-        match fork() {
-            Ok(Some(_)) => {}
-            Ok(None) => {
-                drop(socket);
-                match letter.bytes.first() {
-                    Some(&SLOT) => init::run(letter.fds, grounds),
-                    Some(&SELF_TEST) => super::selftest::run(letter.fds, grounds),
-                    Some(&GUARD_PROBE) => super::probe::run(letter.fds),
-                    Some(&NETWORK) => super::network::run(letter.fds),
-                    Some(&PID_PROBE) => super::pids::run(letter.fds),
-                    _ => sys::exit(2),
-                }
-            }
-            Err(errno) => {
-                if let Some(control) = letter.fds.get(1) {
-                    let report = Report::Failed(Step::Fork, errno.raw_os_error());
-                    // Who asked may be gone; there is nobody else to tell.
-                    let _ = post::send(control.as_fd(), &report.encode(), &[]);
-                }
-            }
-        }
-    }
 }

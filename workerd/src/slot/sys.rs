@@ -1,6 +1,8 @@
 //! The unsafe corner of slots: forks, signals, seccomp and the few calls that rustix
 //! does not have. All of it runs in processes with one thread. Knows no policy.
 
+#![allow(unsafe_code)]
+
 use super::SlotStatus;
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
@@ -225,7 +227,7 @@ pub(super) fn hide_from_job() -> Result<(), Errno> {
 
 extern "C" fn ignore_signal(_: libc::c_int) {}
 
-/// SIGCHLD interrupts [`await_child_or_letter`], and nothing else.
+/// SIGCHLD interrupts [`await_child_or_message`], and nothing else.
 pub(super) fn hold_child_signals() -> Result<(), Errno> {
     set_mask(&mask_of(&[libc::SIGCHLD]));
     set_disposition(libc::SIGCHLD, ignore_signal as *const () as libc::sighandler_t);
@@ -234,7 +236,7 @@ pub(super) fn hold_child_signals() -> Result<(), Errno> {
 
 /// Waits until a child has ended (false), the channel can be read (true), or the time
 /// is over (false).
-pub(super) fn await_child_or_letter(channel: BorrowedFd<'_>, time: Option<Duration>) -> Result<bool, Errno> {
+pub(super) fn await_child_or_message(channel: BorrowedFd<'_>, time: Option<Duration>) -> Result<bool, Errno> {
     let mut fd = libc::pollfd {
         fd: channel.as_raw_fd(),
         events: libc::POLLIN,
@@ -383,7 +385,7 @@ pub(super) fn install_filter(program: &[libc::sock_filter]) -> Result<OwnedFd, E
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// Sends a letter as [`super::post::send`] does, by a call that passes the filter: nobody
+/// Sends a message as [`super::ipc::send`] does, by a call that passes the filter: nobody
 /// answers this process before its listener has arrived.
 pub(super) fn send_past_guard(
     to: BorrowedFd<'_>,

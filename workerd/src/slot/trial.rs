@@ -32,6 +32,7 @@ pub fn trial<T>(
     looked
 }
 
+/// Makes a slot over an empty tree, looks at it and ends it.
 fn with_slot<T>(
     spawner: &Spawner,
     dir: &Path,

@@ -9,12 +9,10 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 
-use crate::slot::Spawner;
-use crate::slot::spawner::{Grounds, channel, serve};
+use crate::slot::{Spawner, SpawnerContext, channel, serve};
+use crate::store::Store;
 use rustix::io::Errno;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
 pub use supervisor::{handles_signals, leave};
 
 /// How large the store may become, and where it is mounted.
@@ -27,29 +25,6 @@ pub struct StoreOptions {
     pub bytes: Option<u64>,
     /// Files, directories and symlinks; default: one for 8 KiB of the bytes.
     pub inodes: Option<u64>,
-}
-
-/// The store, mounted. It ends with workerd, however workerd ends.
-#[derive(Clone, Debug)]
-pub struct Store {
-    /// Its directory, mode 0700, empty at the start but for `apart`. An absolute path for use in
-    /// workerd's own processes only; it may begin with `/..`, so it must not be
-    /// normalised by text.
-    pub root: PathBuf,
-    /// A directory in it where another tmpfs is, of the same size: what jobs hold there
-    /// shares no lock of the kernel's with what is elsewhere in the store.
-    pub apart: PathBuf,
-    /// A `/proc` of workerd's own pid namespace (the host's root may have none).
-    pub proc: PathBuf,
-    /// workerd is the machine's own root: slots have trusted attributes and devices.
-    /// Otherwise it is root of a user namespace only.
-    pub root_user: bool,
-    /// The host's `/dev/fuse`, not opened, if it has one.
-    pub fuse: Option<Arc<OwnedFd>>,
-    /// Bytes that it may hold.
-    pub bytes: u64,
-    /// Inodes that it may hold.
-    pub inodes: u64,
 }
 
 /// What workerd has when it is set up.
@@ -87,7 +62,7 @@ impl StartError {
 /// of the two is killed takes everything with it. An error before the child exists is
 /// returned in the caller's process, a later one in the child.
 pub fn enter(options: StoreOptions) -> Result<Entered, StartError> {
-    let prompt = termite_sched::be_prompt();
+    let prompt = termite_sched::request_short_slice();
     root::own_namespaces()?;
     supervisor::fork_child()?;
     let (store, tree) = root::make(options)?;
@@ -104,7 +79,7 @@ pub fn enter(options: StoreOptions) -> Result<Entered, StartError> {
     match root::retire_to(&tree, theirs) {
         Ok(socket) => serve(
             socket,
-            &Grounds {
+            &SpawnerContext {
                 root_user: store.root_user,
             },
         ),

@@ -2,7 +2,7 @@
 //! ends as its child ends, and takes it along when it is killed. Knows nothing else.
 
 use super::StartError;
-use crate::slot::spawner::channel;
+use crate::slot::channel;
 use crate::slot::sys;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 use std::os::fd::AsFd;

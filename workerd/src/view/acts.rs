@@ -6,16 +6,15 @@
 //! Knows nothing of what the calls came to, which the upper layer shows in the end, and
 //! nothing of commits.
 
-mod act;
 mod identity;
 
-pub use act::{Act, Writes};
-
+use super::View;
+use super::act::{Act, Writes};
 use super::confine;
-use super::fault::{Patience, View};
-use super::harvest::content_of;
-use super::trouble::Trouble;
-use super::walk::{Linked, Stop, Walk, Walked};
+use super::error::FaultError;
+use super::inode::content_of;
+use super::path_use::Blocking;
+use super::walk::{Linked, Stop, Walk, WalkEnd};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -77,7 +76,7 @@ pub(super) enum Before {
 
 impl Before {
     /// By the attributes of what the client has at a path.
-    pub fn of(path: &Path, attr: Attr) -> Self {
+    pub(super) fn of(path: &Path, attr: Attr) -> Self {
         match attr.node {
             Node::Dir => Self::Dir(attr),
             Node::Symlink { .. } => Self::Symlink(attr),
@@ -119,7 +118,7 @@ pub(super) struct NameActs {
 
 impl NameActs {
     /// Of a name to which nothing was done yet.
-    pub fn of(before: Before) -> Self {
+    pub(super) fn of(before: Before) -> Self {
         Self {
             before,
             named: false,
@@ -135,21 +134,22 @@ impl NameActs {
     }
 
     /// Whether a directory at the name is one that the job made where nothing was.
-    pub fn makes_joinable(&self) -> bool {
+    pub(super) fn makes_joinable(&self) -> bool {
         matches!(self.before, Before::Nothing) && self.named && !self.replaced
     }
 
     /// Whether the job made something at the name, or moved it there.
-    pub fn is_made(&self) -> bool {
+    pub(super) fn is_made(&self) -> bool {
         self.exclusive || self.replaced || self.written != Written::Not
     }
 
     /// Whether the job took away what the client has at the name, and put something there since:
     /// of two jobs that do so, each may take the name for a lock.
-    pub fn is_put_back(&self) -> bool {
+    pub(super) fn is_put_back(&self) -> bool {
         self.removed && self.is_made() && !matches!(self.before, Before::Nothing | Before::Own)
     }
 
+    /// Takes down one more call.
     fn note(&mut self, act: Act) {
         match act {
             Act::Look | Act::TestWrite | Act::Link => {}
@@ -227,27 +227,27 @@ pub(super) struct Acts {
 }
 
 impl Acts {
-    pub fn of_name(&self, path: &Path) -> Option<&NameActs> {
+    pub(super) fn of_name(&self, path: &Path) -> Option<&NameActs> {
         self.names.get(path)
     }
 
-    pub fn of_file(&self, upper_ino: u64) -> Option<&CopiedUp> {
+    pub(super) fn of_file(&self, upper_ino: u64) -> Option<&CopiedUp> {
         self.files.get(&upper_ino)
     }
 
     /// Where the client has the symlink that one of the upper layer was.
-    pub fn of_symlink(&self, upper_ino: u64) -> Option<&Path> {
+    pub(super) fn of_symlink(&self, upper_ino: u64) -> Option<&Path> {
         self.symlinks.get(&upper_ino).map(PathBuf::as_path)
     }
 
     /// The client's files that were changed, by inode number in the upper layer.
-    pub fn changed_files(&self) -> impl Iterator<Item = (u64, &ClientFile)> {
+    pub(super) fn changed_files(&self) -> impl Iterator<Item = (u64, &ClientFile)> {
         let changed = self.files.iter().filter(|(_, copied)| copied.is_changed());
         changed.map(|(ino, copied)| (*ino, &copied.file))
     }
 
     /// Names below a directory, in the order of their paths.
-    pub fn below<'a>(&'a self, dir: &'a Path) -> impl Iterator<Item = (&'a Path, &'a NameActs)> {
+    pub(super) fn below<'a>(&'a self, dir: &'a Path) -> impl Iterator<Item = (&'a Path, &'a NameActs)> {
         let from = (Bound::Excluded(dir), Bound::Unbounded);
         let names = self.names.range::<Path, _>(from);
         names
@@ -256,33 +256,33 @@ impl Acts {
     }
 
     /// All names, in the order of their paths.
-    pub fn names(&self) -> impl Iterator<Item = (&Path, &NameActs)> {
+    pub(super) fn names(&self) -> impl Iterator<Item = (&Path, &NameActs)> {
         self.names.iter().map(|(path, acts)| (path.as_path(), acts))
     }
 
     /// Whether a lock was taken on a file that the job had not made.
-    pub fn locked(&self) -> bool {
+    pub(super) fn locked(&self) -> bool {
         self.locked
     }
 
     /// The client's symlinks through which a call that changed something went, with their targets.
-    pub fn followed(&self) -> Vec<(PathBuf, PathBuf)> {
+    pub(super) fn followed(&self) -> Vec<(PathBuf, PathBuf)> {
         let followed = self.followed.iter();
         followed.map(|(path, target)| (path.clone(), target.clone())).collect()
     }
 
     /// Files of the client's that were renamed, and the others of it to whose names they were.
-    pub fn renamed_over(&self) -> impl Iterator<Item = &(PathBuf, PathBuf)> {
+    pub(super) fn renamed_over(&self) -> impl Iterator<Item = &(PathBuf, PathBuf)> {
         self.renamed_over.iter()
     }
 
     /// The files that the job had not made when it took a lock on them.
-    pub fn locks(&self) -> impl Iterator<Item = &Path> {
+    pub(super) fn locks(&self) -> impl Iterator<Item = &Path> {
         self.locks.iter().map(PathBuf::as_path)
     }
 
     /// The files that the job had made when it took a lock on them.
-    pub fn own_locks(&self) -> impl Iterator<Item = &Path> {
+    pub(super) fn own_locks(&self) -> impl Iterator<Item = &Path> {
         self.own_locks.iter().map(PathBuf::as_path)
     }
 }
@@ -290,7 +290,7 @@ impl Acts {
 impl View {
     /// The job takes a lock on a task's open file.
     pub fn note_lock(&self, task: u32, fd: i32) {
-        let place = Walk::new(self, Some(task), Patience::None).place_of_task(Some(fd));
+        let place = Walk::new(self, Some(task), Blocking::Never).place_of_task(Some(fd));
         let path = place
             .and_then(Linked::there)
             .map(|path| PathBuf::from(OsString::from_vec(path)));
@@ -308,11 +308,11 @@ impl View {
 
     /// Takes down what a call is about to do. The content of a file that it changes or
     /// moves is there.
-    pub(super) fn note_act(&self, walked: &Walked, act: Act) -> Result<(), Trouble> {
+    pub(super) fn note_act(&self, walked: &WalkEnd, act: Act) -> Result<(), FaultError> {
         let (path, looks) = match walked {
-            Walked::File(path, looks) => (path, Some(*looks)),
-            Walked::Missing(path) | Walked::Symlink(path) | Walked::Dir(path) => (path, None),
-            Walked::Nowhere | Walked::Blocked | Walked::Outside => return Ok(()),
+            WalkEnd::File(path, looks) => (path, Some(*looks)),
+            WalkEnd::Missing(path) | WalkEnd::Symlink(path) | WalkEnd::Dir(path) => (path, None),
+            WalkEnd::Nowhere | WalkEnd::Blocked | WalkEnd::Outside => return Ok(()),
         };
         if let Act::Open { .. } = act
             && looks.is_some_and(|looks| looks.sets_id)
@@ -333,7 +333,7 @@ impl View {
         };
         let upper = match (walked, looks) {
             (_, Some(looks)) if act.copies_up() => self.copy_up(path, looks)?,
-            (Walked::Symlink(_), _) if act.copies_up() => {
+            (WalkEnd::Symlink(_), _) if act.copies_up() => {
                 self.copy_up_symlink(path)?;
                 None
             }
@@ -370,7 +370,7 @@ impl View {
         &self,
         walk: &Walk<'_>,
         spelled: &[u8],
-        walked: &Walked,
+        walked: &WalkEnd,
         follow: bool,
     ) -> Result<(), Stop> {
         let Some(path) = walked.path() else { return Ok(()) };
@@ -378,7 +378,7 @@ impl View {
         if lexical(Path::new(OsStr::from_bytes(spelled))) == path {
             return Ok(());
         }
-        let again = Walk::new(self, walk.task, walk.patience);
+        let again = Walk::new(self, walk.task, walk.blocking);
         again.walk(PathBuf::from("/"), spelled, follow)?;
         for (link, target) in again.followed.take() {
             let is_clients = self.is_of_client(&link);
@@ -475,39 +475,39 @@ impl View {
     }
 
     /// What stands at a canonical path that no act was about before.
-    fn before(&self, path: &Path, walked: &Walked) -> Result<Before, Trouble> {
+    fn before(&self, path: &Path, walked: &WalkEnd) -> Result<Before, FaultError> {
         if !self.is_of_client(path) {
             return Ok(Before::Own);
         }
         let known = || {
             self.mirror
                 .lookup(path)
-                .map_err(|errno| Trouble::from_store(errno, path))
+                .map_err(|errno| FaultError::from_store(errno, path))
         };
         Ok(match walked {
-            Walked::Missing(_) => Before::Nothing,
-            Walked::File(_, looks) => match self.client_file(path, looks.ino)? {
+            WalkEnd::Missing(_) => Before::Nothing,
+            WalkEnd::File(_, looks) => match self.client_file(path, looks.ino)? {
                 Some(file) if file.path == path => Before::File(file),
                 _ => Before::Own,
             },
-            Walked::Symlink(_) | Walked::Dir(_) => match known()?.map(|known| Before::of(path, known.attr)) {
-                Some(before @ Before::Symlink(_)) if matches!(walked, Walked::Symlink(_)) => before,
-                Some(before @ Before::Dir(_)) if matches!(walked, Walked::Dir(_)) => before,
+            WalkEnd::Symlink(_) | WalkEnd::Dir(_) => match known()?.map(|known| Before::of(path, known.attr)) {
+                Some(before @ Before::Symlink(_)) if matches!(walked, WalkEnd::Symlink(_)) => before,
+                Some(before @ Before::Dir(_)) if matches!(walked, WalkEnd::Dir(_)) => before,
                 None if confine::handle(&self.upper, path).is_ok() => Before::Own,
                 // The kernel still shows the job what was there, and the call would act on that.
-                _ => return Err(Trouble::moved_on(path)),
+                _ => return Err(FaultError::moved_on(path)),
             },
-            Walked::Nowhere | Walked::Blocked | Walked::Outside => Before::Own,
+            WalkEnd::Nowhere | WalkEnd::Blocked | WalkEnd::Outside => Before::Own,
         })
     }
 
     /// What workerd itself does on the job's behalf: moves something from one name to another.
-    pub(super) fn note_move(&self, walk: &Walk<'_>, from: &Path, to: &Path) -> Result<(), Trouble> {
+    pub(super) fn note_move(&self, walk: &Walk<'_>, from: &Path, to: &Path) -> Result<(), FaultError> {
         let source = walk.at(from);
         self.note_act(&source, Act::MoveAway)?;
         let here = Act::MoveHere {
             exclusive: false,
-            dir: matches!(source, Walked::Dir(_)),
+            dir: matches!(source, WalkEnd::Dir(_)),
         };
         self.note_act(&walk.at(to), here)
     }

@@ -11,17 +11,17 @@ const LOOK: StatxFlags = StatxFlags::BASIC_STATS;
 
 /// A handle on what `path` names below `root`, whatever that is; a symlink at its end is
 /// opened itself, one on the way is ELOOP.
-pub fn handle(root: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
+pub(super) fn handle(root: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
     open(root, path, OFlags::PATH | OFlags::NOFOLLOW)
 }
 
 /// A directory below `root`, to be listed or worked in.
-pub fn directory(root: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
+pub(super) fn directory(root: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
     open(root, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)
 }
 
 /// A regular file below `root` for reading. Anything else is EINVAL, and is not waited for.
-pub fn file(root: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
+pub(super) fn file(root: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
     let file = open(
         root,
         path,
@@ -39,27 +39,27 @@ pub fn read_below(root: impl AsFd, path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 /// Attributes of what a handle stands for.
-pub fn stat(file: impl AsFd) -> Result<Statx, Errno> {
+pub(super) fn stat(file: impl AsFd) -> Result<Statx, Errno> {
     statx(file, c"", AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW, LOOK)
 }
 
 /// Attributes of one name in a directory, not followed.
-pub fn stat_name(dir: impl AsFd, name: &Path) -> Result<Statx, Errno> {
+pub(super) fn stat_name(dir: impl AsFd, name: &Path) -> Result<Statx, Errno> {
     statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, LOOK)
 }
 
 /// Whether it is a directory.
-pub fn is_dir(stat: &Statx) -> bool {
+pub(super) fn is_dir(stat: &Statx) -> bool {
     u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFDIR
 }
 
 /// Whether it is a regular file.
-pub fn is_file(stat: &Statx) -> bool {
+pub(super) fn is_file(stat: &Statx) -> bool {
     u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG
 }
 
 /// Whether it is a symbolic link.
-pub fn is_symlink(stat: &Statx) -> bool {
+pub(super) fn is_symlink(stat: &Statx) -> bool {
     u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFLNK
 }
 

@@ -32,7 +32,7 @@ struct Segment {
 
 impl<'f> Elf<'f> {
     /// Reads the headers. `None`: it is no ELF file.
-    pub fn read(file: &'f OwnedFd) -> Option<Self> {
+    pub(super) fn read(file: &'f OwnedFd) -> Option<Self> {
         let head = bytes_at(file, 0, 64)?;
         let wide = match head.strip_prefix(b"\x7fELF")?.first()? {
             1 => false,
@@ -54,7 +54,7 @@ impl<'f> Elf<'f> {
     }
 
     /// The loader that the kernel opens.
-    pub fn interpreter(&self) -> Option<Vec<u8>> {
+    pub(super) fn interpreter(&self) -> Option<Vec<u8>> {
         let segment = self.segment(PT_INTERP)?;
         let size = usize::try_from(segment.size)
             .ok()
@@ -65,7 +65,7 @@ impl<'f> Elf<'f> {
 
     /// The runtime of AddressSanitizer ends a program in which it is not the first library
     /// of all.
-    pub fn refuses_preload(&self) -> bool {
+    pub(super) fn refuses_preload(&self) -> bool {
         let first = self.first_library().unwrap_or_default();
         first.starts_with(b"libasan.so") || first.starts_with(b"libclang_rt.asan")
     }

@@ -1,89 +1,24 @@
 //! What the kernel opens by itself when a program is executed: the interpreters of `#!`
-//! lines and of ELF files. Knows the head of a program, not who starts it.
+//! lines and of ELF files. Does not know who starts a program.
 
+use super::act::Act;
 use super::confine;
-use super::elf::Elf;
-use super::fault::PathUse;
+use super::lookup_cache::absolute;
 use super::mirror::KnownFile;
-use super::spelling::absolute;
-use super::walk::{Looks, Stop, Walk, Walked};
-use super::{Act, Intent, Origin};
-use parking_lot::Mutex;
-use rustix::fd::OwnedFd;
+use super::path_use::{Intent, Origin, PathUse};
+use super::programs::Program;
+use super::walk::{FileStat, Stop, Walk, WalkEnd};
 use rustix::fs::{AtFlags, Mode, OFlags};
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use termite_abi::Access;
-use termite_types::BlobHash;
 
 /// As deep as the kernel goes (`exec_binprm`).
 const MAX_DEPTH: usize = 5;
-/// Bytes that the kernel looks at (`BINPRM_BUF_SIZE`).
-const HEAD: usize = 256;
-/// Programs beyond that are not kept.
-const MOST: usize = 1 << 12;
-
-/// What the head of a program says of who runs it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Program {
-    /// `#!`, with the interpreter's path.
-    Script(Vec<u8>),
-    /// ELF with a loader.
-    Linked {
-        /// The loader's path.
-        loader: Vec<u8>,
-        /// It does not bear a preloaded library.
-        refuses_preload: bool,
-    },
-    /// The kernel opens nothing more.
-    Plain,
-}
-
-/// Programs by content, which jobs have executed.
-#[derive(Default)]
-pub(super) struct Programs(Mutex<HashMap<BlobHash, Arc<Program>>>);
-
-impl Programs {
-    fn get(&self, content: BlobHash) -> Option<Arc<Program>> {
-        self.0.lock().get(&content).cloned()
-    }
-
-    fn keep(&self, content: BlobHash, program: Arc<Program>) {
-        let mut programs = self.0.lock();
-        if programs.len() < MOST {
-            programs.insert(content, program);
-        }
-    }
-}
-
-impl Program {
-    fn of(file: &OwnedFd) -> Self {
-        let mut head = [0; HEAD];
-        let len = rustix::io::pread(file, &mut head, 0).unwrap_or(0);
-        if let Some(line) = head[..len].strip_prefix(b"#!") {
-            return script_interpreter(line).map_or(Self::Plain, Self::Script);
-        }
-        let linked = Elf::read(file).and_then(|elf| {
-            Some(Self::Linked {
-                loader: elf.interpreter()?,
-                refuses_preload: elf.refuses_preload(),
-            })
-        });
-        linked.unwrap_or(Self::Plain)
-    }
-
-    fn interpreter(&self) -> Option<&[u8]> {
-        match self {
-            Self::Script(path) | Self::Linked { loader: path, .. } => Some(path),
-            Self::Plain => None,
-        }
-    }
-}
 
 impl Walk<'_> {
     /// Fills a program and everything that the kernel will open to run it.
-    pub fn fill_program(&self, path: &Path, looks: Looks) -> Result<(), Stop> {
+    pub(super) fn fill_program(&self, path: &Path, looks: FileStat) -> Result<(), Stop> {
         if !looks.runs {
             return Ok(());
         }
@@ -97,7 +32,7 @@ impl Walk<'_> {
 
     /// Makes ready what is to be done to a file that earlier jobs knew. False: to execute it,
     /// one has to look for it, since the job may have put another in its place.
-    pub fn reach_known(&self, file: KnownFile, intent: Intent) -> Result<bool, Stop> {
+    pub(super) fn reach_known(&self, file: KnownFile, intent: Intent) -> Result<bool, Stop> {
         if intent != Intent::Exec {
             return Ok(true);
         }
@@ -108,15 +43,15 @@ impl Walk<'_> {
     }
 
     /// The same file where it stands in the job's tree, if it still does.
-    fn still(&self, file: &KnownFile) -> Option<(PathBuf, Looks)> {
+    fn still(&self, file: &KnownFile) -> Option<(PathBuf, FileStat)> {
         let path = file.path();
         let stat = confine::handle(&self.view.root, &path).and_then(confine::stat).ok()?;
-        (stat.stx_ino == file.ino).then(|| (path, Looks::of(&stat)))
+        (stat.stx_ino == file.ino).then(|| (path, FileStat::of(&stat)))
     }
 
     /// Fills what the kernel will open to run a program that is no file of the view's: one
     /// in memory, without a name, or removed.
-    pub fn fill_for_nameless(&self, used: &PathUse<'_>) -> Result<(), Stop> {
+    pub(super) fn fill_for_nameless(&self, used: &PathUse<'_>) -> Result<(), Stop> {
         let fd = match (used.origin, used.path) {
             (Origin::Descriptor(fd), b"") => Some(fd),
             (_, path) => [&b"/proc/self/fd/"[..], b"/dev/fd/"]
@@ -135,6 +70,7 @@ impl Walk<'_> {
         })
     }
 
+    /// Fills the interpreters of a program, each of which may need another one.
     fn fill_interpreters(&self, mut program: Arc<Program>) -> Result<(), Stop> {
         for _ in 0..MAX_DEPTH {
             if let Program::Linked { refuses_preload, .. } = *program {
@@ -156,10 +92,10 @@ impl Walk<'_> {
             };
             let known = self.view.known_file(&next, &used).and_then(|file| self.still(&file));
             let found = match known {
-                Some((path, looks)) => Walked::File(path, looks),
+                Some((path, looks)) => WalkEnd::File(path, looks),
                 None => self.locate(&next, true)?,
             };
-            let Walked::File(path, looks) = found else {
+            let WalkEnd::File(path, looks) = found else {
                 self.view.record(Access::Missing, &next);
                 return Ok(());
             };
@@ -177,7 +113,7 @@ impl Walk<'_> {
     }
 
     /// The program at a canonical path, which has its content. `None`: it is there no more.
-    fn program_at(&self, path: &Path, looks: Looks) -> Option<Arc<Program>> {
+    fn program_at(&self, path: &Path, looks: FileStat) -> Option<Arc<Program>> {
         let programs = &self.view.mirror.programs;
         let unchanged = || self.view.unchanged_content(path, looks.ino);
         let content = unchanged();
@@ -220,14 +156,6 @@ fn thread_group(status: &[u8]) -> Option<u32> {
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 
-fn script_interpreter(line: &[u8]) -> Option<Vec<u8>> {
-    let line = line.split(|byte| *byte == b'\n').next()?;
-    let mut words = line
-        .split(|byte| matches!(byte, b' ' | b'\t' | 0))
-        .filter(|word| !word.is_empty());
-    words.next().map(<[u8]>::to_vec)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,17 +165,5 @@ mod tests {
         let status = b"Name:\tx\nUmask:\t0022\nTgid:\t3421\nNgid:\t0\n";
         assert_eq!(thread_group(status), Some(3421));
         assert_eq!(thread_group(b"Name:\tx\n"), None);
-    }
-
-    #[test]
-    fn reads_the_line_as_the_kernel_does() {
-        let interpreter = |line: &[u8]| script_interpreter(line);
-        assert_eq!(interpreter(b"/bin/sh\nrest"), Some(b"/bin/sh".to_vec()));
-        assert_eq!(
-            interpreter(b" \t/usr/bin/env -S python3\n"),
-            Some(b"/usr/bin/env".to_vec())
-        );
-        assert_eq!(interpreter(b"\n/bin/sh"), None);
-        assert_eq!(interpreter(b"relative/sh"), Some(b"relative/sh".to_vec()));
     }
 }

@@ -8,12 +8,10 @@ use std::fs::{self, File, Metadata};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use termite_types::{Attr, BlobHash, Entry, FileTime, Listing, Node, Resource, Special};
+use termite_types::{Attr, BLOB_PIECE, BlobHash, Entry, FileTime, Listing, Node, Resource, Special};
 
 /// Bytes that an answer to `open` carries.
 const HEAD: usize = 256 << 10;
-/// Bytes of a piece of content at most.
-const PIECE: u64 = 1 << 20;
 
 /// Serves the tree below a directory as if that were the client's root.
 pub struct LocalFiles {
@@ -110,14 +108,15 @@ impl Files for LocalFiles {
             Ok(file) => file,
             Err(error) => return Box::new(std::iter::once(Err(error))),
         };
-        Box::new((from..until).step_by(PIECE as usize).map(move |at| {
-            let mut bytes = vec![0; (until - at).min(PIECE) as usize];
+        Box::new((from..until).step_by(BLOB_PIECE as usize).map(move |at| {
+            let mut bytes = vec![0; (until - at).min(BLOB_PIECE.into()) as usize];
             file.read_exact_at(&mut bytes, at)?;
             Ok(bytes)
         }))
     }
 }
 
+/// Attributes as the client's file server would give them.
 fn attr_of(path: &Path, meta: &Metadata) -> Result<Attr, FilesError> {
     let kind = meta.file_type();
     let node = if meta.is_dir() {

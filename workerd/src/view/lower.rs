@@ -7,10 +7,10 @@
 
 use super::acts::{Before, ClientFile, NameActs, Written};
 use super::confine::{self, is_dir, is_file};
-use super::harvest::content_of;
+use super::error::FaultError;
+use super::inode::content_of;
 use super::mapped::SharedMap;
-use super::mirror::{Fill, Mirror, Tenancy, is_placeholder, seen};
-use super::trouble::Trouble;
+use super::mirror::{Fill, Mirror, ReaderPin, is_placeholder, seen};
 use parking_lot::Mutex;
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, OFlags, Statx};
@@ -28,7 +28,7 @@ use termite_types::{Attr, FileTime};
 /// The mirror as one job's lower layer.
 pub struct Lower {
     mirror: Arc<Mirror>,
-    _tenancy: Tenancy,
+    _pin: ReaderPin,
     /// A proc file system of workerd's own pid namespace: the way from a handle to the file.
     proc: OwnedFd,
     shared: Arc<SharedMap>,
@@ -92,7 +92,7 @@ impl Lower {
         // Of the clock that file times are taken from.
         let begun = clock_gettime(ClockId::RealtimeCoarse);
         Ok(Self {
-            _tenancy: mirror.enter(shared.clone()),
+            _pin: mirror.enter(shared.clone()),
             mirror,
             proc,
             shared,
@@ -115,13 +115,13 @@ impl Lower {
     }
 
     /// The client path of a node.
-    pub fn path(&self, ino: u64) -> Result<Arc<Path>, Trouble> {
+    pub fn path(&self, ino: u64) -> Result<Arc<Path>, FaultError> {
         Ok(self.node(ino)?.path)
     }
 
     /// Finds a name in a directory; `None`: it is not there. What was found is to be
     /// forgotten as often. Blocks.
-    pub fn lookup(&self, dir: u64, name: &OsStr) -> Result<Option<Found>, Trouble> {
+    pub fn lookup(&self, dir: u64, name: &OsStr) -> Result<Option<Found>, FaultError> {
         let parent = self.node(dir)?;
         // Whatever the mirror has become since, the answer is the same. The kernel asks again where
         // a call makes the name or renames over it, and overlayfs says ESTALE from then on if it is
@@ -151,7 +151,7 @@ impl Lower {
                 self.answers.lock().insert(asked, None);
                 return Ok(missing);
             }
-            Err(errno) => return Err(Trouble::from_store(errno, &path)),
+            Err(errno) => return Err(FaultError::from_store(errno, &path)),
         };
         let found = self.found(&handle, &path)?;
         self.note_found(&found.stat, &handle, &path);
@@ -185,13 +185,13 @@ impl Lower {
     }
 
     /// Attributes of a node.
-    pub fn stat(&self, ino: u64) -> Result<Found, Trouble> {
+    pub fn stat(&self, ino: u64) -> Result<Found, FaultError> {
         let node = self.node(ino)?;
         if let Some((path, false)) = self.mirror.dir_at(ino) {
-            match self.mirror.bring_time(&path) {
+            match self.mirror.complete_time(&path) {
                 // The client has no such directory any more; the job saw it, and keeps what it saw.
-                Ok(_) | Err(Trouble::Errno(libc::ENOENT | libc::ENOTDIR)) => {}
-                Err(trouble) => return Err(trouble),
+                Ok(_) | Err(FaultError::Errno(libc::ENOENT | libc::ENOTDIR)) => {}
+                Err(error) => return Err(error),
             }
         }
         self.found(&node.handle, &node.path)
@@ -199,35 +199,35 @@ impl Lower {
 
     /// Where a symlink leads. Of one that is gone or replaced the kernel goes on to ask, as it does
     /// not look for a name again that it knows.
-    pub fn target(&self, ino: u64) -> Result<Vec<u8>, Trouble> {
+    pub fn target(&self, ino: u64) -> Result<Vec<u8>, FaultError> {
         let node = self.node(ino)?;
         let now = self.mirror.lookup(&node.path);
-        let now = now.map_err(|errno| Trouble::from_store(errno, &node.path))?;
+        let now = now.map_err(|errno| FaultError::from_store(errno, &node.path))?;
         if now.is_none_or(|now| now.ino != ino) {
-            return Err(Trouble::moved_on(&node.path));
+            return Err(FaultError::moved_on(&node.path));
         }
         let target = rustix::fs::readlinkat(&node.handle, c"", Vec::new());
         Ok(target
-            .map_err(|errno| Trouble::from_store(errno, &node.path))?
+            .map_err(|errno| FaultError::from_store(errno, &node.path))?
             .into_bytes())
     }
 
     /// A file for reading, its content brought first. Blocks.
-    pub fn open(&self, ino: u64) -> Result<OwnedFd, Trouble> {
+    pub fn open(&self, ino: u64) -> Result<OwnedFd, FaultError> {
         let node = self.node(ino)?;
         // It may be a call that makes the file where there is none, which FUSE does not tell.
-        self.mirror.fill(ino).map_err(|trouble| trouble.of_needed(&node.path))?;
+        self.mirror.fill(ino).map_err(|error| error.of_needed(&node.path))?;
         self.note_opened(ino, &node.path);
         self.record(Access::Read, &node.path);
         let link = format!("self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&*node.handle));
         rustix::fs::openat(&self.proc, link, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|errno| Trouble::from_store(errno, &node.path))
+            .map_err(|errno| FaultError::from_store(errno, &node.path))
     }
 
     /// The names of a directory in the client's order, without `.` and `..`. Blocks.
-    pub fn list(&self, ino: u64) -> Result<Vec<Named>, Trouble> {
+    pub fn list(&self, ino: u64) -> Result<Vec<Named>, FaultError> {
         let node = self.node(ino)?;
-        self.complete(ino).map_err(|trouble| trouble.of_seen(&node.path))?;
+        self.complete(ino).map_err(|error| error.of_seen(&node.path))?;
         let names = || {
             let dir = confine::directory(&node.handle, Path::new("."))?;
             let mut names = Vec::new();
@@ -245,7 +245,7 @@ impl Lower {
             Ok(names)
         };
         self.record(Access::Listed, &node.path);
-        names().map_err(|errno| Trouble::from_store(errno, &node.path))
+        names().map_err(|errno| FaultError::from_store(errno, &node.path))
     }
 
     /// What stood at a name before the job, and what it may have done there: no call is seen,
@@ -299,9 +299,9 @@ impl Lower {
     }
 
     /// The extended attributes of a node are asked for. None is shown.
-    pub fn list_attributes(&self, ino: u64) -> Result<(), Trouble> {
+    pub fn list_attributes(&self, ino: u64) -> Result<(), FaultError> {
         let node = self.node(ino)?;
-        let stat = confine::stat(&node.handle).map_err(|errno| Trouble::from_store(errno, &node.path))?;
+        let stat = confine::stat(&node.handle).map_err(|errno| FaultError::from_store(errno, &node.path))?;
         if is_file(&stat) {
             self.check_as_told(ino, &node.path)?;
             // One without bytes was opened by nobody.
@@ -328,12 +328,16 @@ impl Lower {
         self.dir_times.lock().contains(&(dir.to_path_buf(), mtime))
     }
 
-    fn node(&self, ino: u64) -> Result<Node, Trouble> {
+    fn node(&self, ino: u64) -> Result<Node, FaultError> {
         // The kernel names none that it was not told of, or has forgotten.
-        self.nodes.lock().get(&ino).cloned().ok_or(Trouble::Errno(libc::ESTALE))
+        self.nodes
+            .lock()
+            .get(&ino)
+            .cloned()
+            .ok_or(FaultError::Errno(libc::ESTALE))
     }
 
-    fn complete(&self, dir: u64) -> Result<(), Trouble> {
+    fn complete(&self, dir: u64) -> Result<(), FaultError> {
         match self.mirror.dir_at(dir) {
             Some((path, false)) => self.mirror.complete(&path).map(drop),
             // One that the client has no more keeps the names it had.
@@ -342,18 +346,18 @@ impl Lower {
     }
 
     /// Into a directory that the client's own user may not list, nobody may look.
-    fn missing(&self, parent: &Node, path: &Path) -> Result<Option<Found>, Trouble> {
+    fn missing(&self, parent: &Node, path: &Path) -> Result<Option<Found>, FaultError> {
         self.record(Access::Missing, path);
         self.found.lock().entry(path.to_path_buf()).or_insert(Before::Nothing);
         if confine::stat(&parent.handle).is_ok_and(|stat| self.mirror.is_shut(stat.stx_ino)) {
-            Err(Trouble::Errno(libc::EACCES))
+            Err(FaultError::Errno(libc::EACCES))
         } else {
             Ok(None)
         }
     }
 
-    fn found(&self, handle: &OwnedFd, path: &Path) -> Result<Found, Trouble> {
-        let stat = confine::stat(handle).map_err(|errno| Trouble::from_store(errno, path))?;
+    fn found(&self, handle: &OwnedFd, path: &Path) -> Result<Found, FaultError> {
+        let stat = confine::stat(handle).map_err(|errno| FaultError::from_store(errno, path))?;
         let ino = stat.stx_ino;
         let waits = if is_dir(&stat) {
             let time = seen(&stat, termite_types::Node::Dir).mtime;
@@ -391,10 +395,12 @@ impl Lower {
 
     /// Whether a file that overlayfs copies up is still the one that the job was told of: of what
     /// waited for its content, size and time were taken before that came.
-    fn check_as_told(&self, ino: u64, path: &Path) -> Result<(), Trouble> {
+    fn check_as_told(&self, ino: u64, path: &Path) -> Result<(), FaultError> {
         let told = |attr: &Attr| (attr.mode, attr.mtime, attr.size());
         match (self.found.lock().get(path), self.mirror.attr_of(ino, path)) {
-            (Some(Before::File(file)), Some(attr)) if told(&file.attr) != told(&attr) => Err(Trouble::moved_on(path)),
+            (Some(Before::File(file)), Some(attr)) if told(&file.attr) != told(&attr) => {
+                Err(FaultError::moved_on(path))
+            }
             _ => Ok(()),
         }
     }

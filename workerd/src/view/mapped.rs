@@ -3,6 +3,8 @@
 //! the store cannot give any more kills who touches it.
 //! Knows nothing of what is in them.
 
+#![allow(unsafe_code)]
+
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
@@ -54,15 +56,15 @@ impl Deref for SharedMap {
 
 /// A file of the mirror that is getting its content. Unlike a write, that does not touch
 /// its time, which jobs may look at meanwhile.
-pub(super) struct Inlay {
+pub(super) struct FillMapping {
     map: Option<MmapRaw>,
     /// From here on the file has no memory: it reads as zeros.
     end: u64,
 }
 
-impl Inlay {
+impl FillMapping {
     /// Maps a file that is open for reading and writing and has this size.
-    pub fn new(file: BorrowedFd<'_>, size: u64) -> Result<Self, Errno> {
+    pub(super) fn new(file: BorrowedFd<'_>, size: u64) -> Result<Self, Errno> {
         // A file of no bytes cannot be mapped.
         let map = (size > 0).then(|| MmapOptions::new().len(size as usize).map_raw(&file));
         let is_new = rustix::fs::fstat(file)?.st_blocks == 0;
@@ -74,7 +76,7 @@ impl Inlay {
 
     /// Puts a piece where it belongs; zeros where the file has no memory take none. False: the
     /// file has no such place.
-    pub fn put(&mut self, piece: &[u8], at: u64) -> Result<bool, Errno> {
+    pub(super) fn put(&mut self, piece: &[u8], at: u64) -> Result<bool, Errno> {
         let size = self.map.as_ref().map_or(0, MmapRaw::len) as u64;
         let end = at.checked_add(piece.len() as u64).filter(|end| *end <= size);
         let (Some(map), Some(end)) = (self.map.as_ref(), end) else {

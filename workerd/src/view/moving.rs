@@ -4,13 +4,14 @@
 //!
 //! Knows the job's tree by the same walk as everything else; knows no notification.
 
+use super::View;
 use super::confine::{self, is_dir};
-use super::fault::{PathUse, Reply, Standing, View};
-use super::harvest::all_xattrs;
+use super::error::FaultError;
+use super::inode::all_xattrs;
+use super::lookup_cache::absolute;
 use super::mirror::names_in;
-use super::spelling::absolute;
-use super::trouble::Trouble;
-use super::walk::{Looks, Stop, Walk, Walked};
+use super::path_use::{PathUse, Reply, Resolved};
+use super::walk::{FileStat, Stop, Walk, WalkEnd};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, RenameFlags, Statx, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 use termite_types::{Abandon, FileTime};
 
 /// A place for a name in the job's tree.
-struct Place {
+struct DirEntry {
     dir: OwnedFd,
     name: OsString,
     path: PathBuf,
@@ -28,7 +29,7 @@ struct Place {
     slashed: bool,
 }
 
-impl Place {
+impl DirEntry {
     /// Attributes of what has the name.
     fn looks(&self) -> Result<Statx, Errno> {
         confine::stat_name(&self.dir, Path::new(&self.name))
@@ -51,10 +52,11 @@ impl View {
         to: &PathUse<'_>,
         flags: RenameFlags,
     ) -> Result<Reply, Abandon> {
-        let walk = Walk::new(self, Some(task), super::Patience::Wait);
-        super::fault::settle_stop(self.try_rename(&walk, from, to, flags))
+        let walk = Walk::new(self, Some(task), super::Blocking::Allowed);
+        super::walk::settle(self.try_rename(&walk, from, to, flags))
     }
 
+    /// Renames, or finds that the kernel will do so itself.
     fn try_rename(
         &self,
         walk: &Walk<'_>,
@@ -63,9 +65,9 @@ impl View {
         flags: RenameFlags,
     ) -> Result<Reply, Stop> {
         let (Some(from), Some(to)) = (self.place(walk, from)?, self.place(walk, to)?) else {
-            return Ok(Reply::Ready(Standing::Missing));
+            return Ok(Reply::Ready(Resolved::Missing));
         };
-        let is_dir = |at: &Place| at.looks().is_ok_and(|stat| is_dir(&stat));
+        let is_dir = |at: &DirEntry| at.looks().is_ok_and(|stat| is_dir(&stat));
         // The new name stands for what gets it, unless that is there already.
         let takes = if flags.contains(RenameFlags::EXCHANGE) {
             &to
@@ -73,18 +75,18 @@ impl View {
             &from
         };
         if from.slashed && !is_dir(&from) || to.slashed && !is_dir(takes) {
-            return Ok(Reply::Ready(Standing::Missing));
+            return Ok(Reply::Ready(Resolved::Missing));
         }
         let exchange = flags.contains(RenameFlags::EXCHANGE);
         // A directory that gets another parent is written to.
         let moves = from.path.parent() != to.path.parent();
         if moves && (from.is_fixed() || exchange && to.is_fixed()) {
-            return Ok(Reply::Ready(Standing::Missing));
+            return Ok(Reply::Ready(Resolved::Missing));
         }
         let moved = match self.rename(&from, &to, flags) {
             // A process that stands in it would stay in the old one.
             Err(Errno::XDEV) if self.is_in_use(&from.path) || exchange && self.is_in_use(&to.path) => {
-                return Err(Trouble::from(Abandon::Unsupported("renaming a directory in use".into())).into());
+                return Err(FaultError::from(Abandon::Unsupported("renaming a directory in use".into())).into());
             }
             Err(Errno::XDEV) if exchange => self.exchange(walk, &from, &to),
             Err(Errno::XDEV) => self.move_tree(walk, &from, &to),
@@ -100,7 +102,7 @@ impl View {
 
     /// Where a name is or would be. `None`: it names no entry of a directory that the
     /// owner may write to.
-    fn place(&self, walk: &Walk<'_>, used: &PathUse<'_>) -> Result<Option<Place>, Stop> {
+    fn place(&self, walk: &Walk<'_>, used: &PathUse<'_>) -> Result<Option<DirEntry>, Stop> {
         let Some(mut spelled) = absolute(walk, used) else {
             return Ok(None);
         };
@@ -115,7 +117,7 @@ impl View {
         if matches!(name.as_bytes(), b"" | b"." | b"..") {
             return Ok(None);
         }
-        let Walked::Dir(parent) = walk.walk(PathBuf::from("/"), &spelled[..slash], true)? else {
+        let WalkEnd::Dir(parent) = walk.walk(PathBuf::from("/"), &spelled[..slash], true)? else {
             return Ok(None);
         };
         if !self.may_pass(walk, &spelled[..slash], used.path.len())? {
@@ -127,7 +129,7 @@ impl View {
         };
         let writable = confine::stat(&dir).is_ok_and(|stat| stat.stx_mode & 0o200 != 0);
         let path = parent.join(&name);
-        Ok(writable.then_some(Place {
+        Ok(writable.then_some(DirEntry {
             dir,
             name,
             path,
@@ -141,7 +143,7 @@ impl View {
         let from = spelled.len().saturating_sub(own);
         let ends = (from..spelled.len()).filter(|&at| at > 0 && spelled[at] == b'/');
         for end in ends.chain([spelled.len()]) {
-            let Walked::Dir(passed) = walk.walk(PathBuf::from("/"), &spelled[..end], true)? else {
+            let WalkEnd::Dir(passed) = walk.walk(PathBuf::from("/"), &spelled[..end], true)? else {
                 return Ok(false);
             };
             let dir = confine::directory(&self.root, &passed);
@@ -182,32 +184,32 @@ impl View {
         })
     }
 
-    fn rename(&self, from: &Place, to: &Place, flags: RenameFlags) -> Result<(), Errno> {
+    fn rename(&self, from: &DirEntry, to: &DirEntry, flags: RenameFlags) -> Result<(), Errno> {
         rustix::fs::renameat_with(&from.dir, &from.name, &to.dir, &to.name, flags)
     }
 
     /// Two names change places by three moves. Between them one of the names is missing;
     /// and if the second or third cannot be made, the job begins anew on the client.
-    fn exchange(&self, walk: &Walk<'_>, from: &Place, to: &Place) -> Result<(), Moving> {
+    fn exchange(&self, walk: &Walk<'_>, from: &DirEntry, to: &DirEntry) -> Result<(), Moving> {
         let aside = self.aside(walk, from)?;
         let rest = self.move_entry(walk, to, from);
         match rest.and_then(|()| self.move_entry(walk, &aside, to)) {
             Err(Moving::Errno(errno)) => {
                 let why = format!("exchanging {} ({errno})", from.path.display());
-                Err(Moving::Stop(Trouble::from(Abandon::Unsupported(why)).into()))
+                Err(Moving::Stop(FaultError::from(Abandon::Unsupported(why)).into()))
             }
             done => done,
         }
     }
 
     /// Moves to a name beside it that nothing has.
-    fn aside(&self, walk: &Walk<'_>, from: &Place) -> Result<Place, Moving> {
+    fn aside(&self, walk: &Walk<'_>, from: &DirEntry) -> Result<DirEntry, Moving> {
         for number in 0.. {
             let name = OsString::from(format!(".exchanged-{number}"));
             if confine::stat_name(&from.dir, Path::new(&name)).is_ok() {
                 continue;
             }
-            let aside = Place {
+            let aside = DirEntry {
                 dir: dup(&from.dir)?,
                 path: from.path.with_file_name(&name),
                 name,
@@ -219,7 +221,8 @@ impl View {
         Err(Errno::EXIST.into())
     }
 
-    fn move_tree(&self, walk: &Walk<'_>, from: &Place, to: &Place) -> Result<(), Moving> {
+    /// Moves a directory by moving all that is in it into a new one.
+    fn move_tree(&self, walk: &Walk<'_>, from: &DirEntry, to: &DirEntry) -> Result<(), Moving> {
         walk.ensure(&from.path)?;
         let looks = from.looks()?;
         match rustix::fs::mkdirat(&to.dir, &to.name, Mode::RWXU) {
@@ -234,13 +237,13 @@ impl View {
             return Err(Errno::NOTEMPTY.into());
         }
         for name in names_in(source.as_fd())? {
-            let inner = Place {
+            let inner = DirEntry {
                 dir: dup(&source)?,
                 path: from.path.join(&name),
                 name: name.clone(),
                 slashed: false,
             };
-            let outer = Place {
+            let outer = DirEntry {
                 dir: dup(&target)?,
                 path: to.path.join(&name),
                 name,
@@ -249,23 +252,23 @@ impl View {
             self.move_entry(walk, &inner, &outer)?;
         }
         // The job has set them: of the client's files it sees none.
-        let xattrs = all_xattrs(&source).map_err(|errno| Stop::from(Trouble::from_store(errno, &from.path)))?;
+        let xattrs = all_xattrs(&source).map_err(|errno| Stop::from(FaultError::from_store(errno, &from.path)))?;
         for xattr in xattrs {
             rustix::fs::fsetxattr(&target, &xattr.name, &xattr.value, XattrFlags::empty())?;
         }
-        let mtime = dress(&target, &looks)?;
+        let mtime = apply_attrs(&target, &looks)?;
         self.set_explicit(mtime);
         Ok(rustix::fs::unlinkat(&from.dir, &from.name, AtFlags::REMOVEDIR)?)
     }
 
-    fn move_entry(&self, walk: &Walk<'_>, from: &Place, to: &Place) -> Result<(), Moving> {
+    fn move_entry(&self, walk: &Walk<'_>, from: &DirEntry, to: &DirEntry) -> Result<(), Moving> {
         let looks = from.looks()?;
         if !is_dir(&looks) {
             // Renaming copies it up.
-            walk.fill_and_know(Looks::of(&looks))?;
+            walk.fill_and_know(FileStat::of(&looks))?;
         }
         self.note_move(walk, &from.path, &to.path)
-            .map_err(|trouble| Moving::Stop(trouble.into()))?;
+            .map_err(|error| Moving::Stop(error.into()))?;
         match self.rename(from, to, RenameFlags::empty()) {
             Err(Errno::XDEV) if is_dir(&looks) => self.move_tree(walk, from, to),
             done => Ok(done?),
@@ -297,7 +300,7 @@ fn dup(fd: &OwnedFd) -> Result<OwnedFd, Errno> {
 
 /// Mode and times of the directory that a new one stands for. Returns the modification
 /// time, which a rename leaves alone.
-fn dress(dir: &OwnedFd, looks: &Statx) -> Result<FileTime, Errno> {
+fn apply_attrs(dir: &OwnedFd, looks: &Statx) -> Result<FileTime, Errno> {
     rustix::fs::fchmod(dir, Mode::from_raw_mode(u32::from(looks.stx_mode) & 0o7777))?;
     let time = |time: rustix::fs::StatxTimestamp| Timespec {
         tv_sec: time.tv_sec,

@@ -2,9 +2,10 @@
 //! its own `/dev`; whoever looks there for something that only the client has is for the client. Knows
 //! nothing of objects of System V.
 
-use super::fault::{Patience, View};
+use super::View;
+use super::error::FaultError;
 use super::mirror::is_absent;
-use super::trouble::Trouble;
+use super::path_use::Blocking;
 use super::walk::Stop;
 use rustix::fs::AtFlags;
 use std::ffi::OsStr;
@@ -20,7 +21,7 @@ const NUMBERED: [&str; 2] = ["/dev/fd", "/dev/pts"];
 
 impl View {
     /// Fails for the name of a device or object that the client has and the slot has not.
-    pub(super) fn refuse_object(&self, spelled: &[u8], patience: Patience) -> Result<(), Stop> {
+    pub(super) fn refuse_object(&self, spelled: &[u8], blocking: Blocking) -> Result<(), Stop> {
         let path = lexical(Path::new(OsStr::from_bytes(spelled)));
         if !path.starts_with(DIR) || NUMBERED.iter().any(|dir| path.starts_with(dir)) || is_absent(&path) {
             return Ok(());
@@ -30,12 +31,12 @@ impl View {
         if rustix::fs::statat(self.root(), own, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
             return Ok(());
         }
-        if patience == Patience::None {
+        if blocking == Blocking::Never {
             return Err(Stop::NeedsFetch);
         }
         let resource = Resource::Name(path);
-        match self.machine_has(&resource).map_err(Trouble::from)? {
-            true => Err(Trouble::from(Abandon::Needs(resource)).into()),
+        match self.machine_has(&resource).map_err(FaultError::from)? {
+            true => Err(FaultError::from(Abandon::Needs(resource)).into()),
             false => Ok(()),
         }
     }

@@ -2,10 +2,12 @@
 //! so that its kernel does not know; a root worker gives them their owners. Knows modes (path_resolution(7),
 //! access(2)), and that the client alone knows access lists.
 
-use super::acts::{Act, Before};
-use super::fault::{Patience, View};
-use super::trouble::Trouble;
-use super::walk::{Stop, Walked};
+use super::View;
+use super::act::Act;
+use super::acts::Before;
+use super::error::FaultError;
+use super::path_use::Blocking;
+use super::walk::{Stop, WalkEnd};
 use std::path::{Path, PathBuf};
 use termite_types::{Abandon, Attr, Resource};
 
@@ -19,25 +21,25 @@ const SET_GID: u32 = 0o2010;
 
 impl View {
     /// Fails as the call does on the client where its user may not do this at a path.
-    pub(super) fn refuse_forbidden(&self, walked: &Walked, act: Act, patience: Patience) -> Result<(), Stop> {
+    pub(super) fn refuse_forbidden(&self, walked: &WalkEnd, act: Act, blocking: Blocking) -> Result<(), Stop> {
         if self.mirror.keeps_owners() || self.uid == 0 {
             return Ok(());
         }
         if let Some((path, attr)) = self.written_by(walked, act)
             && attr.uid != self.uid
-            && !self.others_may_write(&path, &attr, patience)?
+            && !self.others_may_write(&path, &attr, blocking)?
         {
-            return Err(Trouble::Errno(libc::EACCES).into());
+            return Err(FaultError::Errno(libc::EACCES).into());
         }
         if matches!(act, Act::Attributes { by_writers: false }) && self.is_of_another(walked) {
-            return Err(Trouble::Errno(libc::EPERM).into());
+            return Err(FaultError::Errno(libc::EPERM).into());
         }
         if matches!(
             act,
             Act::Remove { .. } | Act::MoveAway | Act::MoveHere { .. } | Act::Exchange
         ) && self.is_kept_by_owner(walked)
         {
-            return Err(Trouble::Errno(libc::EPERM).into());
+            return Err(FaultError::Errno(libc::EPERM).into());
         }
         Ok(())
     }
@@ -52,32 +54,32 @@ impl View {
         let gains_group = attr.mode & SET_GID == SET_GID && attr.gid != self.gid;
         if gains_user || gains_group {
             let rights = format!("the rights that {} has of its owner or group", path.display());
-            return Err(Trouble::from(Abandon::Machine(rights)).into());
+            return Err(FaultError::from(Abandon::Machine(rights)).into());
         }
         Ok(())
     }
 
     /// The file or directory of the client's that an act writes to.
-    fn written_by(&self, walked: &Walked, act: Act) -> Option<(PathBuf, Attr)> {
+    fn written_by(&self, walked: &WalkEnd, act: Act) -> Option<(PathBuf, Attr)> {
         let parent = || self.clients_dir(walked.path()?.parent()?);
         match (act, walked) {
             (Act::TestWrite | Act::Attributes { by_writers: true }, _) => self.found(walked),
-            (Act::Open { exclusive: false, .. }, Walked::File(..)) => self.found(walked),
-            (Act::Open { .. } | Act::MakeDir { .. } | Act::Make, Walked::Missing(_)) => parent(),
-            (Act::Remove { .. } | Act::MoveAway | Act::Exchange, Walked::Missing(_)) => None,
+            (Act::Open { exclusive: false, .. }, WalkEnd::File(..)) => self.found(walked),
+            (Act::Open { .. } | Act::MakeDir { .. } | Act::Make, WalkEnd::Missing(_)) => parent(),
+            (Act::Remove { .. } | Act::MoveAway | Act::Exchange, WalkEnd::Missing(_)) => None,
             (Act::Remove { .. } | Act::MoveAway | Act::MoveHere { .. } | Act::Exchange, _) => parent(),
             _ => None,
         }
     }
 
     /// A file or directory of the client's.
-    fn found(&self, walked: &Walked) -> Option<(PathBuf, Attr)> {
+    fn found(&self, walked: &WalkEnd) -> Option<(PathBuf, Attr)> {
         match walked {
-            Walked::File(path, looks) => {
+            WalkEnd::File(path, looks) => {
                 let attr = self.mirror.attr_of(looks.ino, path);
                 Some((path.clone(), attr.or_else(|| self.copied_up(path))?))
             }
-            Walked::Dir(path) => self.clients_dir(path),
+            WalkEnd::Dir(path) => self.clients_dir(path),
             _ => None,
         }
     }
@@ -91,7 +93,7 @@ impl View {
         }
     }
 
-    fn is_of_another(&self, walked: &Walked) -> bool {
+    fn is_of_another(&self, walked: &WalkEnd) -> bool {
         self.found(walked).is_some_and(|(_, attr)| attr.uid != self.uid)
     }
 
@@ -104,19 +106,19 @@ impl View {
 
     /// Whether one may write there who is not the owner. The bits of the group are also the most
     /// that an access list gives to anybody (acl(5)).
-    fn others_may_write(&self, path: &Path, attr: &Attr, patience: Patience) -> Result<bool, Stop> {
+    fn others_may_write(&self, path: &Path, attr: &Attr, blocking: Blocking) -> Result<bool, Stop> {
         if attr.mode & (GROUP | EVERYBODY) != GROUP {
             return Ok(attr.mode & EVERYBODY != 0);
         }
-        if patience == Patience::None {
+        if blocking == Blocking::Never {
             return Err(Stop::NeedsFetch);
         }
         let may = self.machine_has(&Resource::Writable(path.to_path_buf()));
-        may.map_err(|abandon| Trouble::Abandon(abandon).into())
+        may.map_err(|abandon| FaultError::Abandon(abandon).into())
     }
 
     /// Whether the name of another user's file stands in another one's sticky directory.
-    fn is_kept_by_owner(&self, walked: &Walked) -> bool {
+    fn is_kept_by_owner(&self, walked: &WalkEnd) -> bool {
         let parent = || self.clients_dir(walked.path()?.parent()?);
         self.is_of_another(walked)
             && parent().is_some_and(|(_, parent)| parent.uid != self.uid && parent.mode & STICKY != 0)

@@ -3,9 +3,9 @@
 //!
 //! Knows the changes and the trace; knows nothing of the client's tree as it is by then.
 
+use super::View;
 use super::acts::{Before, ClientFile, NameActs, Written};
-use super::fault::View;
-use super::harvest::content_of;
+use super::inode::content_of;
 use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -180,7 +180,7 @@ impl View {
         let (Some(dir), Some(name)) = (spelled.parent(), spelled.file_name()) else {
             return spelled.to_path_buf();
         };
-        match self.known_lead(dir.as_os_str().as_bytes()) {
+        match self.known_dir(dir.as_os_str().as_bytes()) {
             Some(dir) => dir.join(name),
             None => lexical(spelled),
         }

@@ -3,9 +3,9 @@
 //!
 //! Knows records; knows neither walks nor notifications.
 
+use super::View;
 use super::confine;
-use super::fault::View;
-use super::harvest::content_of;
+use super::inode::content_of;
 use super::mirror::{Known, Shifts, Workplace};
 use super::walk::MAX_LINKS;
 use std::collections::hash_map::Entry;
@@ -30,7 +30,7 @@ pub(super) struct Overflow {
 }
 
 impl Overflow {
-    pub fn add(&mut self, access: Access, path: &[u8]) {
+    pub(super) fn add(&mut self, access: Access, path: &[u8]) {
         let next = self.records.len();
         if self.bytes <= OVERFLOW_MAX
             && let Entry::Vacant(record) = self.records.entry((access, path.to_vec()))
@@ -40,7 +40,7 @@ impl Overflow {
         }
     }
 
-    pub fn in_order(&self) -> Vec<(Access, &[u8])> {
+    pub(super) fn in_order(&self) -> Vec<(Access, &[u8])> {
         let mut records: Vec<_> = self
             .records
             .iter()
@@ -68,7 +68,7 @@ impl View {
             paths,
             gone_dirs,
             gone_links,
-        } = self.tenancy.shifts();
+        } = self.pin.shifts();
         let mut contents = Contents {
             view: self,
             turn: self.turn_at(self.shared.epoch()),
@@ -101,20 +101,8 @@ impl View {
             {
                 return Err(Conflict::new(&gone, "a symlink", "none, or another one").into());
             }
-            let (used, place) = match access {
-                Access::Read if own.contains(path) && self.owns_content(&self.spelled_path(path)) => {
-                    (Use::Read(None), contents.beside(spelled))
-                }
-                Access::Read => {
-                    let (content, place) = contents.of(spelled);
-                    (Use::Read(content), place)
-                }
-                Access::Stat if may_be_locked => (Use::Stat, contents.beside(spelled)),
-                Access::Stat => (Use::Stat, None),
-                Access::Missing => (Use::Missing, contents.place_of_missing(spelled, may_be_locked)),
-                Access::Listed => (Use::Listed, contents.dir(spelled)),
-                Access::Write => (Use::Write, contents.beside(spelled)),
-            };
+            let is_own = access == Access::Read && own.contains(path) && self.owns_content(&self.spelled_path(path));
+            let (used, place) = contents.used(access, spelled, is_own, may_be_locked);
             items.push(TraceItem {
                 path: spelled.to_owned(),
                 used,
@@ -146,6 +134,23 @@ struct Contents<'v> {
 }
 
 impl Contents<'_> {
+    /// What a use means in a trace, and where its path leads, where that counts. `is_own`: a file that it
+    /// reads has the content that the job gave it. `may_be_locked`: what the job only found counts, too.
+    fn used(&mut self, access: Access, spelled: &Path, is_own: bool, may_be_locked: bool) -> (Use, Option<PathBuf>) {
+        match access {
+            Access::Read if is_own => (Use::Read(None), self.beside(spelled)),
+            Access::Read => {
+                let (content, place) = self.of(spelled);
+                (Use::Read(content), place)
+            }
+            Access::Stat if may_be_locked => (Use::Stat, self.beside(spelled)),
+            Access::Stat => (Use::Stat, None),
+            Access::Missing => (Use::Missing, self.place_of_missing(spelled, may_be_locked)),
+            Access::Listed => (Use::Listed, self.dir(spelled)),
+            Access::Write => (Use::Write, self.beside(spelled)),
+        }
+    }
+
     /// The content where a path leads, and where that is.
     fn of(&mut self, spelled: &Path) -> (Option<BlobHash>, Option<PathBuf>) {
         let mirror = &self.view.mirror;
@@ -227,7 +232,7 @@ impl Contents<'_> {
             return known.clone();
         }
         let bytes = spelled.as_os_str().as_bytes();
-        let known = self.view.known_lead(bytes).or_else(|| {
+        let known = self.view.known_dir(bytes).or_else(|| {
             let place = self.view.mirror.leads_to_place(self.turn?, bytes)?;
             Some(place.to_path_buf())
         });

@@ -3,11 +3,12 @@
 //! for ever: what its kernel has shown it of the client's names stays as it was, and those for whom
 //! it waits may wait for it. Knows no calls.
 
-use super::acts::Act;
+use super::View;
+use super::act::Act;
 use super::confine::read_below;
-use super::fault::{Patience, Reply, Standing, View};
-use super::trouble::Trouble;
-use super::walk::{Linked, Stop, Walk, Walked};
+use super::error::FaultError;
+use super::path_use::{Blocking, Reply, Resolved};
+use super::walk::{Linked, Stop, Walk, WalkEnd};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -153,15 +154,15 @@ impl View {
     /// Takes down that a call of a task sleeps. Where the client has by now what the job has looked
     /// for in vain, or has no more what the job found, and what its kernel will never show it, the
     /// job is to run again.
-    pub fn note_sleep(&self, task: u32, patience: Patience) -> Result<Reply, Abandon> {
-        let done = Ok(Reply::Ready(Standing::Outside));
+    pub fn note_sleep(&self, task: u32, blocking: Blocking) -> Result<Reply, Abandon> {
+        let done = Ok(Reply::Ready(Resolved::Outside));
         let is_due = self.waiting.lock().slept();
         // So that the next look at each name is seen.
         self.shared().next_epoch();
         if !is_due {
             return done;
         }
-        if patience == Patience::None {
+        if blocking == Blocking::Never {
             return Ok(Reply::NeedsFetch);
         }
         self.waiting.lock().compare();
@@ -195,14 +196,14 @@ impl View {
         if !path.starts_with(OsStr::from_bytes(&cwd)) {
             return Ok(());
         }
-        if walk.patience == Patience::None {
+        if walk.blocking == Blocking::Never {
             return Err(Stop::NeedsFetch);
         }
         self.waiting.lock().ask_for_watched(path);
         let has = self.machine_has(&Resource::Name(path.to_path_buf()));
-        match has.map_err(Trouble::from)? == is_there {
+        match has.map_err(FaultError::from)? == is_there {
             true => Ok(()),
-            false => Err(Trouble::from(Abandon::from(Conflict::awaited(path, is_there))).into()),
+            false => Err(FaultError::from(Abandon::from(Conflict::awaited(path, is_there))).into()),
         }
     }
 
@@ -217,7 +218,7 @@ impl View {
         let is_searched = || task.is_some_and(|task| self.searches(task, path));
         let name = Resource::Name(path.to_path_buf());
         if self.waiting.lock().missed(&name) && !is_of_system(path) && self.is_of_client(path) && !is_searched() {
-            return Err(Trouble::from(Abandon::Machine(to_see(&name))).into());
+            return Err(FaultError::from(Abandon::Machine(to_see(&name))).into());
         }
         Ok(())
     }
@@ -242,7 +243,7 @@ impl View {
     /// The last names below a task's working directory that the job has looked for in vain, and the
     /// last that it found, with whether they are there in its view.
     fn looked_at_below(&self, task: u32) -> Vec<(PathBuf, bool)> {
-        let walk = Walk::new(self, Some(task), Patience::None);
+        let walk = Walk::new(self, Some(task), Blocking::Never);
         let Some(cwd) = walk.place_of_task(None).and_then(Linked::there) else {
             return Vec::new();
         };
@@ -253,7 +254,7 @@ impl View {
             let paths = records(&log[..len]).filter(move |(access, _)| *access == looked);
             let paths = paths.map(|(_, path)| lexical(Path::new(OsStr::from_bytes(path))));
             let is_meant = |path: &PathBuf| {
-                let is_missing = || matches!(walk.at(path), Walked::Missing(_));
+                let is_missing = || matches!(walk.at(path), WalkEnd::Missing(_));
                 path.starts_with(cwd)
                     && path != cwd
                     && is_missing() != is_there
@@ -271,9 +272,9 @@ impl View {
 
     /// Takes down that a call fails at what stands, or does not stand, at its path. Where that is
     /// not so on the client any more, or the job has waited for long, it cannot go on here.
-    pub(super) fn note_failure(&self, walk: &Walk<'_>, walked: &Walked, act: Act) -> Result<(), Stop> {
+    pub(super) fn note_failure(&self, walk: &Walk<'_>, walked: &WalkEnd, act: Act) -> Result<(), Stop> {
         let Some(path) = walked.path() else { return Ok(()) };
-        let here = !matches!(walked, Walked::Missing(_));
+        let here = !matches!(walked, WalkEnd::Missing(_));
         if !act.is_contended() || !self.is_of_client(path) || self.is_named(path) {
             return Ok(());
         }
@@ -281,14 +282,14 @@ impl View {
         if !is_due {
             return Ok(());
         }
-        if walk.patience == Patience::None {
+        if walk.blocking == Blocking::Never {
             return Err(Stop::NeedsFetch);
         }
         let name = Resource::Name(path.to_path_buf());
-        let there = self.machine_has(&name).map_err(Trouble::from)?;
+        let there = self.machine_has(&name).map_err(FaultError::from)?;
         self.waiting.lock().asked = Some(Instant::now());
         if here != there || here && is_long && act.is_exclusive() {
-            return Err(Trouble::from(Abandon::Machine(to_see(&name))).into());
+            return Err(FaultError::from(Abandon::Machine(to_see(&name))).into());
         }
         Ok(())
     }

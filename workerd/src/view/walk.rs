@@ -5,10 +5,12 @@
 //! that a directory which the job moved is still completed from where the client has it.
 //! Knows nothing of system calls.
 
+use super::View;
+use super::act::Act;
 use super::confine::{self, is_dir, is_symlink};
-use super::fault::{Patience, View};
+use super::error::FaultError;
 use super::mirror::{Fill, Mirror, OWN_NAMES, Presence, is_placeholder};
-use super::trouble::Trouble;
+use super::path_use::{Blocking, Reply};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Statx};
 use rustix::io::Errno;
@@ -16,6 +18,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use termite_types::Abandon;
 
 /// As many symlinks as the kernel follows in one path (`MAXSYMLINKS`).
 pub(super) const MAX_LINKS: u32 = 40;
@@ -23,25 +26,35 @@ pub(super) const MAX_LINKS: u32 = 40;
 /// Why a walk ended early.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// The client must be asked, and there is no patience.
+    /// The client must be asked, and there is no leave to block.
     NeedsFetch,
     /// The call cannot go on.
-    Trouble(Trouble),
+    Error(FaultError),
 }
 
-impl From<Trouble> for Stop {
-    fn from(trouble: Trouble) -> Self {
-        Self::Trouble(trouble)
+impl From<FaultError> for Stop {
+    fn from(error: FaultError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// What the call is answered.
+pub(super) fn settle(outcome: Result<Reply, Stop>) -> Result<Reply, Abandon> {
+    match outcome {
+        Ok(reply) => Ok(reply),
+        Err(Stop::NeedsFetch) => Ok(Reply::NeedsFetch),
+        Err(Stop::Error(FaultError::Errno(errno))) => Ok(Reply::Errno(errno)),
+        Err(Stop::Error(FaultError::Abandon(abandon))) => Err(abandon),
     }
 }
 
 /// Where a walk ended. Paths are canonical in the job's tree.
 #[derive(Debug)]
-pub(super) enum Walked {
+pub(super) enum WalkEnd {
     /// At a directory.
     Dir(PathBuf),
     /// At something that is neither directory nor symlink.
-    File(PathBuf, Looks),
+    File(PathBuf, FileStat),
     /// At a symlink that is not to be followed.
     Symlink(PathBuf),
     /// At a last name that is not there, in a directory that is.
@@ -54,19 +67,38 @@ pub(super) enum Walked {
     Outside,
 }
 
-impl Walked {
+impl WalkEnd {
     /// The canonical path of what is there, or is missing there.
-    pub fn path(&self) -> Option<&Path> {
+    pub(super) fn path(&self) -> Option<&Path> {
         match self {
             Self::Dir(path) | Self::File(path, _) | Self::Symlink(path) | Self::Missing(path) => Some(path),
             Self::Nowhere | Self::Blocked | Self::Outside => None,
+        }
+    }
+
+    /// Whether a call that does `act` here fails, and so does nothing. `makes`: the call makes what
+    /// is not there.
+    pub(super) fn refuses(&self, act: Act, makes: bool) -> bool {
+        let is_dir = matches!(self, Self::Dir(_));
+        match self {
+            Self::Missing(_) => !makes,
+            Self::File(..) | Self::Symlink(_) | Self::Dir(_) => match act {
+                Act::Open { exclusive, .. } => exclusive || is_dir,
+                Act::MakeDir { .. } | Act::Make => true,
+                Act::MoveHere { exclusive, dir } => exclusive || dir != is_dir,
+                Act::Remove { dir } => dir != is_dir,
+                Act::Look | Act::TestWrite | Act::MoveAway | Act::Exchange | Act::Link | Act::Attributes { .. } => {
+                    false
+                }
+            },
+            Self::Nowhere | Self::Blocked | Self::Outside => true,
         }
     }
 }
 
 /// What matters of a file.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Looks {
+pub(super) struct FileStat {
     pub ino: u64,
     /// It is marked as a placeholder.
     waits: bool,
@@ -76,8 +108,8 @@ pub(super) struct Looks {
     pub sets_id: bool,
 }
 
-impl Looks {
-    pub fn of(stat: &Statx) -> Self {
+impl FileStat {
+    pub(super) fn of(stat: &Statx) -> Self {
         Self {
             ino: stat.stx_ino,
             waits: is_placeholder(stat),
@@ -87,11 +119,21 @@ impl Looks {
     }
 }
 
+/// What a walk finds at one name.
+enum Step {
+    /// A directory, and its inode number.
+    Dir(PathBuf, u64),
+    /// A symlink that is followed, with its target.
+    Link(Vec<u8>),
+    /// The walk ends here.
+    End(WalkEnd),
+}
+
 /// One walk for one task.
 pub(super) struct Walk<'v> {
     pub view: &'v View,
     pub task: Option<u32>,
-    pub patience: Patience,
+    pub blocking: Blocking,
     /// The content of what stands at its end is looked at, too: a file is filled before the job's
     /// kernel sees it.
     pub reads: bool,
@@ -109,11 +151,11 @@ pub(super) struct Walk<'v> {
 
 impl<'v> Walk<'v> {
     /// A walk that begins.
-    pub fn new(view: &'v View, task: Option<u32>, patience: Patience) -> Self {
+    pub(super) fn new(view: &'v View, task: Option<u32>, blocking: Blocking) -> Self {
         Self {
             view,
             task,
-            patience,
+            blocking,
             reads: false,
             linked: Cell::new(false),
             magic: Cell::new(false),
@@ -123,10 +165,10 @@ impl<'v> Walk<'v> {
     }
 
     /// Where an absolute spelling leads.
-    pub fn locate(&self, spelled: &[u8], follow: bool) -> Result<Walked, Stop> {
+    pub(super) fn locate(&self, spelled: &[u8], follow: bool) -> Result<WalkEnd, Stop> {
         let (dir, name) = match spelled.iter().rposition(|byte| *byte == b'/') {
             Some(slash) => (&spelled[..slash], &spelled[slash + 1..]),
-            None => return Ok(Walked::Blocked),
+            None => return Ok(WalkEnd::Blocked),
         };
         if matches!(name, b"" | b"." | b"..") {
             return self.walk(PathBuf::from("/"), spelled, true);
@@ -134,72 +176,72 @@ impl<'v> Walk<'v> {
         let lead = self.lead(dir, OsStr::from_bytes(name))?;
         self.linked.set(false);
         match lead {
-            Lead::To(dir) => self.walk(dir, name, follow),
-            Lead::Nowhere => Ok(Walked::Nowhere),
-            Lead::Outside => self.walk(PathBuf::from("/"), spelled, follow),
+            SpelledDir::To(dir) => self.walk(dir, name, follow),
+            SpelledDir::Nowhere => Ok(WalkEnd::Nowhere),
+            SpelledDir::Outside => self.walk(PathBuf::from("/"), spelled, follow),
         }
     }
 
     /// Where a spelled directory leads in which a name is looked for: all that is looked at
     /// is there.
-    fn lead(&self, spelled: &[u8], name: &OsStr) -> Result<Lead, Stop> {
-        if let Some(lead) = self.view.known_lead(spelled) {
-            return Ok(Lead::To(lead));
+    fn lead(&self, spelled: &[u8], name: &OsStr) -> Result<SpelledDir, Stop> {
+        if let Some(lead) = self.view.known_dir(spelled) {
+            return Ok(SpelledDir::To(lead));
         }
         if self.view.was_nowhere(spelled) {
             let now = confine::handle(&self.view.root, Path::new(OsStr::from_bytes(spelled)));
             if now.is_err_and(|errno| errno == Errno::NOENT) {
-                return Ok(Lead::Nowhere);
+                return Ok(SpelledDir::Nowhere);
             }
         }
         let epoch = self.view.learning_epoch();
         let lead = match self.walk(PathBuf::from("/"), spelled, true)? {
-            Walked::Dir(dir) => {
+            WalkEnd::Dir(dir) => {
                 self.ensure_name(&dir, None, name)?;
                 if !self.view.is_ready(&dir) {
-                    return Ok(Lead::To(dir));
+                    return Ok(SpelledDir::To(dir));
                 }
                 Some(dir)
             }
-            Walked::Outside => return Ok(Lead::Outside),
-            Walked::File(..) | Walked::Symlink(_) | Walked::Missing(_) | Walked::Nowhere | Walked::Blocked => None,
+            WalkEnd::Outside => return Ok(SpelledDir::Outside),
+            WalkEnd::File(..) | WalkEnd::Symlink(_) | WalkEnd::Missing(_) | WalkEnd::Nowhere | WalkEnd::Blocked => None,
         };
         let lasts = lead.is_some() || !self.turns_back.get();
         if let Some(epoch) = epoch
             && lasts
             && !self.magic.get()
         {
-            self.view.learn_lead(epoch, spelled, lead.as_deref());
+            self.view.learn_dir(epoch, spelled, lead.as_deref());
         }
-        Ok(lead.map_or(Lead::Nowhere, Lead::To))
+        Ok(lead.map_or(SpelledDir::Nowhere, SpelledDir::To))
     }
 
     /// Tells the shim that a directory, spelled like this, is complete itself.
-    pub fn publish(&self, spelled: &[u8], dir: &Path) {
+    pub(super) fn publish(&self, spelled: &[u8], dir: &Path) {
         let name = spelled.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         if let Some(epoch) = self.view.learning_epoch()
             && !matches!(name, b"" | b"." | b"..")
             && !self.magic.get()
             && self.view.is_ready(dir)
         {
-            self.view.learn_lead(epoch, spelled, Some(dir));
+            self.view.learn_dir(epoch, spelled, Some(dir));
         }
     }
 
     /// Completes the client's directory behind a canonical directory of the job's tree.
-    pub fn ensure(&self, dir: &Path) -> Result<(), Stop> {
+    pub(super) fn ensure(&self, dir: &Path) -> Result<(), Stop> {
         self.ensure_by(dir, None, None, Mirror::complete)
     }
 
     /// Brings its time alone, which some have that cannot be completed.
-    pub fn ensure_time(&self, dir: &Path) -> Result<(), Stop> {
-        self.ensure_by(dir, None, None, Mirror::bring_time)
+    pub(super) fn ensure_time(&self, dir: &Path) -> Result<(), Stop> {
+        self.ensure_by(dir, None, None, Mirror::complete_time)
     }
 
     /// Brings a name of it, if the client has that. `seen`: its inode number, where that was
     /// just seen.
     fn ensure_name(&self, dir: &Path, seen: Option<u64>, name: &OsStr) -> Result<(), Stop> {
-        self.ensure_by(dir, seen, Some(name), |mirror, path| mirror.bring_name(path, name))
+        self.ensure_by(dir, seen, Some(name), |mirror, path| mirror.complete_name(path, name))
     }
 
     /// `bring` says whether the directory is complete then.
@@ -208,7 +250,7 @@ impl<'v> Walk<'v> {
         dir: &Path,
         seen: Option<u64>,
         name: Option<&OsStr>,
-        bring: impl FnOnce(&Mirror, &Path) -> Result<bool, Trouble>,
+        bring: impl FnOnce(&Mirror, &Path) -> Result<bool, FaultError>,
     ) -> Result<(), Stop> {
         if self.view.is_ready(dir) {
             return Ok(());
@@ -226,7 +268,7 @@ impl<'v> Walk<'v> {
         let is_complete = match self.view.mirror.presence(ino, name) {
             None | Some((_, Presence::Complete)) => true,
             Some((_, Presence::Ready)) => false,
-            Some((_, Presence::Lacking)) if self.patience == Patience::None => return Err(Stop::NeedsFetch),
+            Some((_, Presence::Lacking)) if self.blocking == Blocking::Never => return Err(Stop::NeedsFetch),
             Some((path, Presence::Lacking)) => bring(&self.view.mirror, &path)?,
         };
         if let Some(epoch) = epoch.filter(|_| is_complete) {
@@ -241,37 +283,37 @@ impl<'v> Walk<'v> {
         if mirror.unfilled_at(path).is_none() || confine::handle(&self.view.upper, path).is_ok() {
             return Ok(());
         }
-        match self.patience {
-            Patience::None => Err(Stop::NeedsFetch),
-            Patience::Wait => Ok(mirror.fill_unseen(path)?),
+        match self.blocking {
+            Blocking::Never => Err(Stop::NeedsFetch),
+            Blocking::Allowed => Ok(mirror.fill_unseen(path)?),
         }
     }
 
     /// Gives a file its content, if it is one that waits for it.
-    pub fn fill(&self, looks: Looks) -> Result<(), Stop> {
+    pub(super) fn fill(&self, looks: FileStat) -> Result<(), Stop> {
         if !looks.waits {
             return Ok(());
         }
         match self.view.mirror.fill_state(looks.ino) {
             None | Some(Fill::Filled) => Ok(()),
-            Some(Fill::Placeholder | Fill::Filling) if self.patience == Patience::None => Err(Stop::NeedsFetch),
+            Some(Fill::Placeholder | Fill::Filling) if self.blocking == Blocking::Never => Err(Stop::NeedsFetch),
             Some(_) => Ok(self.view.mirror.fill(looks.ino)?),
         }
     }
 
     /// The same, until the mirror knows what the content is: a file shows that it has it a
     /// moment before.
-    pub fn fill_and_know(&self, looks: Looks) -> Result<(), Stop> {
+    pub(super) fn fill_and_know(&self, looks: FileStat) -> Result<(), Stop> {
         self.fill(looks)?;
         match self.view.mirror.fill_state(looks.ino) {
-            Some(Fill::Filling) if self.patience == Patience::None => Err(Stop::NeedsFetch),
+            Some(Fill::Filling) if self.blocking == Blocking::Never => Err(Stop::NeedsFetch),
             Some(Fill::Filling) => Ok(self.view.mirror.fill(looks.ino)?),
             _ => Ok(()),
         }
     }
 
     /// Walks `path` from a canonical directory; an absolute symlink leads to the root.
-    pub fn walk(&self, from: PathBuf, path: &[u8], follow: bool) -> Result<Walked, Stop> {
+    pub(super) fn walk(&self, from: PathBuf, path: &[u8], follow: bool) -> Result<WalkEnd, Stop> {
         let mut at = from;
         // Of `at`, where that was looked at.
         let mut seen = None;
@@ -297,10 +339,10 @@ impl<'v> Walk<'v> {
                         at = self.restart(&target, PathBuf::from("/"), &mut todo, &mut links);
                     }
                     Own::Passes => at.push(OsStr::from_bytes(&name)),
-                    Own::Outside => return Ok(Walked::Outside),
+                    Own::Outside => return Ok(WalkEnd::Outside),
                 }
                 if links > MAX_LINKS {
-                    return Ok(Walked::Blocked);
+                    return Ok(WalkEnd::Blocked);
                 }
                 continue;
             }
@@ -310,58 +352,68 @@ impl<'v> Walk<'v> {
             if self.reads && todo.iter().all(Vec::is_empty) {
                 self.fill_unseen(&next)?;
             }
-            let handle = match confine::handle(&self.view.root, &next) {
-                Ok(handle) => handle,
-                Err(Errno::NOENT) => {
-                    turns_back(&todo);
-                    let is_last = todo.iter().all(Vec::is_empty);
-                    return Ok(if is_last {
-                        Walked::Missing(next)
-                    } else {
-                        Walked::Nowhere
-                    });
+            match self.step(next, &todo, follow) {
+                Step::Dir(next, ino) => (at, seen) = (next, Some(ino)),
+                Step::Link(target) => {
+                    // An absolute target begins anew; what is left of `at` was seen already.
+                    seen = seen.filter(|_| target.first() != Some(&b'/'));
+                    at = self.restart(&target, at, &mut todo, &mut links);
+                    if links > MAX_LINKS || target.is_empty() {
+                        return Ok(WalkEnd::Blocked);
+                    }
                 }
-                Err(_) => return Ok(Walked::Blocked),
-            };
-            let Ok(stat) = confine::stat(&handle) else {
-                return Ok(Walked::Blocked);
-            };
-            if is_dir(&stat) {
-                (at, seen) = (next, Some(stat.stx_ino));
-            } else if !is_symlink(&stat) {
-                return Ok(if todo.is_empty() {
-                    Walked::File(next, Looks::of(&stat))
-                } else {
-                    turns_back(&todo);
-                    Walked::Blocked
-                });
-            } else if todo.is_empty() && !follow {
-                return Ok(Walked::Symlink(next));
-            } else {
-                let Ok(target) = rustix::fs::readlinkat(&handle, c"", Vec::new()) else {
-                    return Ok(Walked::Blocked);
-                };
-                let led = PathBuf::from(OsStr::from_bytes(target.as_bytes()));
-                self.followed.borrow_mut().push((next, led));
-                // An absolute target begins anew; what is left of `at` was seen already.
-                seen = seen.filter(|_| target.as_bytes().first() != Some(&b'/'));
-                at = self.restart(target.as_bytes(), at, &mut todo, &mut links);
-                if links > MAX_LINKS || target.as_bytes().is_empty() {
-                    return Ok(Walked::Blocked);
+                Step::End(end) => {
+                    if matches!(end, WalkEnd::Nowhere | WalkEnd::Missing(_) | WalkEnd::Blocked) {
+                        turns_back(&todo);
+                    }
+                    return Ok(end);
                 }
             }
         }
-        Ok(Walked::Dir(at))
+        Ok(WalkEnd::Dir(at))
+    }
+
+    /// What a walk finds at one name of its path, with `todo` behind it.
+    fn step(&self, next: PathBuf, todo: &[Vec<u8>], follow: bool) -> Step {
+        let handle = match confine::handle(&self.view.root, &next) {
+            Ok(handle) => handle,
+            Err(Errno::NOENT) if todo.iter().all(Vec::is_empty) => return Step::End(WalkEnd::Missing(next)),
+            Err(Errno::NOENT) => return Step::End(WalkEnd::Nowhere),
+            Err(_) => return Step::End(WalkEnd::Blocked),
+        };
+        let Ok(stat) = confine::stat(&handle) else {
+            return Step::End(WalkEnd::Blocked);
+        };
+        if is_dir(&stat) {
+            return Step::Dir(next, stat.stx_ino);
+        }
+        if !is_symlink(&stat) {
+            let is_last = todo.is_empty();
+            return Step::End(if is_last {
+                WalkEnd::File(next, FileStat::of(&stat))
+            } else {
+                WalkEnd::Blocked
+            });
+        }
+        if todo.is_empty() && !follow {
+            return Step::End(WalkEnd::Symlink(next));
+        }
+        let Ok(target) = rustix::fs::readlinkat(&handle, c"", Vec::new()) else {
+            return Step::End(WalkEnd::Blocked);
+        };
+        let led = PathBuf::from(OsStr::from_bytes(target.as_bytes()));
+        self.followed.borrow_mut().push((next, led));
+        Step::Link(target.into_bytes())
     }
 
     /// What stands at a canonical path, without bringing anything.
-    pub fn at(&self, path: &Path) -> Walked {
+    pub(super) fn at(&self, path: &Path) -> WalkEnd {
         match confine::handle(&self.view.root, path).and_then(confine::stat) {
-            Ok(stat) if is_dir(&stat) => Walked::Dir(path.to_path_buf()),
-            Ok(stat) if is_symlink(&stat) => Walked::Symlink(path.to_path_buf()),
-            Ok(stat) => Walked::File(path.to_path_buf(), Looks::of(&stat)),
-            Err(Errno::NOENT) => Walked::Missing(path.to_path_buf()),
-            Err(_) => Walked::Blocked,
+            Ok(stat) if is_dir(&stat) => WalkEnd::Dir(path.to_path_buf()),
+            Ok(stat) if is_symlink(&stat) => WalkEnd::Symlink(path.to_path_buf()),
+            Ok(stat) => WalkEnd::File(path.to_path_buf(), FileStat::of(&stat)),
+            Err(Errno::NOENT) => WalkEnd::Missing(path.to_path_buf()),
+            Err(_) => WalkEnd::Blocked,
         }
     }
 
@@ -379,7 +431,7 @@ impl<'v> Walk<'v> {
 
     /// Where a task's working directory (`None`) or descriptor is or was. `None`: nothing
     /// that ever had a path.
-    pub fn place_of_task(&self, fd: Option<i32>) -> Option<Linked> {
+    pub(super) fn place_of_task(&self, fd: Option<i32>) -> Option<Linked> {
         let task = self.task?;
         let link = match fd {
             None => format!("{task}/cwd"),
@@ -477,7 +529,7 @@ impl Linked {
 }
 
 /// Where a spelled directory leads.
-enum Lead {
+enum SpelledDir {
     To(PathBuf),
     Nowhere,
     Outside,

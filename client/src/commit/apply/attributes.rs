@@ -80,13 +80,13 @@ impl Apply<'_> {
 }
 
 /// For copying: a mode that keeps its owner out does not keep root out.
-pub fn open_for_reading(dir: &OwnedFd, name: &OsStr) -> Result<File, Errno> {
+pub(super) fn open_for_reading(dir: &OwnedFd, name: &OsStr) -> Result<File, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     rustix::fs::openat(dir, name, flags, Mode::empty()).map(File::from)
 }
 
 /// Sets the mode of a name that is no symlink, if it has another.
-pub fn set_mode(dir: &OwnedFd, name: &OsStr, mode: u32) -> Result<(), Errno> {
+pub(super) fn set_mode(dir: &OwnedFd, name: &OsStr, mode: u32) -> Result<(), Errno> {
     if Stamp::at(dir, name)?.mode == mode {
         return Ok(());
     }

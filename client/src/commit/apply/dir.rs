@@ -15,7 +15,7 @@ use std::path::Path;
 use termite_types::{Alter, Attr, ChangeKind, FileTime};
 
 /// A directory whose attributes wait until its names are there.
-pub struct Unfinished<'a> {
+pub(super) struct Unfinished<'a> {
     path: &'a Path,
     wanted: Wanted<'a>,
 }

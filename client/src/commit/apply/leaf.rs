@@ -4,9 +4,10 @@
 
 use super::{Apply, open_temporary};
 use crate::commit::CommitError;
-use crate::commit::name::{discard, open_dir, open_parent, set_time, stamp_at, temporary_name, unnoticed};
+use crate::commit::name::{discard, open_dir, open_parent, set_time, stamp_at, unnoticed};
 use crate::commit::stage::Staged;
 use crate::commit::temporary::Temporary;
+use crate::temporary_name::temporary_name;
 use crate::tree::{Kind, Stamp};
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
@@ -16,7 +17,7 @@ use termite_types::{Attr, BlobHash, Change, ChangeKind, IfPresent, Node};
 
 /// A file that was put.
 #[derive(Default)]
-pub struct Put {
+pub(super) struct Put {
     /// Of its content, if it is all the job's.
     pub hash: Option<BlobHash>,
     /// It was written into the file that was there.
@@ -110,6 +111,7 @@ impl Apply<'_> {
         self.rename_over(path, temporary)
     }
 
+    /// Puts a symlink at a path. One that is there already, alone under this name and with this target, stays.
     pub(super) fn put_symlink(&self, path: &Path, attr: &Attr) -> Result<(), CommitError> {
         let Node::Symlink { target } = &attr.node else {
             return Err(CommitError::at("make a symlink at", path)(Errno::INVAL));

@@ -12,7 +12,7 @@ mod report;
 
 #[cfg(test)]
 pub(super) use alter::differing;
-pub use report::verify_hashes;
+pub(super) use report::verify_hashes;
 
 use super::joinable::JoinableDirs;
 use super::name::open_parent;
@@ -46,7 +46,7 @@ struct Apply<'a> {
 }
 
 /// Makes the changes. An error leaves those before it made.
-pub fn apply(
+pub(super) fn apply(
     request: &CommitRequest,
     plan: &Plan<'_>,
     staged: StagedByChange,
@@ -80,6 +80,8 @@ pub fn apply(
 }
 
 impl<'a> Apply<'a> {
+    /// Applies all changes: first what is changed in place, then names that go, directories, files and
+    /// links; modes and times of directories last.
     fn all(
         &self,
         mut staged: StagedByChange,
@@ -187,6 +189,7 @@ impl<'a> Apply<'a> {
         Ok(())
     }
 
+    /// Puts a file, symlink or link at its path, or alters what is there.
     fn put_leaf(
         &self,
         index: usize,

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use termite_types::BlobHash;
 
 /// A held file.
-pub struct Pin {
+pub(super) struct Pin {
     held: Held,
     /// Its old name is gone.
     pub was_renamed: bool,

@@ -15,7 +15,7 @@ const VERIFIED: u64 = 16 << 20;
 
 /// What was done.
 #[derive(Default)]
-pub struct Done<'a> {
+pub(super) struct Done<'a> {
     paths: HashMap<&'a Path, CommittedPath>,
     /// Files changed in place, by device and inode.
     files: HashMap<(u64, u64), InPlace>,
@@ -31,7 +31,7 @@ struct InPlace {
 
 impl<'a> Done<'a> {
     /// A path is done, for this time: a later note about it counts.
-    pub fn note(&mut self, path: &'a Path, stamp: Option<Stamp>, hash: Option<BlobHash>, touched: bool) {
+    pub(super) fn note(&mut self, path: &'a Path, stamp: Option<Stamp>, hash: Option<BlobHash>, touched: bool) {
         let committed = CommittedPath {
             path: path.to_owned(),
             stamp,
@@ -43,39 +43,39 @@ impl<'a> Done<'a> {
     }
 
     /// A file was changed in place.
-    pub fn changed_in_place(&mut self, stamp: Stamp, hash: Option<BlobHash>) {
+    pub(super) fn changed_in_place(&mut self, stamp: Stamp, hash: Option<BlobHash>) {
         self.files.insert((stamp.dev, stamp.ino), InPlace { stamp, hash });
     }
 
     /// Whether this commit changed a file in place.
-    pub fn has_changed(&self, stamp: &Stamp) -> bool {
+    pub(super) fn has_changed(&self, stamp: &Stamp) -> bool {
         self.files.contains_key(&(stamp.dev, stamp.ino))
     }
 
     /// The content of a file that this commit wrote.
-    pub fn hash_in_place(&self, stamp: &Stamp) -> Option<BlobHash> {
+    pub(super) fn hash_in_place(&self, stamp: &Stamp) -> Option<BlobHash> {
         self.files.get(&(stamp.dev, stamp.ino)).and_then(|file| file.hash)
     }
 
     /// The content at a path that is done.
-    pub fn hash_at(&self, path: &Path) -> Option<BlobHash> {
+    pub(super) fn hash_at(&self, path: &Path) -> Option<BlobHash> {
         self.paths.get(path).and_then(|done| done.hash)
     }
 
     /// Whether a path is done.
-    pub fn contains(&self, path: &Path) -> bool {
+    pub(super) fn contains(&self, path: &Path) -> bool {
         self.paths.contains_key(path)
     }
 
     /// The directories that touched paths are in.
-    pub fn holders(&self) -> HashSet<&'a Path> {
+    pub(super) fn holders(&self) -> HashSet<&'a Path> {
         let touched = self.paths.iter().filter(|(_, done)| done.touched);
         touched.filter_map(|(path, _)| path.parent()).collect()
     }
 
     /// Paths that are as the job left them where the commit fails now, sorted. A name that was to
     /// be replaced may still be there, or be there again.
-    pub fn changed(&self) -> Vec<PathBuf> {
+    pub(super) fn changed(&self) -> Vec<PathBuf> {
         let is_gone = |done: &&CommittedPath| done.stamp.is_none() && Stamp::at_path(&done.path).is_some();
         let changed = self.paths.values().filter(|done| !is_gone(done));
         let mut changed: Vec<_> = changed.map(|done| done.path.clone()).collect();
@@ -84,7 +84,7 @@ impl<'a> Done<'a> {
     }
 
     /// Each path once, where the list mentions it last.
-    pub fn report(mut self, plan: &Plan<'_>) -> Committed {
+    pub(super) fn report(mut self, plan: &Plan<'_>) -> Committed {
         let mut paths = Vec::with_capacity(self.paths.len());
         for change in plan.changes.iter().rev() {
             if let Some(done) = self.paths.remove(change.path.as_path()) {
@@ -115,7 +115,7 @@ impl<'a> Done<'a> {
 
 /// Files that only got another name, or were changed in place, hold what they are said to,
 /// unless another process wrote to them: so they are read. Needs no turn.
-pub fn verify_hashes(plan: &Plan<'_>, committed: &mut Committed) {
+pub(crate) fn verify_hashes(plan: &Plan<'_>, committed: &mut Committed) {
     for committed in &mut committed.paths {
         let named = match plan.put(&committed.path) {
             Some(ChangeKind::Name { hash, .. }) => *hash,

@@ -2,8 +2,8 @@
 //! one that was killed.
 
 use super::{Bench, temporaries};
-use crate::commit::name::{mark, temporary_name};
 use crate::commit::{CommitError, CommitLog, Leftovers, clear};
+use crate::temporary_name::{is_temporary, mark, temporary_name};
 use parking_lot::Mutex;
 use std::fs;
 use std::io;
@@ -13,7 +13,7 @@ use termite_types::ChangeKind;
 
 /// Remembers what it is told.
 #[derive(Default)]
-pub struct Log {
+pub(crate) struct Log {
     told: Mutex<Vec<Told>>,
     /// Refuses the call of this number.
     refused: Mutex<Option<usize>>,
@@ -49,7 +49,7 @@ impl CommitLog for Log {
     }
 
     fn moving(&self, from: &Path, temporary: &Path, to: &Path) -> io::Result<()> {
-        assert!(super::super::is_temporary(temporary.file_name().unwrap()));
+        assert!(is_temporary(temporary.file_name().unwrap()));
         self.tell(Told::Moving(from.to_owned(), to.to_owned()))
     }
 

@@ -26,7 +26,7 @@ use termite_types::{
 
 /// Contents of a worker.
 #[derive(Default)]
-pub struct Worker(pub HashMap<BlobHash, Vec<u8>>);
+pub(super) struct Worker(pub HashMap<BlobHash, Vec<u8>>);
 
 impl Contents for Worker {
     fn read(&self, hash: BlobHash, offset: u64, length: u32) -> io::Result<Vec<u8>> {
@@ -37,7 +37,7 @@ impl Contents for Worker {
 }
 
 /// A directory to commit into.
-pub struct Bench {
+pub(super) struct Bench {
     pub top: PathBuf,
     pub worker: Worker,
     pub clock: ClockShift,
@@ -45,18 +45,18 @@ pub struct Bench {
     _dir: tempfile::TempDir,
 }
 
-pub fn hash(bytes: &[u8]) -> BlobHash {
+pub(super) fn hash(bytes: &[u8]) -> BlobHash {
     BlobHash(*blake3::hash(bytes).as_bytes())
 }
 
-pub fn base(bytes: &[u8]) -> Base {
+pub(super) fn base(bytes: &[u8]) -> Base {
     Base {
         size: bytes.len() as u64,
         hash: hash(bytes),
     }
 }
 
-pub fn edit(before: &[u8], after: &[u8], appended: bool) -> Edit {
+pub(super) fn edit(before: &[u8], after: &[u8], appended: bool) -> Edit {
     Edit {
         base: base(before),
         size: after.len() as u64,
@@ -66,20 +66,20 @@ pub fn edit(before: &[u8], after: &[u8], appended: bool) -> Edit {
     }
 }
 
-pub fn content(edit: Edit) -> Alter {
+pub(super) fn content(edit: Edit) -> Alter {
     Alter {
         content: Some(edit),
         ..Alter::default()
     }
 }
 
-pub const OLD: FileTime = FileTime {
+pub(super) const OLD: FileTime = FileTime {
     sec: 1_000_000_000,
     nsec: 123_456_789,
 };
 
 /// Attributes of a file of this user.
-pub fn attr(mode: u32, node: Node) -> Attr {
+pub(super) fn attr(mode: u32, node: Node) -> Attr {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     Attr {
         mode,
@@ -91,7 +91,7 @@ pub fn attr(mode: u32, node: Node) -> Attr {
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let top = dir.path().canonicalize().expect("a path");
         Self {
@@ -103,15 +103,15 @@ impl Bench {
         }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.top.join(name)
     }
 
-    pub fn write(&self, name: &str, content: &[u8]) {
+    pub(super) fn write(&self, name: &str, content: &[u8]) {
         fs::write(self.path(name), content).expect("written");
     }
 
-    pub fn read(&self, name: &str) -> Vec<u8> {
+    pub(super) fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.path(name)).expect("a file")
     }
 
@@ -123,7 +123,7 @@ impl Bench {
     }
 
     /// A file with its content in the list.
-    pub fn file(&self, name: &str, content: &[u8]) -> Change {
+    pub(super) fn file(&self, name: &str, content: &[u8]) -> Change {
         let node = Node::File {
             size: content.len() as u64,
             hash: Some(hash(content)),
@@ -138,12 +138,12 @@ impl Bench {
     }
 
     /// A file whose content was all appended.
-    pub fn log(&self, name: &str, content: &[u8]) -> Change {
+    pub(super) fn log(&self, name: &str, content: &[u8]) -> Change {
         self.file_if(name, content, IfPresent::Append)
     }
 
     /// A file with its content in the list, which meets one that is there in this way.
-    pub fn file_if(&self, name: &str, content: &[u8], met: IfPresent) -> Change {
+    pub(super) fn file_if(&self, name: &str, content: &[u8], met: IfPresent) -> Change {
         let mut change = self.file(name, content);
         if let ChangeKind::File { if_present, .. } = &mut change.kind {
             *if_present = met;
@@ -152,7 +152,7 @@ impl Bench {
     }
 
     /// A file with its content on the worker.
-    pub fn remote(&mut self, name: &str, bytes: &[u8]) -> Change {
+    pub(super) fn remote(&mut self, name: &str, bytes: &[u8]) -> Change {
         self.worker.0.insert(hash(bytes), bytes.to_vec());
         let mut change = self.file(name, bytes);
         if let ChangeKind::File { content, .. } = &mut change.kind {
@@ -162,7 +162,7 @@ impl Bench {
     }
 
     /// A directory that mkdir(1) made with `-p` or another program by mkdir(2).
-    pub fn dir(&self, name: &str, mode: u32) -> Change {
+    pub(super) fn dir(&self, name: &str, mode: u32) -> Change {
         let kind = ChangeKind::MakeDir {
             attr: attr(mode, Node::Dir),
             explicit_mtime: false,
@@ -172,7 +172,7 @@ impl Bench {
     }
 
     /// A directory that mkdir(1) made without `-p`.
-    pub fn plain_dir(&self, name: &str) -> Change {
+    pub(super) fn plain_dir(&self, name: &str) -> Change {
         let mut change = self.dir(name, 0o755);
         if let ChangeKind::MakeDir { plain, .. } = &mut change.kind {
             *plain = true;
@@ -180,34 +180,34 @@ impl Bench {
         change
     }
 
-    pub fn symlink(&self, name: &str, target: &str) -> Change {
+    pub(super) fn symlink(&self, name: &str, target: &str) -> Change {
         let attr = attr(0o777, Node::Symlink { target: target.into() });
         self.change(name, ChangeKind::Symlink { attr })
     }
 
-    pub fn link(&self, name: &str, to: &str) -> Change {
+    pub(super) fn link(&self, name: &str, to: &str) -> Change {
         self.change(name, ChangeKind::Link { to: self.path(to) })
     }
 
-    pub fn remove(&self, name: &str) -> Change {
+    pub(super) fn remove(&self, name: &str) -> Change {
         self.change(name, ChangeKind::Remove { dir: false })
     }
 
-    pub fn remove_dir(&self, name: &str) -> Change {
+    pub(super) fn remove_dir(&self, name: &str) -> Change {
         self.change(name, ChangeKind::Remove { dir: true })
     }
 
     /// Another name of a file of the client's, whose content the job did not see.
-    pub fn name(&self, name: &str, from: &str) -> Change {
+    pub(super) fn name(&self, name: &str, from: &str) -> Change {
         let from = self.path(from);
         self.change(name, ChangeKind::Name { from, hash: None })
     }
 
-    pub fn alter(&self, name: &str, alter: Alter) -> Change {
+    pub(super) fn alter(&self, name: &str, alter: Alter) -> Change {
         self.change(name, ChangeKind::Alter(alter))
     }
 
-    pub fn chmod(&self, name: &str, mode: u32) -> Change {
+    pub(super) fn chmod(&self, name: &str, mode: u32) -> Change {
         let mode = Some(mode);
         self.alter(
             name,
@@ -219,17 +219,17 @@ impl Bench {
     }
 
     /// A file that was written over in place.
-    pub fn edit(&self, name: &str, before: &[u8], after: &[u8]) -> Change {
+    pub(super) fn edit(&self, name: &str, before: &[u8], after: &[u8]) -> Change {
         self.alter(name, content(edit(before, after, false)))
     }
 
     /// A file of which the end of `after` was appended.
-    pub fn append(&self, name: &str, before: &[u8], after: &[u8]) -> Change {
+    pub(super) fn append(&self, name: &str, before: &[u8], after: &[u8]) -> Change {
         self.alter(name, content(edit(before, after, true)))
     }
 
     /// Sets the time of a file or directory.
-    pub fn make_old(&self, name: &str) {
+    pub(super) fn make_old(&self, name: &str) {
         let alter = Alter {
             mtime: Some(SetTime {
                 time: OLD,
@@ -240,12 +240,12 @@ impl Bench {
         self.commit(vec![self.alter(name, alter)]).expect("committed");
     }
 
-    pub fn commit(&self, changes: Vec<Change>) -> Result<Committed, CommitError> {
+    pub(super) fn commit(&self, changes: Vec<Change>) -> Result<Committed, CommitError> {
         self.commit_if(changes, Vec::new())
     }
 
     /// With what the job was told.
-    pub fn commit_if(&self, changes: Vec<Change>, checks: Vec<(&str, Seen)>) -> Result<Committed, CommitError> {
+    pub(super) fn commit_if(&self, changes: Vec<Change>, checks: Vec<(&str, Seen)>) -> Result<Committed, CommitError> {
         let checks = checks.into_iter().map(|(name, seen)| Check {
             path: self.path(name),
             seen,
@@ -257,7 +257,7 @@ impl Bench {
         self.commit_by(changes, premises)
     }
 
-    pub fn commit_by(&self, changes: Vec<Change>, premises: Premises) -> Result<Committed, CommitError> {
+    pub(super) fn commit_by(&self, changes: Vec<Change>, premises: Premises) -> Result<Committed, CommitError> {
         let deny = DenyRules::new(&[], Path::new("/home/nobody-at-all")).expect("usable rules");
         let request = CommitRequest {
             changes,
@@ -273,7 +273,7 @@ impl Bench {
     }
 
     /// Expects a conflict that leaves all as it was.
-    pub fn conflict(&self, changes: Vec<Change>, checks: Vec<(&str, Seen)>) -> Conflict {
+    pub(super) fn conflict(&self, changes: Vec<Change>, checks: Vec<(&str, Seen)>) -> Conflict {
         let before = self.tree();
         let error = self.commit_if(changes, checks).expect_err("a conflict");
         assert_eq!(self.tree(), before, "{error}");
@@ -284,26 +284,26 @@ impl Bench {
     }
 
     /// The same of files that are too long to be compared.
-    pub fn conflict_without_tree(&self, checks: Vec<(&str, Seen)>) -> Conflict {
+    pub(super) fn conflict_without_tree(&self, checks: Vec<(&str, Seen)>) -> Conflict {
         match self.commit_if(Vec::new(), checks) {
             Err(CommitError::Conflict(conflict)) => conflict,
             other => panic!("{other:?}"),
         }
     }
 
-    pub fn inode(&self, name: &str) -> u64 {
+    pub(super) fn inode(&self, name: &str) -> u64 {
         self.stat(name).ino()
     }
 
-    pub fn stat(&self, name: &str) -> fs::Metadata {
+    pub(super) fn stat(&self, name: &str) -> fs::Metadata {
         fs::symlink_metadata(self.path(name)).expect(name)
     }
 
-    pub fn mode(&self, name: &str) -> u32 {
+    pub(super) fn mode(&self, name: &str) -> u32 {
         self.stat(name).mode() & 0o7777
     }
 
-    pub fn mtime(&self, name: &str) -> FileTime {
+    pub(super) fn mtime(&self, name: &str) -> FileTime {
         let stat = self.stat(name);
         FileTime {
             sec: stat.mtime(),
@@ -312,7 +312,7 @@ impl Bench {
     }
 
     /// Every path below the top with what it holds.
-    pub fn tree(&self) -> Vec<(PathBuf, Vec<u8>)> {
+    pub(super) fn tree(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut found = Vec::new();
         walk(&self.top, &mut |path| {
             let content = match fs::symlink_metadata(path).expect("a file") {
@@ -329,7 +329,7 @@ impl Bench {
 fn temporaries(top: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     walk(top, &mut |path| {
-        if super::is_temporary(path.file_name().expect("a name")) {
+        if crate::temporary_name::is_temporary(path.file_name().expect("a name")) {
             found.push(path.to_owned());
         }
     });

@@ -238,7 +238,7 @@ fn files_of_root_are_heeded(bench: &Bench, of_root: &std::path::Path) {
 
 /// Runs a test of this program again with a file system of 1 MiB in a mount namespace of
 /// its own, made by the shell. Returns the path of that where this is the second run.
-pub fn on_a_small_disk(test: &str) -> Option<std::path::PathBuf> {
+pub(super) fn on_a_small_disk(test: &str) -> Option<std::path::PathBuf> {
     if let Some(top) = inner() {
         return Some(std::path::PathBuf::from(top).canonicalize().unwrap());
     }

@@ -7,6 +7,7 @@ use crate::journal::{Journal, Predecessor};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,23 +16,23 @@ use termite_types::{
     Abandon, Attr, BlobHash, BuildId, Change, ChangeKind, Conflict, Content, Expected, FileTime, JobEnd, JobId,
     JobResult, JobSpec, Node, RequestId, Snapshot, Stdin, Stdio, TerminalSize, Update, Usage,
 };
+use termite_wire::client::{RemoteFiles, RemoteSink};
 use termite_wire::frame::{CallerJob, Decoder, ToCaller, ToDaemon, encode};
-use termite_wire::meet::{Greeting, Host};
-use termite_wire::offer::{SessionService, WorkerService};
+use termite_wire::handshake::{Greeting, Host};
 use termite_wire::peer::ClientInfo;
-use termite_wire::remote::{RemoteFiles, RemoteSink};
 use termite_wire::rpc;
+use termite_wire::server::{SessionService, WorkerService};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
-pub const BUILD: BuildId = BuildId(7);
+pub(super) const BUILD: BuildId = BuildId(7);
 
 /// A worker and its only session. Its words: `count` adds 1 to the counter, `conflict N`
 /// conflicts N times, `read` wants a piece of input each time and conflicts once, `say`
 /// shows two lines and conflicts once, `wait` ends when it is told to.
-pub struct Double {
+pub(super) struct Double {
     dir: PathBuf,
     pub counter: Cell<u32>,
     pub runs: Cell<u32>,
@@ -112,12 +113,13 @@ impl Double {
 }
 
 /// The same as a service.
-pub struct Offered(pub Rc<Double>);
+pub(super) struct Offered(pub Rc<Double>);
 
 impl WorkerService for Offered {
+    type Error = io::Error;
     type Session = Self;
 
-    async fn open(&self, _client: ClientInfo, _files: RemoteFiles) -> Result<Rc<Self>, String> {
+    async fn open(&self, _client: ClientInfo, _files: RemoteFiles) -> io::Result<Rc<Self>> {
         Ok(Rc::new(Self(self.0.clone())))
     }
 
@@ -127,6 +129,8 @@ impl WorkerService for Offered {
 }
 
 impl SessionService for Offered {
+    type Error = io::Error;
+
     async fn run(
         &self,
         job: JobSpec,
@@ -134,7 +138,7 @@ impl SessionService for Offered {
         _updates: Vec<Update>,
         _expected: Expected,
         sink: RemoteSink,
-    ) -> Result<JobResult, String> {
+    ) -> io::Result<JobResult> {
         let double = &self.0;
         double.runs.set(double.runs.get() + 1);
         let run = {
@@ -156,7 +160,7 @@ impl SessionService for Offered {
         })
     }
 
-    async fn committed(&self, _job: JobId, _snapshot: Snapshot, _updates: Vec<Update>) -> Result<(), String> {
+    async fn committed(&self, _job: JobId, _snapshot: Snapshot, _updates: Vec<Update>) -> io::Result<()> {
         Ok(())
     }
 
@@ -181,21 +185,21 @@ impl SessionService for Offered {
 
     fn send_home(&self, _job: JobId) {}
 
-    async fn read(&self, _hash: BlobHash, _offset: u64, _length: u32) -> Result<Vec<u8>, String> {
-        Err("nothing is here".to_owned())
+    async fn read(&self, _hash: BlobHash, _offset: u64, _length: u32) -> io::Result<Vec<u8>> {
+        Err(io::Error::other("nothing is here"))
     }
 
     fn ticket(&self) -> &[u8] {
         b"ticket"
     }
 
-    async fn held(&self, _hash: BlobHash, _offset: u64, _length: u32) -> Result<Vec<u8>, String> {
-        Err("nothing is here".to_owned())
+    async fn held(&self, _hash: BlobHash, _offset: u64, _length: u32) -> io::Result<Vec<u8>> {
+        Err(io::Error::other("nothing is here"))
     }
 }
 
 /// A daemon with one such worker.
-pub struct Scene {
+pub(super) struct Scene {
     pub daemon: Rc<Daemon>,
     pub double: Rc<Double>,
     pub dir: PathBuf,
@@ -205,7 +209,7 @@ pub struct Scene {
 }
 
 /// Has `act` talk to a daemon whose worker has so many slots.
-pub fn with_daemon(slots: u16, act: impl AsyncFnOnce(&Scene)) {
+pub(super) fn with_daemon(slots: u16, act: impl AsyncFnOnce(&Scene)) {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().canonicalize().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -268,7 +272,7 @@ impl Scene {
     }
 
     /// Asks for a job. On a terminal, what it says is shown at once.
-    pub async fn ask(&self, argv: &[&str], on_terminal: bool) -> Asker {
+    pub(super) async fn ask(&self, argv: &[&str], on_terminal: bool) -> Asker {
         let mut stream = UnixStream::connect(&self.socket).await.unwrap();
         let stdio = Stdio {
             stdin: Stdin::Pipe,
@@ -316,14 +320,14 @@ async fn offer(listener: UnixListener, double: Rc<Double>, slots: u16) {
 }
 
 /// A caller that waits for its job.
-pub struct Asker {
+pub(super) struct Asker {
     stream: UnixStream,
     decoder: Decoder<ToCaller>,
 }
 
 impl Asker {
     /// What it is told next.
-    pub async fn next(&mut self) -> Option<ToCaller> {
+    pub(super) async fn next(&mut self) -> Option<ToCaller> {
         let mut piece = vec![0; 1 << 16];
         loop {
             if let Some(frame) = self.decoder.next().unwrap() {
@@ -337,7 +341,7 @@ impl Asker {
     }
 
     /// All that it is told until the end.
-    pub async fn rest(&mut self) -> Vec<ToCaller> {
+    pub(super) async fn rest(&mut self) -> Vec<ToCaller> {
         let mut frames = Vec::new();
         while let Some(frame) = self.next().await {
             frames.push(frame);
@@ -345,7 +349,7 @@ impl Asker {
         frames
     }
 
-    pub async fn say(&mut self, frame: ToDaemon) {
+    pub(super) async fn say(&mut self, frame: ToDaemon) {
         self.stream.write_all(&encode(&frame)).await.unwrap();
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use termite_types::{Attr, Snapshot, Update};
 
 /// A directory to serve, a tree, and one worker that is told of changes.
-pub struct Bench {
+pub(super) struct Bench {
     /// Canonical path of the directory.
     pub top: PathBuf,
     /// Serves it.
@@ -20,11 +20,11 @@ pub struct Bench {
     _dirs: [tempfile::TempDir; 2],
 }
 
-pub const ME: WorkerKey = WorkerKey(1);
-pub const OTHER: WorkerKey = WorkerKey(2);
+pub(super) const ME: WorkerKey = WorkerKey(1);
+pub(super) const OTHER: WorkerKey = WorkerKey(2);
 
 /// A tree with its cache in `cache`.
-pub fn open_tree(cache: &Path) -> Tree {
+pub(super) fn open_tree(cache: &Path) -> Tree {
     let deny = DenyRules::new(&[], Path::new("/home/nobody-at-all")).expect("usable rules");
     let tree = Tree::open(TreeOptions {
         cache_dir: cache.to_owned(),
@@ -36,7 +36,7 @@ pub fn open_tree(cache: &Path) -> Tree {
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dirs = [
             tempfile::tempdir().expect("a directory"),
             tempfile::tempdir().expect("a directory"),
@@ -52,16 +52,16 @@ impl Bench {
         bench
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.top.join(name)
     }
 
-    pub fn write(&self, name: &str, content: &str) {
+    pub(super) fn write(&self, name: &str, content: &str) {
         fs::write(self.path(name), content).expect("written");
     }
 
     /// Serves directories to the worker: the top and those below it.
-    pub fn serve(&self, names: &[&str]) {
+    pub(super) fn serve(&self, names: &[&str]) {
         self.tree.read_dir(ME, &self.top).expect("the top");
         for name in names {
             self.tree.read_dir(ME, &self.path(name)).expect("a directory");
@@ -69,26 +69,26 @@ impl Bench {
     }
 
     /// What the worker is told.
-    pub fn updates(&mut self) -> Vec<Update> {
+    pub(super) fn updates(&mut self) -> Vec<Update> {
         self.tree.drain();
         self.late_updates()
     }
 
     /// What the worker is told of what the tree took note of before.
-    pub fn late_updates(&mut self) -> Vec<Update> {
+    pub(super) fn late_updates(&mut self) -> Vec<Update> {
         let (seen, updates) = self.tree.updates_for(ME, self.seen);
         self.seen = seen;
         updates
     }
 
     /// Names, below the top, of what the worker is told; `-` is before those that are gone.
-    pub fn news(&mut self) -> Vec<String> {
+    pub(super) fn news(&mut self) -> Vec<String> {
         let updates = self.updates();
         self.names(&updates)
     }
 
     /// The same of what the tree took note of before.
-    pub fn late_news(&mut self) -> Vec<String> {
+    pub(super) fn late_news(&mut self) -> Vec<String> {
         let updates = self.late_updates();
         self.names(&updates)
     }
@@ -99,7 +99,7 @@ impl Bench {
     }
 
     /// The name, below the top, of what an update is about.
-    pub fn name(&self, update: &Update) -> String {
+    pub(super) fn name(&self, update: &Update) -> String {
         update
             .path
             .strip_prefix(&self.top)
@@ -110,7 +110,7 @@ impl Bench {
 }
 
 /// What is told for its own sake. The directories that it is in must be told, too.
-pub fn told(updates: &[Update]) -> impl Iterator<Item = &Update> {
+pub(super) fn told(updates: &[Update]) -> impl Iterator<Item = &Update> {
     let is_told = |path: &Path| updates.iter().any(|update| update.path == path);
     let told = updates.iter().filter(|update| !update.names_told);
     told.inspect(move |update| {
@@ -120,7 +120,7 @@ pub fn told(updates: &[Update]) -> impl Iterator<Item = &Update> {
 }
 
 /// The attributes of one name of a listing.
-pub fn attr_of(tree: &Tree, dir: &Path, name: &str) -> Attr {
+pub(super) fn attr_of(tree: &Tree, dir: &Path, name: &str) -> Attr {
     let listing = tree.read_dir(ME, dir).expect("a listing");
     listing
         .entries

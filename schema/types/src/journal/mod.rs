@@ -104,6 +104,7 @@ impl JournalState {
         state
     }
 
+    /// Takes in one record, in the order in which they were written.
     fn add(&mut self, record: Record) {
         match record {
             Record::Opened { .. } => {}

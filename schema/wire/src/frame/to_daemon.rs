@@ -62,6 +62,7 @@ fn read(from: to_daemon::Reader<'_>) -> Result<ToDaemon> {
     })
 }
 
+/// Reads a job that a stub asks for.
 fn read_job(from: job::Reader<'_>) -> Result<CallerJob> {
     let limits = from.get_limits()?;
     checked::require(limits.len() <= LIMITS, "limits", Fault::TooMany(limits.len()))?;
@@ -106,6 +107,7 @@ fn read_job(from: job::Reader<'_>) -> Result<CallerJob> {
     })
 }
 
+/// Writes a job that a stub asks for.
 fn write_job(job: &CallerJob, mut to: job::Builder<'_>) {
     to.set_request_high((job.request.0 >> 64) as u64);
     to.set_request_low(job.request.0 as u64);
@@ -174,6 +176,7 @@ fn read_control(from: control::Reader<'_>) -> Result<Control> {
     })
 }
 
+/// Writes a question of a user.
 fn write_control(control: &Control, mut to: control::Builder<'_>) {
     match control {
         Control::Status => to.set_status(()),

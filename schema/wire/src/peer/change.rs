@@ -75,6 +75,7 @@ fn read_content(from: content::Reader<'_>, size: u64) -> Result<Content> {
     })
 }
 
+/// Reads a change in place.
 fn read_alter(from: alter::Reader<'_>) -> Result<Alter> {
     let mtime = if from.has_mtime() {
         let time = from.get_mtime()?;

@@ -27,7 +27,7 @@ pub fn read_job_result(from: job_result::Reader<'_>) -> Result<JobResult> {
             cpu_us: from.get_cpu_us(),
             guard_faults: from.get_guard_faults(),
             fetches: from.get_fetches(),
-            brought: from.get_brought(),
+            prefetched: from.get_brought(),
             from_peers: from.get_from_peers(),
             phases: Phases {
                 bring_us: from.get_bring_us(),
@@ -78,7 +78,7 @@ pub fn write_job_result(result: &JobResult, mut to: job_result::Builder<'_>) {
     to.set_cpu_us(result.usage.cpu_us);
     to.set_guard_faults(result.usage.guard_faults);
     to.set_fetches(result.usage.fetches);
-    to.set_brought(result.usage.brought);
+    to.set_brought(result.usage.prefetched);
     to.set_from_peers(result.usage.from_peers);
     let phases = &result.usage.phases;
     to.set_bring_us(phases.bring_us);
@@ -132,6 +132,7 @@ fn read_abandon(from: abandon::Reader<'_>) -> Result<Abandon> {
     })
 }
 
+/// Writes why a job was given up.
 fn write_abandon(why: &Abandon, mut to: abandon::Builder<'_>) {
     match why {
         Abandon::Driver(program) => to.set_driver(checked::bytes(program)),

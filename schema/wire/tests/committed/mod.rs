@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The schemas by their file names.
-pub const SCHEMAS: [&str; 2] = ["peer.capnp", "shim.capnp"];
+pub(crate) const SCHEMAS: [&str; 2] = ["peer.capnp", "shim.capnp"];
 
 /// A committed file and what it should hold.
-pub struct Made {
+pub(crate) struct Made {
     /// Where it is.
     pub path: PathBuf,
     /// What it should hold.
@@ -18,7 +18,7 @@ pub struct Made {
 }
 
 /// The directory of this crate.
-pub fn crate_dir() -> &'static Path {
+pub(crate) fn crate_dir() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -27,7 +27,7 @@ fn schema_dir() -> &'static Path {
 }
 
 /// Whether the schema compiler can be started.
-pub fn compiler_at_hand() -> bool {
+pub(crate) fn compiler_at_hand() -> bool {
     Command::new("capnp")
         .arg("--version")
         .stdout(Stdio::null())
@@ -36,7 +36,7 @@ pub fn compiler_at_hand() -> bool {
 }
 
 /// The Rust code of both schemas, less what only tells which compiler made it.
-pub fn generated() -> io::Result<Vec<Made>> {
+pub(crate) fn generated() -> io::Result<Vec<Made>> {
     let to = tempfile::tempdir()?;
     let mut compiler = capnpc::CompilerCommand::new();
     compiler
@@ -64,7 +64,7 @@ pub fn generated() -> io::Result<Vec<Made>> {
 
 /// The bytes of each `golden/SCHEMA.TYPE.CASE.txt`, as `capnp encode` makes them;
 /// `PROTOCOL` in a text stands for its number.
-pub fn golden() -> io::Result<Vec<Made>> {
+pub(crate) fn golden() -> io::Result<Vec<Made>> {
     let mut made = Vec::new();
     for entry in fs::read_dir(crate_dir().join("golden"))? {
         let text = entry?.path();
@@ -100,7 +100,7 @@ pub fn golden() -> io::Result<Vec<Made>> {
 }
 
 /// The protocol number and what the schemas say under it. Comments and spacing do not count.
-pub fn fingerprint() -> io::Result<Made> {
+pub(crate) fn fingerprint() -> io::Result<Made> {
     let mut lines = format!("protocol {}\n", termite_types::PROTOCOL);
     for schema in SCHEMAS {
         let text = fs::read_to_string(schema_dir().join(schema))?;

@@ -2,6 +2,7 @@
 //! program's name says, and who listens to a job.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -9,21 +10,22 @@ use termite_types::{
     Attr, BlobHash, BuildId, Change, ChangeKind, Content, Expected, FileTime, JobEnd, JobId, JobResult, JobSpec,
     Listing, Node, Premises, Resource, Snapshot, TerminalSize, Update, Usage, UserAnswer, UserQuery,
 };
-use termite_wire::offer::{FileService, SessionService, SinkService, WorkerService};
+use termite_wire::client::{RemoteFiles, RemoteSink};
+use termite_wire::client_services::{FileService, SinkService};
 use termite_wire::peer::{ClientInfo, Listed, Opened};
-use termite_wire::remote::{RemoteFiles, RemoteSink};
 use termite_wire::rpc::RemoteError;
+use termite_wire::server::{SessionService, WorkerService};
 use tokio::sync::Notify;
 
-pub const JOB: JobId = JobId {
+pub(crate) const JOB: JobId = JobId {
     build: BuildId(5),
     number: 1,
 };
-pub const TICKET: &[u8] = b"a ticket";
-pub const HASH: BlobHash = BlobHash([7; 32]);
-pub const SNAPSHOT: Snapshot = Snapshot { epoch: 1, count: 2 };
+pub(crate) const TICKET: &[u8] = b"a ticket";
+pub(crate) const HASH: BlobHash = BlobHash([7; 32]);
+pub(crate) const SNAPSHOT: Snapshot = Snapshot { epoch: 1, count: 2 };
 
-pub fn attr(node: Node) -> Attr {
+pub(crate) fn attr(node: Node) -> Attr {
     Attr {
         mode: 0o755,
         uid: 1,
@@ -34,9 +36,11 @@ pub fn attr(node: Node) -> Attr {
 }
 
 /// A client with one directory and one file.
-pub struct Files;
+pub(crate) struct Files;
 
 impl FileService for Files {
+    type Error = io::Error;
+
     async fn read_dir(&self, snapshot: Snapshot, path: PathBuf) -> Listed {
         assert_eq!(snapshot, SNAPSHOT);
         match path.to_str() {
@@ -83,9 +87,9 @@ impl FileService for Files {
         UserAnswer::Nobody
     }
 
-    async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
+    async fn read(&self, hash: BlobHash, offset: u64, length: u32) -> io::Result<Vec<u8>> {
         if hash != HASH {
-            return Err(format!("blob {hash} is not here"));
+            return Err(io::Error::other(format!("blob {hash} is not here")));
         }
         Ok(b"abc\0\0\0\0"[offset as usize..][..length as usize].to_vec())
     }
@@ -93,14 +97,14 @@ impl FileService for Files {
 
 /// A worker whose jobs do what their program's name says.
 #[derive(Default)]
-pub struct Worker {
+pub(crate) struct Worker {
     pub said: Rc<RefCell<Vec<String>>>,
     pub dropped: Rc<Notify>,
     pub started: Rc<Notify>,
     open: RefCell<Weak<Session>>,
 }
 
-pub struct Session {
+pub(crate) struct Session {
     client: ClientInfo,
     files: RemoteFiles,
     said: Rc<RefCell<Vec<String>>>,
@@ -109,11 +113,12 @@ pub struct Session {
 }
 
 impl WorkerService for Worker {
+    type Error = io::Error;
     type Session = Session;
 
-    async fn open(&self, client: ClientInfo, files: RemoteFiles) -> Result<Rc<Session>, String> {
+    async fn open(&self, client: ClientInfo, files: RemoteFiles) -> io::Result<Rc<Session>> {
         if client.uid == 99 {
-            return Err("no room for user 99".to_string());
+            return Err(io::Error::other("no room for user 99"));
         }
         let (said, dropped, started) = (self.said.clone(), self.dropped.clone(), self.started.clone());
         let session = Rc::new(Session {
@@ -142,6 +147,8 @@ impl Drop for OnDrop {
 }
 
 impl SessionService for Session {
+    type Error = io::Error;
+
     async fn run(
         &self,
         job: JobSpec,
@@ -149,10 +156,10 @@ impl SessionService for Session {
         updates: Vec<Update>,
         expected: Expected,
         sink: RemoteSink,
-    ) -> Result<JobResult, String> {
+    ) -> io::Result<JobResult> {
         let _dropped = OnDrop(self.dropped.clone());
         self.started.notify_one();
-        let lost = |error: RemoteError| error.to_string();
+        let lost = |error: RemoteError| io::Error::other(error);
         let mut changes = Vec::new();
         match job.program.to_str() {
             Some("read") => {
@@ -200,9 +207,9 @@ impl SessionService for Session {
         })
     }
 
-    async fn committed(&self, job: JobId, _snapshot: Snapshot, updates: Vec<Update>) -> Result<(), String> {
+    async fn committed(&self, job: JobId, _snapshot: Snapshot, updates: Vec<Update>) -> io::Result<()> {
         self.say(format!("committed {job} {}", updates.len()));
-        Err("not ours".to_string())
+        Err(io::Error::other("not ours"))
     }
 
     fn discard(&self, job: JobId) {
@@ -234,7 +241,7 @@ impl SessionService for Session {
         self.say(format!("send {job} home"));
     }
 
-    async fn read(&self, _hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
+    async fn read(&self, _hash: BlobHash, offset: u64, length: u32) -> io::Result<Vec<u8>> {
         Ok(vec![offset as u8; length as usize])
     }
 
@@ -242,11 +249,8 @@ impl SessionService for Session {
         TICKET
     }
 
-    async fn held(&self, hash: BlobHash, offset: u64, length: u32) -> Result<Vec<u8>, String> {
-        self.files
-            .read(hash, offset, length)
-            .await
-            .map_err(|error| error.to_string())
+    async fn held(&self, hash: BlobHash, offset: u64, length: u32) -> io::Result<Vec<u8>> {
+        self.files.read(hash, offset, length).await.map_err(io::Error::other)
     }
 }
 
@@ -257,7 +261,7 @@ impl Session {
 }
 
 /// Ten of them make a message longer than capnp's own limit of 64 MiB.
-pub fn large_change(at: u8) -> Change {
+pub(crate) fn large_change(at: u8) -> Change {
     let bytes = vec![at; 8 << 20];
     Change {
         path: format!("/p/{at}").into(),
@@ -274,7 +278,7 @@ pub fn large_change(at: u8) -> Change {
 }
 
 #[derive(Default)]
-pub struct Sink {
+pub(crate) struct Sink {
     pub output: RefCell<Vec<(u8, Vec<u8>)>>,
     pub wants_input: Cell<bool>,
 }
@@ -290,7 +294,7 @@ impl SinkService for Sink {
 }
 
 /// What the client of a talking job tells its worker to expect.
-pub fn something() -> Expected {
+pub(crate) fn something() -> Expected {
     Expected {
         dirs: vec!["/".into(), "/p".into()],
         files: vec!["/p/f".into()],

@@ -9,7 +9,7 @@ use termite_wire::frame::{CallerJob, Control, Decoder, Frame, FrameError, ToCall
 
 const BUILD: BuildId = BuildId(0x0123_4567_89ab_cdef);
 
-pub fn check_all() {
+pub(crate) fn check_all() {
     to_daemon();
     to_caller();
     another_protocol();

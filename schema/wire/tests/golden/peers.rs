@@ -22,7 +22,7 @@ fn bytes(bytes: &[u8]) -> OsString {
     OsString::from_vec(bytes.to_vec())
 }
 
-pub fn check_all() {
+pub(crate) fn check_all() {
     introductions();
     numbers();
     files();
@@ -422,7 +422,7 @@ fn result(end: JobEnd) -> JobResult {
             cpu_us: 2000,
             guard_faults: 3,
             fetches: 4,
-            brought: 6,
+            prefetched: 6,
             from_peers: 11,
             phases: Phases {
                 bring_us: 100,

@@ -57,7 +57,7 @@ fn symlink() -> impl Strategy<Value = Node> {
     program().prop_map(|target| Node::Symlink { target })
 }
 
-pub fn attr() -> impl Strategy<Value = Attr> {
+pub(crate) fn attr() -> impl Strategy<Value = Attr> {
     let file = (any::<u64>(), option::of(hash())).prop_map(|(size, hash)| Node::File { size, hash });
     let special = prop_oneof![Just(Special::Fifo), Just(Special::Socket), Just(Special::Device)];
     attr_of(prop_oneof![
@@ -86,19 +86,19 @@ fn blob() -> impl Strategy<Value = Vec<u8>> {
     vec(any::<u8>(), 0..100)
 }
 
-pub fn listing() -> impl Strategy<Value = Listing> {
+pub(crate) fn listing() -> impl Strategy<Value = Listing> {
     let entry = (name(), attr()).prop_map(|(name, attr)| Entry { name, attr });
     (attr_of(Just(Node::Dir)), vec(entry, 0..6)).prop_map(|(attr, entries)| Listing { attr, entries })
 }
 
-pub fn listed() -> impl Strategy<Value = Listed> {
+pub(crate) fn listed() -> impl Strategy<Value = Listed> {
     prop_oneof![
         (1..4096_u32).prop_map(Listed::Errno),
         listing().prop_map(Listed::Listing)
     ]
 }
 
-pub fn opened() -> impl Strategy<Value = Opened> {
+pub(crate) fn opened() -> impl Strategy<Value = Opened> {
     let holder = ("[ -~]{0,20}", vec(any::<u8>(), peer::TICKET_LEN));
     let holder = holder.prop_map(|(address, ticket)| Holder { address, ticket });
     let holders = vec(holder, 0..=peer::MOST_HOLDERS);
@@ -107,7 +107,7 @@ pub fn opened() -> impl Strategy<Value = Opened> {
     prop_oneof![(1..4096_u32).prop_map(Opened::Errno), Just(Opened::Denied), file]
 }
 
-pub fn updates() -> impl Strategy<Value = Vec<Update>> {
+pub(crate) fn updates() -> impl Strategy<Value = Vec<Update>> {
     vec(
         (path(), option::of(attr()), any::<bool>()).prop_map(|(path, attr, names_told)| Update {
             path,
@@ -118,7 +118,7 @@ pub fn updates() -> impl Strategy<Value = Vec<Update>> {
     )
 }
 
-pub fn expected() -> impl Strategy<Value = Expected> {
+pub(crate) fn expected() -> impl Strategy<Value = Expected> {
     (vec(path(), 0..4), vec(path(), 0..4)).prop_map(|(dirs, files)| Expected { dirs, files })
 }
 
@@ -151,7 +151,7 @@ fn limits() -> impl Strategy<Value = Vec<Limit>> {
     )
 }
 
-pub fn caller_job() -> impl Strategy<Value = CallerJob> {
+pub(crate) fn caller_job() -> impl Strategy<Value = CallerJob> {
     let command = (program(), vec(string(), 0..5), vec(string(), 0..5), path());
     let rest = (
         (any::<u64>(), any::<u128>()),
@@ -186,7 +186,7 @@ pub fn caller_job() -> impl Strategy<Value = CallerJob> {
     )
 }
 
-pub fn job() -> impl Strategy<Value = JobSpec> {
+pub(crate) fn job() -> impl Strategy<Value = JobSpec> {
     let jobserver = option::of((any::<u32>(), any::<u32>()).prop_map(|(read, write)| Jobserver { read, write }));
     let rest = (
         any::<u32>(),
@@ -361,7 +361,7 @@ fn end() -> impl Strategy<Value = JobEnd> {
     ]
 }
 
-pub fn result() -> impl Strategy<Value = JobResult> {
+pub(crate) fn result() -> impl Strategy<Value = JobResult> {
     let used = prop_oneof![
         option::of(hash()).prop_map(Use::Read),
         prop::sample::select(&[Use::Stat, Use::Missing, Use::Listed, Use::Write][..]),
@@ -376,7 +376,7 @@ pub fn result() -> impl Strategy<Value = JobResult> {
             cpu_us,
             guard_faults,
             fetches,
-            brought,
+            prefetched,
             bring_us,
             start_us,
             run_us,
@@ -388,7 +388,7 @@ pub fn result() -> impl Strategy<Value = JobResult> {
             cpu_us,
             guard_faults,
             fetches,
-            brought,
+            prefetched,
             from_peers,
             phases: Phases {
                 bring_us,
@@ -430,7 +430,7 @@ fn control() -> impl Strategy<Value = Control> {
     ]
 }
 
-pub fn to_daemon() -> impl Strategy<Value = ToDaemon> {
+pub(crate) fn to_daemon() -> impl Strategy<Value = ToDaemon> {
     prop_oneof![
         caller_job().prop_map(ToDaemon::Job),
         control().prop_map(ToDaemon::Control),
@@ -440,7 +440,7 @@ pub fn to_daemon() -> impl Strategy<Value = ToDaemon> {
     ]
 }
 
-pub fn to_caller() -> impl Strategy<Value = ToCaller> {
+pub(crate) fn to_caller() -> impl Strategy<Value = ToCaller> {
     let local = (any::<String>(), any::<bool>(), any::<bool>(), string());
     prop_oneof![
         local.prop_map(|(reason, as_driver, tell, tools)| ToCaller::Local {

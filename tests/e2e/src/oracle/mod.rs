@@ -4,7 +4,8 @@
 
 mod commands;
 mod exceptions;
-mod sights;
+mod observed;
+mod random_names;
 mod strace;
 mod trace;
 
@@ -14,7 +15,7 @@ pub use exceptions::EXCEPTIONS;
 use crate::process::Outcome;
 use crate::{Client, Fleet, Scene, User};
 use anyhow::{Result, bail, ensure};
-use sights::{Saw, Sight};
+use observed::{Saw, Sight};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
@@ -95,7 +96,7 @@ pub fn run(mode: Mode, commands: &[Command], mut tell: impl FnMut(&Verdict)) -> 
     let client = Client::new(&scene, "a", &fleet.addresses())?;
     let mut verdicts = Vec::new();
     for command in commands {
-        let verdict = judge(&scene, &client, mode, command).unwrap_or_else(|error| Verdict {
+        let verdict = check(&scene, &client, mode, command).unwrap_or_else(|error| Verdict {
             faults: vec![format!("{error:#}")],
             ..Verdict::of(command.name)
         });
@@ -108,7 +109,7 @@ pub fn run(mode: Mode, commands: &[Command], mut tell: impl FnMut(&Verdict)) -> 
     Ok(verdicts)
 }
 
-fn judge(scene: &Scene, client: &Client, mode: Mode, command: &Command) -> Result<Verdict> {
+fn check(scene: &Scene, client: &Client, mode: Mode, command: &Command) -> Result<Verdict> {
     let dir = scene.dir(&format!("p/{}", command.name))?;
     let lay = || {
         fs::remove_dir_all(&dir)?;
@@ -120,15 +121,15 @@ fn judge(scene: &Scene, client: &Client, mode: Mode, command: &Command) -> Resul
     let log = scene.dir(&format!("s/{}", command.name))?;
     let bare = client
         .bare(&dir, "strace")
-        .args(["-ff", "-qq", "-y", "-e", sights::TRACED, "-o"]);
+        .args(["-ff", "-qq", "-y", "-e", observed::TRACED, "-o"]);
     let bare = bare.arg(log.join("s").as_os_str()).args(command.argv).run()?;
-    let sights = sights::read(&log, &dir)?;
-    ensure!(sights.len() > 5, "strace saw next to nothing: {}", bare.describe());
+    let observed = observed::read(&log, &dir)?;
+    ensure!(observed.len() > 5, "strace saw next to nothing: {}", bare.describe());
     lay()?;
     let job = client.termite(&dir, ["run", "--"].iter().chain(command.argv)).run()?;
     same_outcome(&bare, &job)?;
     let trace = Trace::of_only_job(client, &dir)?;
-    let mut verdict = compare(command.name, mode, &sights, &trace);
+    let mut verdict = compare(command.name, mode, &observed, &trace);
     verdict.faults.extend(trace.wrong_hashes());
     fs::remove_dir_all(&dir)?;
     Ok(verdict)
@@ -142,23 +143,23 @@ fn same_outcome(bare: &Outcome, job: &Outcome) -> Result<()> {
 }
 
 /// Looks each sight up in the trace.
-fn compare(name: &'static str, mode: Mode, sights: &[Sight], trace: &Trace) -> Verdict {
+fn compare(name: &'static str, mode: Mode, observed: &[Sight], trace: &Trace) -> Verdict {
     let mut verdict = Verdict {
         traced: trace.len(),
         ..Verdict::of(name)
     };
-    let changed: BTreeSet<&[u8]> = sights
+    let changed: BTreeSet<&[u8]> = observed
         .iter()
         .filter(|sight| sight.saw == Saw::Changed)
         .map(|sight| &sight.path[..])
         .collect();
     let mut done = BTreeSet::new();
-    for sight in sights {
+    for sight in observed {
         if !done.insert((&sight.path, sight.saw, sight.as_link)) {
             continue;
         }
         verdict.seen += 1;
-        if holds(sight, sights, trace, changed.contains(&sight.path[..])) {
+        if holds(sight, observed, trace, changed.contains(&sight.path[..])) {
             continue;
         }
         if let Some(exception) = EXCEPTIONS
@@ -180,7 +181,7 @@ fn compare(name: &'static str, mode: Mode, sights: &[Sight], trace: &Trace) -> V
 }
 
 /// Whether the trace says of the path what strace saw.
-fn holds(sight: &Sight, sights: &[Sight], trace: &Trace, is_own: bool) -> bool {
+fn holds(sight: &Sight, observed: &[Sight], trace: &Trace, is_own: bool) -> bool {
     let path = &sight.path;
     let any = |kinds: &[Kind]| kinds.iter().any(|kind| trace.has(*kind, path));
     match sight.saw {
@@ -189,7 +190,7 @@ fn holds(sight: &Sight, sights: &[Sight], trace: &Trace, is_own: bool) -> bool {
         Saw::Found => any(&[Kind::Stat, Kind::Read, Kind::Listed]) || is_own && any(&[Kind::Write]),
         Saw::Missing => any(&[Kind::Missing]),
         Saw::OneMissing => {
-            let both = sights.iter().filter(|other| other.line == sight.line);
+            let both = observed.iter().filter(|other| other.line == sight.line);
             both.into_iter().any(|other| trace.has(Kind::Missing, &other.path))
         }
         Saw::Listed => trace.lists(path),
@@ -216,8 +217,8 @@ mod tests {
         }
     }
 
-    fn faults(sights: &[Sight], trace: &[(Kind, &str)]) -> Vec<String> {
-        compare("x", Mode::Guard, sights, &Trace::new(trace)).faults
+    fn faults(observed: &[Sight], trace: &[(Kind, &str)]) -> Vec<String> {
+        compare("x", Mode::Guard, observed, &Trace::new(trace)).faults
     }
 
     #[test]
@@ -248,7 +249,7 @@ mod tests {
 
     #[test]
     fn found_after_its_own_writing() {
-        let sights = [sight("/p/x", Saw::Found), sight("/p/x", Saw::Changed)];
-        assert!(faults(&sights, &[(Kind::Write, "/p/x")]).is_empty());
+        let observed = [sight("/p/x", Saw::Found), sight("/p/x", Saw::Changed)];
+        assert!(faults(&observed, &[(Kind::Write, "/p/x")]).is_empty());
     }
 }

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 
 /// One line.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Call {
+pub(super) struct Call {
     /// Of the call.
     pub name: String,
     /// As they stand between the commas.
@@ -18,7 +18,7 @@ pub struct Call {
 
 /// What a call came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// Zero or more.
     Did(u64),
     /// It failed with this error, by name.
@@ -28,7 +28,7 @@ pub enum Outcome {
 }
 
 /// All calls of one file. Messages of signals and exits are passed over.
-pub fn calls(text: &str) -> Result<Vec<Call>> {
+pub(super) fn calls(text: &str) -> Result<Vec<Call>> {
     let mut calls = Vec::new();
     let mut begun: Option<String> = None;
     for line in text.lines() {
@@ -126,13 +126,13 @@ fn outcome(result: &str) -> Result<Outcome> {
 }
 
 /// The bytes of a string literal; `None`: it is none.
-pub fn literal(arg: &str) -> Option<Vec<u8>> {
+pub(super) fn literal(arg: &str) -> Option<Vec<u8>> {
     let inner = arg.strip_prefix('"')?;
     Some(unescape(&inner[..inner.rfind('"')?]))
 }
 
 /// The path that stands with a descriptor; `None`: it has none.
-pub fn path_of_descriptor(arg: &str) -> Option<Vec<u8>> {
+pub(super) fn path_of_descriptor(arg: &str) -> Option<Vec<u8>> {
     let inner = arg.split_once('<')?.1;
     let path = inner[..inner.rfind('>')?].to_owned();
     path.starts_with('/').then(|| unescape(&path))

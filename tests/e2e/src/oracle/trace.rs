@@ -1,6 +1,7 @@
 //! A job's trace as `termite explain --json` tells it. Knows that command's keys.
 
-use super::{as_path, sights};
+use super::random_names::strike_random;
+use super::{as_path, observed};
 use crate::Client;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -87,7 +88,7 @@ impl Trace {
     }
 
     fn add(&mut self, kind: Kind, path: &[u8]) {
-        let normal = sights::normal(path);
+        let normal = observed::normal(path);
         if kind == Kind::Listed {
             // The kernel follows symlinks before `..`.
             if let Ok(real) = fs::canonicalize(as_path(path)) {
@@ -95,7 +96,7 @@ impl Trace {
             }
             self.listed.insert(normal.clone());
         }
-        self.struck.insert((super::exceptions::strike_random(&normal), kind));
+        self.struck.insert((strike_random(&normal), kind));
         self.uses.insert((normal, kind));
     }
 
@@ -134,7 +135,7 @@ impl Trace {
     pub fn wrong_hashes(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         for (path, hash) in &self.hashes {
-            if self.has(Kind::Write, &sights::normal(path)) {
+            if self.has(Kind::Write, &observed::normal(path)) {
                 continue;
             }
             match fs::read(as_path(path)) {

@@ -30,7 +30,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// One case.
 #[derive(Debug)]
-pub struct Case {
+pub(crate) struct Case {
     /// Name of its directory.
     pub name: String,
     sources: PathBuf,
@@ -46,7 +46,7 @@ pub struct Case {
 
 /// What plain and termite must agree about.
 #[derive(Debug)]
-pub struct Observed {
+pub(crate) struct Observed {
     status: i32,
     /// Lines in sorted order, since parallel jobs may print in any order.
     output: Vec<String>,
@@ -55,7 +55,7 @@ pub struct Observed {
 
 impl Case {
     /// All cases, by name.
-    pub fn all() -> Result<Vec<Self>> {
+    pub(crate) fn all() -> Result<Vec<Self>> {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("commits");
         let entries = fs::read_dir(&dir).with_context(|| format!("listing {}", dir.display()))?;
         let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
@@ -108,7 +108,7 @@ impl Case {
     }
 
     /// An error that names the programs that are missing from the path of `client`.
-    pub fn check_installed(&self, client: &Client<'_>) -> Result<()> {
+    pub(crate) fn check_installed(&self, client: &Client<'_>) -> Result<()> {
         for name in &self.needs {
             let found = client.bare(client.home(), "which").arg(name).run()?;
             ensure!(
@@ -121,7 +121,7 @@ impl Case {
     }
 
     /// Runs it plain in `dir`, in place of what lies there.
-    pub fn run_plain(&self, scene: &Scene, client: &Client<'_>, dir: &Path) -> Result<Observed> {
+    pub(crate) fn run_plain(&self, scene: &Scene, client: &Client<'_>, dir: &Path) -> Result<Observed> {
         self.lay_out(scene, client, dir)?;
         let outcome = self.run(client.bare(dir, "bash"))?;
         ensure!(outcome.code() == 0, "fails without termite: {}", outcome.describe());
@@ -129,7 +129,7 @@ impl Case {
     }
 
     /// Runs it under termite in `dir`, in place of what lies there.
-    pub fn run_termite(&self, scene: &Scene, client: &Client<'_>, dir: &Path) -> Result<(Observed, Outcome)> {
+    pub(crate) fn run_termite(&self, scene: &Scene, client: &Client<'_>, dir: &Path) -> Result<(Observed, Outcome)> {
         self.lay_out(scene, client, dir)?;
         let outcome = self.run(client.termite_env(dir, ["--", "bash"]))?;
         Ok((self.observe(client, dir, &outcome)?, outcome))
@@ -177,7 +177,7 @@ impl Case {
 
 impl Observed {
     /// An error that shows what is not as expected.
-    pub fn check_same(&self, expected: &Self, case: &Case) -> Result<()> {
+    pub(crate) fn check_same(&self, expected: &Self, case: &Case) -> Result<()> {
         let mut lines = Vec::new();
         if self.status != expected.status {
             lines.push(format!("status {}, expected {}", self.status, expected.status));

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Instant;
-use termite_e2e::{Client, Mode, Place, Scene, User};
+use termite_e2e::{Client, Mode, Scene, Topology, User};
 
 /// Cases at once: they mostly sleep.
 const LANES: usize = 4;
@@ -121,7 +121,7 @@ impl Expected {
     }
 }
 
-fn every_mode(user: User, place: Place) -> Result<()> {
+fn every_mode(user: User, place: Topology) -> Result<()> {
     let scene = Scene::new(user)?;
     let expected = Expected::find(&scene)?;
     let mut failures = Vec::new();
@@ -135,22 +135,22 @@ fn every_mode(user: User, place: Place) -> Result<()> {
 
 #[test]
 fn commits_on_the_embedded_worker() -> Result<()> {
-    every_mode(User::Me, Place::Embedded)
+    every_mode(User::Me, Topology::Embedded)
 }
 
 #[test]
 fn commits_of_two_workers() -> Result<()> {
-    every_mode(User::Me, Place::TwoWorkers)
+    every_mode(User::Me, Topology::TwoWorkers)
 }
 
 #[test]
 fn commits_of_an_ordinary_user_on_the_embedded_worker() -> Result<()> {
-    every_mode(User::Ordinary, Place::Embedded)
+    every_mode(User::Ordinary, Topology::Embedded)
 }
 
 #[test]
 fn commits_of_an_ordinary_user_on_two_workers() -> Result<()> {
-    every_mode(User::Ordinary, Place::TwoWorkers)
+    every_mode(User::Ordinary, Topology::TwoWorkers)
 }
 
 /// A case that ends now so and now otherwise would prove nothing.

@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use termite_e2e::mode::Running;
-use termite_e2e::{Client, EndState, Mode, Outcome, Place, Scene, User, random};
+use termite_e2e::{Client, EndState, Mode, Outcome, Scene, Topology, User, random};
 
 /// A round takes about a second; one that takes longer than this hangs.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -143,7 +143,7 @@ fn rounds(user: User, short: u32, all: u32) -> Result<()> {
     let (first, count) = (random::seed(), u64::from(random::cases(short, all)));
     let scene = Scene::new(user)?;
     let bench = Bench::new(&scene)?;
-    let places = [Place::Embedded, Place::TwoWorkers];
+    let places = [Topology::Embedded, Topology::TwoWorkers];
     let modes: Vec<_> = places
         .iter()
         .map(|place| Mode::all(&scene, *place))

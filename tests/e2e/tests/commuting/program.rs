@@ -14,7 +14,7 @@ use std::path::Path;
 /// Directories that jobs share, some of which are there at the start.
 const DIRS: [&str; 6] = ["d", "d/e", "d/e/f", "s", "s/e", "there/e"];
 /// Logs: one with two names, one that is there, and some that jobs make.
-pub const LOGS: [&str; 6] = ["log", "log.link", "there/log", "new.log", "there/new.log", "mode"];
+pub(crate) const LOGS: [&str; 6] = ["log", "log.link", "there/log", "new.log", "there/new.log", "mode"];
 /// Names of a file that is never replaced.
 const BASES: [&str; 2] = ["base", "there/base"];
 /// How `count` locks, and the file that all jobs lock in this way.
@@ -28,7 +28,7 @@ const PLACES: usize = 64;
 
 /// What one job does to files that other jobs use as well.
 #[derive(Clone, Debug)]
-pub enum Act {
+pub(crate) enum Act {
     /// Makes directories (`mkdir -p`) and a file of its own in them.
     Share(&'static str),
     /// Appends a line.
@@ -80,17 +80,17 @@ pub enum Act {
 
 /// An act, and the milliseconds that the job sleeps before it.
 #[derive(Clone, Debug)]
-pub struct Step(pub u8, pub Act);
+pub(crate) struct Step(pub u8, pub Act);
 
 /// The steps of each job.
 #[derive(Clone)]
-pub struct Program {
+pub(crate) struct Program {
     /// From 4 to 12 of them.
     pub jobs: Vec<Vec<Step>>,
 }
 
 /// Programs of 4 to 12 jobs.
-pub fn programs() -> impl Strategy<Value = Program> {
+pub(crate) fn programs() -> impl Strategy<Value = Program> {
     vec(vec(step(), 1..7), 4..13).prop_map(|jobs| Program { jobs })
 }
 
@@ -196,7 +196,7 @@ fn ticket(take: &str) -> String {
 impl Program {
     /// Writes the files that the program begins with to the empty directory `dir`, where
     /// `count` is the compiled program of that name.
-    pub fn lay_out(&self, dir: &Path, count: &Path) -> Result<()> {
+    pub(crate) fn lay_out(&self, dir: &Path, count: &Path) -> Result<()> {
         for below in ["there", "listed", "gone.dir/a"] {
             fs::create_dir_all(dir.join(below))?;
         }

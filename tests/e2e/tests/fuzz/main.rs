@@ -6,11 +6,11 @@
 
 #![forbid(unsafe_code)]
 
-mod ground;
+mod fixture;
 mod sequence;
 
 use anyhow::{Context, Result, bail, ensure};
-use ground::Left;
+use fixture::Left;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 use sequence::{Case, Kind, Seed};
 use std::cell::Cell;
@@ -103,7 +103,7 @@ impl Bench<'_> {
     }
 
     fn lay(&self, seeds: &[Seed], place: &Path, seen: &Path) -> Result<()> {
-        ground::lay(seeds, &place.join(DEPTH), seen)?;
+        fixture::lay(seeds, &place.join(DEPTH), seen)?;
         fs::copy(&self.operations, place.join(DEPTH).with_file_name("operations"))?;
         self.scene.give(place)
     }

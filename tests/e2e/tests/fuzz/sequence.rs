@@ -19,7 +19,7 @@ const OPEN_MODES: [&str; 6] = ["755", "700", "555", "500", "2744", "711"];
 
 /// A client's tree and the jobs that run on it, one after the other.
 #[derive(Clone)]
-pub struct Case {
+pub(crate) struct Case {
     /// In the order in which they are made; one whose place is taken is left out.
     pub seeds: Vec<Seed>,
     /// The lists of the jobs, as `operations.c` reads them.
@@ -28,7 +28,7 @@ pub struct Case {
 
 /// One name of the client's tree.
 #[derive(Clone, Debug)]
-pub struct Seed {
+pub(crate) struct Seed {
     /// Below the tree's root.
     pub path: String,
     /// What it is.
@@ -39,7 +39,7 @@ pub struct Seed {
 
 /// What a name of the client's tree stands for.
 #[derive(Clone, Debug)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// An empty directory; those above the other names come by themselves.
     Dir,
     /// A directory of so many empty files.
@@ -82,7 +82,7 @@ impl fmt::Debug for Case {
 }
 
 /// Trees and jobs. Only root may give files away, with the same answer everywhere.
-pub fn cases(is_root: bool) -> impl Strategy<Value = Case> {
+pub(crate) fn cases(is_root: bool) -> impl Strategy<Value = Case> {
     let jobs = vec(vec(turn(is_root), 1..50), 1..4);
     (vec(seed(), 0..12), jobs).prop_map(|(seeds, jobs)| Case {
         seeds,

@@ -3,14 +3,14 @@
 
 use crate::language::{Program, parallel};
 use crate::runs::{Batch, Runner};
-use crate::search::{Verdict, judge};
+use crate::search::{Verdict, verdict_on};
 use crate::{describe, generate};
 use anyhow::{Context, Result, ensure};
 use proptest::strategy::ValueTree;
 use std::collections::BTreeSet;
 use std::time::Instant;
 use termite_e2e::reference::long;
-use termite_e2e::{Mode, Place, Scene, User, random};
+use termite_e2e::{Mode, Scene, Topology, User, random};
 
 /// As the daemon calls them (`client/src/commit/planted.rs`), with the seed of the first
 /// program: where the first ones seldom find a fault, a later one, so that it takes seconds.
@@ -34,7 +34,7 @@ fn programs_until_wrong(batch: &Batch<'_>, runner: &Runner<'_>, first: u64, most
         let observed = batch.run(runner, &programs)?;
         for (program, observed) in programs.iter().zip(&observed) {
             done += 1;
-            if judge(program, observed) == Verdict::Wrong {
+            if verdict_on(program, observed) == Verdict::Wrong {
                 println!("{}", describe(program, observed));
                 return Ok(Some(done));
             }
@@ -65,7 +65,7 @@ fn search(scene: &Scene, mode: Mode, fault: Option<&'static str>, first: u64, mo
 #[test]
 fn planted_faults_are_found() -> Result<()> {
     let scene = Scene::with_planted_faults(User::Me)?;
-    let mut modes = Mode::all(&scene, Place::Embedded)?;
+    let mut modes = Mode::all(&scene, Topology::Embedded)?;
     if !long() {
         modes.truncate(1);
     }

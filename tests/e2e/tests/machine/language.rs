@@ -31,7 +31,7 @@ const TIMES: [i64; 2] = [1_200_000_010, 1_200_000_020];
 
 /// One operation.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Call {
+pub(crate) enum Call {
     /// Slot, path, flags as letters, mode.
     Open(u8, String, &'static str, u16),
     /// Slot.
@@ -84,7 +84,7 @@ pub enum Call {
 
 /// The kinds of renameat2(2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Rename {
+pub(crate) enum Rename {
     /// Without flags.
     Replace,
     /// RENAME_EXCHANGE.
@@ -95,7 +95,7 @@ pub enum Rename {
 
 /// One name of the tree before the jobs.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Seed {
+pub(crate) enum Seed {
     /// A directory.
     Dir(String),
     /// A file with its content and mode.
@@ -108,7 +108,7 @@ pub enum Seed {
 
 /// A tree and the jobs that run over it at once.
 #[derive(Clone)]
-pub struct Program {
+pub(crate) struct Program {
     /// In the order in which they are made. One that cannot be made is left out.
     pub seeds: Vec<Seed>,
     /// Each call with the milliseconds that the job sleeps before it.
@@ -120,7 +120,7 @@ pub struct Program {
 
 impl Call {
     /// Whether it takes a lock, for which it may have to wait.
-    pub fn is_lock(&self) -> bool {
+    pub(crate) fn is_lock(&self) -> bool {
         matches!(self, Self::Flock(_, 'x' | 's') | Self::Record(_, 'w'))
     }
 
@@ -137,7 +137,7 @@ impl Call {
     }
 
     /// Whether it never changes a file.
-    pub fn is_look(&self) -> bool {
+    pub(crate) fn is_look(&self) -> bool {
         match self {
             Self::Open(_, _, how, _) => !how.contains(['c', 't']),
             Self::Read(..) | Self::Pread(..) | Self::Fstat(_) | Self::Close(_) => true,
@@ -193,7 +193,7 @@ impl fmt::Display for Call {
 
 impl Program {
     /// The list of a job as `calls.c` reads it.
-    pub fn list(&self, job: usize) -> String {
+    pub(crate) fn list(&self, job: usize) -> String {
         let line = |(pause, call): &(u8, Call)| format!("{pause} {call}\n");
         let lines: String = self.jobs[job].iter().map(line).collect();
         format!("{lines}{} rest\n", self.rests[job])
@@ -206,7 +206,7 @@ impl Program {
     }
 
     /// The call of a job at a position.
-    pub fn call(&self, job: usize, at: usize) -> &Call {
+    pub(crate) fn call(&self, job: usize, at: usize) -> &Call {
         &self.jobs[job][at].1
     }
 }
@@ -220,7 +220,7 @@ impl fmt::Debug for Program {
 }
 
 /// Programs of so many jobs with so many calls at most.
-pub fn programs(jobs: RangeInclusive<usize>, calls: usize) -> impl Strategy<Value = Program> {
+pub(crate) fn programs(jobs: RangeInclusive<usize>, calls: usize) -> impl Strategy<Value = Program> {
     let pause = select(vec![0, 0, 3, 10, 25]);
     let job = (vec((pause, piece()), 1..=calls), select(vec![0, 20, 60, 120]));
     (select(&NEIGHBOURS), vec(seed(), 0..7), vec(job, jobs)).prop_map(move |(paths, seeds, jobs)| {
@@ -235,7 +235,7 @@ pub fn programs(jobs: RangeInclusive<usize>, calls: usize) -> impl Strategy<Valu
 
 /// Programs for parallel runs: up to 3 jobs of 6 calls, in the long form 4 of 8. In most of
 /// them, the order of the jobs matters.
-pub fn parallel() -> impl Strategy<Value = Program> {
+pub(crate) fn parallel() -> impl Strategy<Value = Program> {
     let (jobs, calls) = if long() { (4, 8) } else { (3, 6) };
     prop_oneof![
         6 => programs(2..=jobs, calls).prop_filter("the jobs do not meet", orders_differ),

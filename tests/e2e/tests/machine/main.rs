@@ -9,7 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod faults;
-mod ground;
+mod fixture;
 mod language;
 mod model;
 mod planted;
@@ -22,13 +22,13 @@ use language::Program;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use runs::{Batch, Runner};
-use search::{Observed, Verdict, judge, run_alone, start};
+use search::{Observed, Verdict, run_alone, start, verdict_on};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
-use termite_e2e::{Client, Mode, Place, Program as Command, Scene, User, random};
+use termite_e2e::{Client, Mode, Program as Command, Scene, Topology, User, random};
 
 /// Failing programs of a mode that are made smaller and shown; of the others, the seeds are.
 const SHOWN: usize = 2;
@@ -108,7 +108,7 @@ fn try_seeds(batch: &Batch<'_>, runner: &Runner<'_>, seeds: &[u64], tally: &mut 
         let programs: Vec<_> = trees.iter().map(ValueTree::current).collect();
         let observed = batch.run(runner, &programs)?;
         for (((seed, tree), program), observed) in seeds.iter().zip(trees).zip(&programs).zip(&observed) {
-            if tally.add(judge(program, observed)) {
+            if tally.add(verdict_on(program, observed)) {
                 continue;
             }
             // Which jobs ran again or on the client, and why.
@@ -142,7 +142,7 @@ fn shrink(batch: &Batch<'_>, runner: &Runner<'_>, mut tree: impl ValueTree<Value
         };
         let wrong = observed
             .iter()
-            .find(|observed| judge(&program, observed) == Verdict::Wrong);
+            .find(|observed| verdict_on(&program, observed) == Verdict::Wrong);
         is_wrong = wrong.is_some();
         found = wrong.map(|observed| describe(&program, observed)).or(found);
     }
@@ -153,8 +153,8 @@ fn in_every_mode(user: User, short: u32, all: u32) -> Result<()> {
     let (first, count) = (random::seed(), u64::from(random::cases(short, all)));
     let scene = Scene::new(user)?;
     let batch = Batch::new(&scene)?;
-    let mut modes = Mode::all(&scene, Place::Embedded)?;
-    modes.extend(Mode::all(&scene, Place::TwoWorkers)?);
+    let mut modes = Mode::all(&scene, Topology::Embedded)?;
+    modes.extend(Mode::all(&scene, Topology::TwoWorkers)?);
     let mut all = Tally::default();
     for (turn, mode) in modes.iter().enumerate() {
         let mine = |seed: &u64| *seed as usize % modes.len() == turn;
@@ -257,7 +257,7 @@ fn compare(scene: &Scene, calls: &Path, work: &Path, program: &Program) -> Resul
         fs::remove_dir_all(&root)?;
     }
     fs::create_dir(&root)?;
-    ground::lay(program, &root)?;
+    fixture::lay(program, &root)?;
     let text: String = program.jobs[0].iter().map(|(_, call)| format!("0 {call}\n")).collect();
     fs::write(&list, text)?;
     let outcome = Command::new(scene.command(calls))
@@ -274,7 +274,7 @@ fn compare(scene: &Scene, calls: &Path, work: &Path, program: &Program) -> Resul
             .find(|(_, (have, want))| have != want);
         bail!("{program:?}\nfirst difference (call, tmpfs, model): {first:?}");
     }
-    let tree = ground::read(&root)?;
+    let tree = fixture::read(&root)?;
     ensure!(
         tree == state.tree(),
         "{program:?}\ntmpfs {tree:#?}\nmodel {:#?}",

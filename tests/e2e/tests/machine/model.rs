@@ -5,23 +5,23 @@
 use std::collections::{BTreeMap, VecDeque};
 
 /// Number of an inode; 0 is the root directory.
-pub type Ino = u32;
+pub(crate) type Ino = u32;
 /// Slots for open files that a job has.
-pub const SLOTS: usize = 2;
+pub(crate) const SLOTS: usize = 2;
 /// As many symbolic links the kernel follows in one path (path_resolution(7)).
 const LINKS: usize = 40;
 /// The root directory.
-pub const ROOT: Ino = 0;
+pub(crate) const ROOT: Ino = 0;
 
 /// Name of an error as strerrorname_np(3) has it.
-pub type Errno = &'static str;
+pub(crate) type Errno = &'static str;
 
 /// Lines of text by path: what is compared with a real tree.
-pub type Tree = BTreeMap<String, String>;
+pub(crate) type Tree = BTreeMap<String, String>;
 
 /// What an inode is.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A regular file's bytes.
     File(Vec<u8>),
     /// A directory's names.
@@ -32,7 +32,7 @@ pub enum Kind {
 
 /// A file, directory or symbolic link.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Inode {
+pub(crate) struct Inode {
     /// What it is.
     pub kind: Kind,
     /// Permission bits.
@@ -47,7 +47,7 @@ pub struct Inode {
 
 /// An open file of a job.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Open {
+pub(crate) struct Open {
     /// What is open.
     pub ino: Ino,
     /// Where the next read or write begins.
@@ -64,7 +64,7 @@ pub struct Open {
 
 /// What a job holds.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Job {
+pub(crate) struct Job {
     /// Open files.
     pub slots: [Option<Open>; SLOTS],
     /// The file of which it holds a record lock.
@@ -74,7 +74,7 @@ pub struct Job {
 }
 
 /// Where a path leads: the directory of its last name, that name, and what it stands for.
-pub struct Found {
+pub(crate) struct Found {
     /// Directory.
     pub dir: Ino,
     /// Last name.
@@ -85,7 +85,7 @@ pub struct Found {
 
 /// The file system, and what the jobs hold of it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct State {
+pub(crate) struct State {
     inodes: BTreeMap<Ino, Inode>,
     /// By number.
     pub jobs: Vec<Job>,
@@ -93,7 +93,7 @@ pub struct State {
 
 impl State {
     /// An empty directory and that many jobs that hold nothing.
-    pub fn new(jobs: usize) -> Self {
+    pub(crate) fn new(jobs: usize) -> Self {
         let root = Inode::new(Kind::Dir(BTreeMap::new()), 0o755);
         Self {
             inodes: [(ROOT, root)].into(),
@@ -102,19 +102,19 @@ impl State {
     }
 
     /// An inode, which must be there.
-    pub fn inode(&self, ino: Ino) -> &Inode {
+    pub(crate) fn inode(&self, ino: Ino) -> &Inode {
         &self.inodes[&ino]
     }
 
     /// An inode, which must be there, to be changed.
-    pub fn inode_mut(&mut self, ino: Ino) -> &mut Inode {
+    pub(crate) fn inode_mut(&mut self, ino: Ino) -> &mut Inode {
         self.inodes
             .get_mut(&ino)
             .expect("a name or descriptor of an inode that is gone")
     }
 
     /// Follows a path from the root; its last name only if `follow` says so.
-    pub fn walk(&self, path: &str, follow: bool) -> Result<Found, Errno> {
+    pub(crate) fn walk(&self, path: &str, follow: bool) -> Result<Found, Errno> {
         let mut names: VecDeque<String> = path.split('/').filter(|name| *name != ".").map(str::to_owned).collect();
         let (mut dir, mut links) = (ROOT, 0);
         loop {
@@ -153,12 +153,12 @@ impl State {
     }
 
     /// The inode that a path leads to.
-    pub fn find(&self, path: &str, follow: bool) -> Result<Ino, Errno> {
+    pub(crate) fn find(&self, path: &str, follow: bool) -> Result<Ino, Errno> {
         self.walk(path, follow)?.ino.ok_or("ENOENT")
     }
 
     /// Whether `ino` is `dir` or lies somewhere below it.
-    pub fn is_below(&self, ino: Ino, dir: Ino) -> bool {
+    pub(crate) fn is_below(&self, ino: Ino, dir: Ino) -> bool {
         let Kind::Dir(names) = &self.inode(dir).kind else {
             return false;
         };
@@ -166,19 +166,19 @@ impl State {
     }
 
     /// Makes an inode with a first name.
-    pub fn make(&mut self, ino: Ino, at: &Found, inode: Inode) {
+    pub(crate) fn make(&mut self, ino: Ino, at: &Found, inode: Inode) {
         self.inodes.insert(ino, inode);
         self.add_name(at, ino);
     }
 
     /// Gives an inode one more name, where there is none of that spelling.
-    pub fn add_name(&mut self, at: &Found, ino: Ino) {
+    pub(crate) fn add_name(&mut self, at: &Found, ino: Ino) {
         self.names_mut(at.dir).insert(at.name.clone(), ino);
         self.inode_mut(ino).names += 1;
     }
 
     /// Takes a name away, and the inode with it if nothing else refers to that.
-    pub fn remove_name(&mut self, at: &Found) {
+    pub(crate) fn remove_name(&mut self, at: &Found) {
         if let Some(ino) = self.names_mut(at.dir).remove(&at.name) {
             self.inode_mut(ino).names -= 1;
             self.forget_unused();
@@ -186,7 +186,7 @@ impl State {
     }
 
     /// Lets two names change their inodes.
-    pub fn swap_names(&mut self, one: (&Found, Ino), other: (&Found, Ino)) {
+    pub(crate) fn swap_names(&mut self, one: (&Found, Ino), other: (&Found, Ino)) {
         self.names_mut(one.0.dir).insert(one.0.name.clone(), other.1);
         self.names_mut(other.0.dir).insert(other.0.name.clone(), one.1);
     }
@@ -199,7 +199,7 @@ impl State {
     }
 
     /// Drops inodes that have no name and are not open.
-    pub fn forget_unused(&mut self) {
+    pub(crate) fn forget_unused(&mut self) {
         let jobs = &self.jobs;
         let is_held = |ino: Ino| {
             let holds = |job: &Job| {
@@ -214,7 +214,7 @@ impl State {
 
     /// Closes a slot, with what closing releases: the lock of that open file, and the
     /// record lock of the whole job on that inode (fcntl(2)).
-    pub fn close(&mut self, job: usize, slot: usize) -> Result<(), Errno> {
+    pub(crate) fn close(&mut self, job: usize, slot: usize) -> Result<(), Errno> {
         let holder = &mut self.jobs[job];
         let open = holder.slots[slot].take().ok_or("EBADF")?;
         holder.record = holder.record.filter(|ino| *ino != open.ino);
@@ -223,13 +223,13 @@ impl State {
     }
 
     /// Closes everything of a job that has ended.
-    pub fn end(&mut self, job: usize) {
+    pub(crate) fn end(&mut self, job: usize) {
         self.jobs[job] = Job::default();
         self.forget_unused();
     }
 
     /// The tree as text.
-    pub fn tree(&self) -> Tree {
+    pub(crate) fn tree(&self) -> Tree {
         let (mut tree, mut first_names) = (Tree::new(), BTreeMap::new());
         self.add_lines(ROOT, "", &mut tree, &mut first_names);
         tree
@@ -251,7 +251,7 @@ impl State {
 
 impl Inode {
     /// One that has no name so far.
-    pub fn new(kind: Kind, mode: u16) -> Self {
+    pub(crate) fn new(kind: Kind, mode: u16) -> Self {
         Self {
             kind,
             mode,
@@ -262,7 +262,7 @@ impl Inode {
     }
 
     /// Whether it is a directory.
-    pub fn is_dir(&self) -> bool {
+    pub(crate) fn is_dir(&self) -> bool {
         matches!(self.kind, Kind::Dir(_))
     }
 

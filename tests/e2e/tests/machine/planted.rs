@@ -2,7 +2,7 @@
 //! can make are refused.
 
 use crate::language::{Call, Program, Rename, Seed};
-use crate::search::{Observed, Verdict, judge, run_alone, start};
+use crate::search::{Observed, Verdict, run_alone, start, verdict_on};
 
 fn file(path: &str, text: &str) -> Seed {
     Seed::File(path.to_owned(), text.to_owned(), 0o644)
@@ -41,11 +41,15 @@ fn serial(program: &Program) -> Observed {
 /// One right outcome must be taken, and after `plant` has made it wrong be refused.
 fn check_refused(program: &Program, plant: impl FnOnce(&mut Observed)) {
     let mut observed = serial(program);
-    assert_eq!(judge(program, &observed), Verdict::OneMachine, "{program:?}");
+    assert_eq!(verdict_on(program, &observed), Verdict::OneMachine, "{program:?}");
     let right = observed.clone();
     plant(&mut observed);
     assert_ne!(right, observed, "nothing was planted");
-    assert_eq!(judge(program, &observed), Verdict::Wrong, "{program:?}\n{observed:#?}");
+    assert_eq!(
+        verdict_on(program, &observed),
+        Verdict::Wrong,
+        "{program:?}\n{observed:#?}"
+    );
 }
 
 fn set(observed: &mut Observed, path: &str, line: &str) {
@@ -65,7 +69,7 @@ fn a_lost_append_is_refused() {
     let program = program(&[], &[&one, &two]);
     let mut observed = serial(&program);
     set(&mut observed, "log", "file \"q1p1\" 0644");
-    assert_eq!(judge(&program, &observed), Verdict::OneMachine);
+    assert_eq!(verdict_on(&program, &observed), Verdict::OneMachine);
 }
 
 #[test]
@@ -151,10 +155,10 @@ fn a_stale_look_is_told_from_a_wrong_outcome() {
     let mut observed = serial(&program);
     // Both made their file and missed the other's: no order of calls does that.
     "ENOENT".clone_into(&mut observed.answers[1][1]);
-    assert_eq!(judge(&program, &observed), Verdict::Allowed);
+    assert_eq!(verdict_on(&program, &observed), Verdict::Allowed);
     // What was never there is no stale look either.
     "0 dir 0755".clone_into(&mut observed.answers[1][1]);
-    assert_eq!(judge(&program, &observed), Verdict::Wrong);
+    assert_eq!(verdict_on(&program, &observed), Verdict::Wrong);
 }
 
 #[test]
@@ -164,9 +168,9 @@ fn joined_directories_are_told_from_wrong_outcomes() {
     let both = |jobs: [&[Call]; 2], verdict| {
         let program = program(&[], &jobs);
         let mut observed = serial(&program);
-        assert_eq!(judge(&program, &observed), Verdict::OneMachine);
+        assert_eq!(verdict_on(&program, &observed), Verdict::OneMachine);
         "0".clone_into(&mut observed.answers[1][0]);
-        assert_eq!(judge(&program, &observed), verdict, "{observed:?}");
+        assert_eq!(verdict_on(&program, &observed), verdict, "{observed:?}");
     };
     both([&make, &make], Verdict::Allowed);
     // Not for jobs that hold a lock, and not with what is no directory.
@@ -187,23 +191,23 @@ fn a_file_that_was_opened_and_is_gone_is_not_made() {
     observed.tree.remove("f");
     // It found the file, which the other job then removed.
     "1 x".clone_into(&mut observed.answers[1][2]);
-    assert_eq!(judge(&read, &observed), Verdict::OneMachine);
+    assert_eq!(verdict_on(&read, &observed), Verdict::OneMachine);
     // It saw the mark of a job that came after the removal, and yet the file.
     let mut later = read.clone();
     later.jobs[0].push((0, open("mark", "wct")));
     later.jobs[0].push((0, write("p")));
     observed.answers[0].extend(["0".to_owned(), "1".to_owned()]);
-    assert_eq!(judge(&later, &observed), Verdict::Allowed);
+    assert_eq!(verdict_on(&later, &observed), Verdict::Allowed);
     // What it writes there is not lost.
     let written = program_of(write("q"));
     let mut observed = serial(&written);
     observed.tree.remove("f");
-    assert_eq!(judge(&written, &observed), Verdict::OneMachine);
+    assert_eq!(verdict_on(&written, &observed), Verdict::OneMachine);
     let mut later = written;
     later.jobs[0].push((0, open("mark", "wct")));
     later.jobs[0].push((0, write("p")));
     observed.answers[0].extend(["0".to_owned(), "1".to_owned()]);
-    assert_eq!(judge(&later, &observed), Verdict::Wrong);
+    assert_eq!(verdict_on(&later, &observed), Verdict::Wrong);
 }
 
 #[test]
@@ -216,5 +220,5 @@ fn link_counts_of_a_view_are_allowed() {
     let mut observed = serial(&program);
     assert!(observed.answers[0][0].ends_with(" 2n"), "{observed:?}");
     observed.answers[0][0] = observed.answers[0][0].replace(" 2n", " 1n");
-    assert_eq!(judge(&program, &observed), Verdict::Allowed);
+    assert_eq!(verdict_on(&program, &observed), Verdict::Allowed);
 }

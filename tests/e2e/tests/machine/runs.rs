@@ -1,7 +1,7 @@
 //! Several programs as one build: each job is one recipe, and writes its answers to a file
 //! of its own beside the tree. Knows how they are run, not what they should answer.
 
-use crate::ground;
+use crate::fixture;
 use crate::language::Program;
 use crate::search::Observed;
 use anyhow::{Context, Result, ensure};
@@ -15,14 +15,14 @@ use termite_e2e::{Client, Scene, random};
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// The place of a build.
-pub struct Batch<'a> {
+pub(crate) struct Batch<'a> {
     pub scene: &'a Scene,
     dir: PathBuf,
     calls: PathBuf,
 }
 
 /// Who runs a build.
-pub enum Runner<'a> {
+pub(crate) enum Runner<'a> {
     /// Make alone.
     Plain(Client<'a>),
     /// Make under termite.
@@ -31,7 +31,7 @@ pub enum Runner<'a> {
 
 impl Runner<'_> {
     /// Ends what was started for it.
-    pub fn stop(self) -> Result<()> {
+    pub(crate) fn stop(self) -> Result<()> {
         match self {
             Self::Plain(_) => Ok(()),
             Self::Termite(running) => running.stop(),
@@ -41,12 +41,12 @@ impl Runner<'_> {
 
 impl<'a> Batch<'a> {
     /// Programs of a build.
-    pub const SIZE: usize = 25;
+    pub(crate) const SIZE: usize = 25;
     /// Jobs at once: those of two programs or more.
-    pub const JOBS: usize = 6;
+    pub(crate) const JOBS: usize = 6;
 
     /// A place on the stage.
-    pub fn new(scene: &'a Scene) -> Result<Self> {
+    pub(crate) fn new(scene: &'a Scene) -> Result<Self> {
         Ok(Self {
             scene,
             dir: scene.dir("p")?.join("batch"),
@@ -55,7 +55,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Runs the programs and answers what was seen of each.
-    pub fn run(&self, runner: &Runner<'_>, programs: &[Program]) -> Result<Vec<Observed>> {
+    pub(crate) fn run(&self, runner: &Runner<'_>, programs: &[Program]) -> Result<Vec<Observed>> {
         self.lay_out(programs)?;
         let jobs = format!("-j{}", Self::JOBS);
         let outcome = match runner {
@@ -83,7 +83,7 @@ impl<'a> Batch<'a> {
         for (number, program) in programs.iter().enumerate() {
             let place = self.dir.join(number.to_string());
             fs::create_dir_all(place.join("tree"))?;
-            ground::lay(program, &place.join("tree"))?;
+            fixture::lay(program, &place.join("tree"))?;
             for job in 0..program.jobs.len() {
                 fs::write(place.join(format!("list.{job}")), program.list(job))?;
                 goals += &format!(" {number}.{job}");
@@ -108,7 +108,7 @@ impl<'a> Batch<'a> {
             );
             answers.push(lines);
         }
-        let tree = ground::read(&place.join("tree"))?;
+        let tree = fixture::read(&place.join("tree"))?;
         Ok(Observed { answers, tree })
     }
 }

@@ -23,7 +23,7 @@ const NUMBERS: Ino = 1000;
 
 /// What was seen of a program.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Observed {
+pub(crate) struct Observed {
     /// Of each job, the answers to its calls.
     pub answers: Vec<Vec<String>>,
     /// The tree at the end.
@@ -32,7 +32,7 @@ pub struct Observed {
 
 /// What an outcome is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// One machine can do that.
     OneMachine,
     /// One machine cannot, but the rules of commits allow it.
@@ -42,7 +42,7 @@ pub enum Verdict {
 }
 
 /// The state before the jobs, and the seeds that could be made.
-pub fn start(program: &Program) -> (State, Vec<Seed>) {
+pub(crate) fn start(program: &Program) -> (State, Vec<Seed>) {
     let mut state = State::new(program.jobs.len());
     let mut made = Vec::new();
     for (number, seed) in program.seeds.iter().enumerate() {
@@ -55,7 +55,7 @@ pub fn start(program: &Program) -> (State, Vec<Seed>) {
             Seed::Dir(path) => plant(path, &mut state, Inode::new(Kind::Dir(BTreeMap::new()), 0o755)),
             Seed::File(path, text, mode) => {
                 let mut inode = Inode::new(Kind::File(text.clone().into_bytes()), *mode);
-                inode.time = Some(crate::ground::START);
+                inode.time = Some(crate::fixture::START);
                 plant(path, &mut state, inode)
             }
             Seed::Soft(target, path) => plant(path, &mut state, Inode::new(Kind::Link(target.clone()), 0o777)),
@@ -81,7 +81,7 @@ fn fresh(job: usize, at: usize) -> Ino {
 }
 
 /// Judges an outcome.
-pub fn judge(program: &Program, observed: &Observed) -> Verdict {
+pub(crate) fn verdict_on(program: &Program, observed: &Observed) -> Verdict {
     if is_reachable(program, observed) {
         Verdict::OneMachine
     } else if some_order_explains(program, observed, but_for_links) || commits_explain(program, observed) {
@@ -92,7 +92,7 @@ pub fn judge(program: &Program, observed: &Observed) -> Verdict {
 }
 
 /// Whether some order of all calls gives these answers and this tree.
-pub fn is_reachable(program: &Program, observed: &Observed) -> bool {
+pub(crate) fn is_reachable(program: &Program, observed: &Observed) -> bool {
     some_order_explains(program, observed, |one, other| one == other)
 }
 
@@ -174,7 +174,7 @@ fn alone(state: &mut State, program: &Program, job: usize, at: usize) -> String 
 }
 
 /// The answers of a job that is alone, and the state after it.
-pub fn run_alone(mut state: State, program: &Program, job: usize) -> (Vec<String>, State) {
+pub(crate) fn run_alone(mut state: State, program: &Program, job: usize) -> (Vec<String>, State) {
     let calls = 0..program.jobs[job].len();
     let answers = calls.map(|at| alone(&mut state, program, job, at)).collect();
     state.end(job);
@@ -182,7 +182,7 @@ pub fn run_alone(mut state: State, program: &Program, job: usize) -> (Vec<String
 }
 
 /// Whether it matters which job runs first, of each two that run before all others.
-pub fn orders_differ(program: &Program) -> bool {
+pub(crate) fn orders_differ(program: &Program) -> bool {
     let run = |jobs: [usize; 2]| {
         let (first, state) = run_alone(start(program).0, program, jobs[0]);
         let (second, state) = run_alone(state, program, jobs[1]);

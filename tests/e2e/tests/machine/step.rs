@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// How a call went.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Step {
+pub(crate) enum Step {
     /// It has ended with this answer.
     Ended(String),
     /// It has made the first of its system calls, between which others may come.
@@ -26,7 +26,7 @@ fn plain(done: Result<(), Errno>) -> Answer {
 impl State {
     /// Makes the call, as far as one system call goes. `fresh` is the number of the inode
     /// that it makes, if it makes one: the same one whenever this call is made.
-    pub fn step(&mut self, job: usize, fresh: Ino, call: &Call) -> Step {
+    pub(crate) fn step(&mut self, job: usize, fresh: Ino, call: &Call) -> Step {
         if let Call::List(path) = call
             && self.jobs[job].listing.is_none()
         {

@@ -40,7 +40,7 @@ app.txt: $(MODULES:%=%.jar)
 ";
 
 /// Lays out sources, makefile and dx.
-pub fn lay_out(dir: &Path) -> Result<()> {
+pub(crate) fn lay_out(dir: &Path) -> Result<()> {
     let mut files = vec![
         ("Makefile".to_owned(), MAKEFILE.to_owned()),
         (

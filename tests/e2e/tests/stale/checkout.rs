@@ -2,7 +2,7 @@
 //! nothing of who looks.
 
 use crate::Bench;
-use crate::ground::content;
+use crate::fixture::content;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::Path;
@@ -12,11 +12,11 @@ const FILES: usize = 50;
 
 /// Lays out two branches with `files` files, and looks at all of them after each of `times`
 /// changes from one to the other.
-pub fn run(bench: &Bench<'_>, files: usize, times: usize) -> Result<()> {
-    let tree = &bench.ground.tree;
+pub(crate) fn run(bench: &Bench<'_>, files: usize, times: usize) -> Result<()> {
+    let tree = &bench.fixture.tree;
     git(bench, &["init", "--quiet", "--initial-branch", "one", "."])?;
     lay(tree, files, 1)?;
-    bench.ground.settle()?;
+    bench.fixture.settle()?;
     commit(bench)?;
     git(bench, &["checkout", "--quiet", "-b", "two"])?;
     lay(tree, files, 2)?;
@@ -25,7 +25,7 @@ pub fn run(bench: &Bench<'_>, files: usize, times: usize) -> Result<()> {
     fs::write(tree.join("d0"), content(2, 100))?;
     fs::remove_file(tree.join("d1/f0"))?;
     fs::write(tree.join("d1/more"), content(2, 100))?;
-    bench.ground.settle()?;
+    bench.fixture.settle()?;
     commit(bench)?;
     for number in 0..times {
         bench
@@ -68,7 +68,7 @@ fn commit(bench: &Bench<'_>) -> Result<()> {
 fn git(bench: &Bench<'_>, args: &[&str]) -> Result<()> {
     bench
         .client
-        .bare(&bench.ground.tree, "git")
+        .bare(&bench.fixture.tree, "git")
         .args(args)
         .run()?
         .success()?;

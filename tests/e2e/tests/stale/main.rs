@@ -6,12 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod checkout;
-mod ground;
+mod fixture;
+mod mutations;
 mod race;
-mod tricks;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use ground::Ground;
+use fixture::Fixture;
+use mutations::{Mutation, Step, Tools, step};
 use proptest::collection::vec;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 use std::cell::RefCell;
@@ -22,8 +23,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use termite_e2e::fleet::has_fuse;
 use termite_e2e::reference::long;
-use termite_e2e::{Client, Fleet, Mode, Outcome, Place, Program, Scene, User, Way, random};
-use tricks::{Step, Tools, Trick, step};
+use termite_e2e::{Client, Fleet, Mode, Outcome, Program, Scene, Topology, User, Way, random};
 
 /// A job takes a fraction of a second; what takes so long hangs.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -35,7 +35,7 @@ const LIMITED: &str = "echo \"$1\" > \"/proc/sys/user/$0\" && id=$2 && shift 2 &
 struct Bench<'a> {
     scene: &'a Scene,
     client: Client<'a>,
-    ground: Ground,
+    fixture: Fixture,
     look: PathBuf,
     /// Where the jobs are started: a worker keeps the jobs of a directory.
     desks: Vec<PathBuf>,
@@ -47,22 +47,22 @@ struct Bench<'a> {
     workers: Mutex<BTreeSet<String>>,
 }
 
-/// Rounds that went well, by their trick.
-type Count = RefCell<HashMap<Trick, usize>>;
+/// Rounds that went well, by their mutation.
+type Count = RefCell<HashMap<Mutation, usize>>;
 
 impl Bench<'_> {
     /// One change after the other, each with a look at what it has changed and at some more.
     fn check(&self, steps: &[Step], count: &Count) -> Result<()> {
-        self.ground.lay()?;
+        self.fixture.lay()?;
         let tools = Tools {
-            ground: &self.ground,
+            fixture: &self.fixture,
             client: &self.client,
             desks: &self.desks,
             is_unseen: self.is_unseen,
         };
         let mut held = HashMap::new();
         self.compare_all().context("round 0: laid out anew")?;
-        let mut known: BTreeSet<PathBuf> = self.ground.names()?.all().cloned().collect();
+        let mut known: BTreeSet<PathBuf> = self.fixture.names()?.all().cloned().collect();
         for (round, step) in steps.iter().enumerate() {
             let last = round + 1 == steps.len();
             let flood = step.flood.then(|| self.flood()).transpose();
@@ -71,26 +71,26 @@ impl Bench<'_> {
                 format!(
                     "round {}: {:?}{}",
                     round + 1,
-                    step.trick,
+                    step.mutation,
                     if step.flood { ", queue flooded" } else { "" }
                 )
             };
             let touched = done.with_context(what)?;
-            known.extend(self.ground.names()?.all().cloned());
+            known.extend(self.fixture.names()?.all().cloned());
             let wanted = known.iter().filter(|path| {
                 let is_touched = touched.iter().any(|touched| path.starts_with(touched));
                 last || is_touched || bits(step.reads, path) & 1 == 0
             });
             let compared = self.compare(wanted, step.reads);
             compared.with_context(|| format!("{} of {}", what(), self.shown(&touched)))?;
-            *count.borrow_mut().entry(step.trick).or_default() += 1;
+            *count.borrow_mut().entry(step.mutation).or_default() += 1;
         }
         Ok(())
     }
 
     fn shown(&self, paths: &[PathBuf]) -> String {
         let below = |path: &PathBuf| {
-            path.strip_prefix(&self.ground.tree)
+            path.strip_prefix(&self.fixture.tree)
                 .unwrap_or(path)
                 .display()
                 .to_string()
@@ -123,7 +123,7 @@ impl Bench<'_> {
 
     /// A path in one of the ways in which programs spell it.
     fn spelled(&self, path: &Path, way: u8) -> PathBuf {
-        let below = path.strip_prefix(&self.ground.tree).unwrap_or(path);
+        let below = path.strip_prefix(&self.fixture.tree).unwrap_or(path);
         match way % 4 {
             0 => Path::new("../tree").join(below),
             1 => Path::new("../alias").join(below),
@@ -137,14 +137,14 @@ impl Bench<'_> {
         // Two in turn, so that no event equals the one before it.
         for number in 0..=self.queue {
             let name = ["x", "y"][number % 2];
-            tricks::set_time(&self.desks[0].join(name), 1_500_000_000 + number as i64, 0)?;
+            mutations::set_time(&self.desks[0].join(name), 1_500_000_000 + number as i64, 0)?;
         }
         Ok(())
     }
 
     /// Looks at everything, and at which workers the jobs were that did so.
     fn compare_all(&self) -> Result<()> {
-        self.compare(self.ground.names()?.all(), 0)?;
+        self.compare(self.fixture.names()?.all(), 0)?;
         for desk in &self.desks {
             self.client.all_remote(desk)?;
             let outcome = self.client.termite(desk, ["explain", "--json"]).run()?.success()?;
@@ -224,7 +224,7 @@ fn with_bench(manner: Manner, work: impl FnOnce(&Bench<'_>) -> Result<()>) -> Re
     let bench = Bench {
         scene: &scene,
         client: Client::new(&scene, "a", &addresses.join(","))?,
-        ground: Ground::new(&scene)?,
+        fixture: Fixture::new(&scene)?,
         look: random::compile(&scene, "stale/look.c")?,
         desks,
         is_unseen: manner.faults.contains(&"fuse"),
@@ -357,7 +357,7 @@ const COPYING: [&str; 3] = ["cat in > out", "cp in out", "install -m 644 in out"
 fn a_file_that_grows_under_a_job_is_copied_whole() -> Result<()> {
     for user in [User::Me, User::Ordinary] {
         let scene = Scene::new(user)?;
-        for mode in Mode::all(&scene, Place::TwoWorkers)? {
+        for mode in Mode::all(&scene, Topology::TwoWorkers)? {
             let running = mode.start(&scene, 4)?;
             for (at, copies) in COPYING.iter().enumerate() {
                 let dir = scene.dir(&format!("p/{mode}/{at}"))?;

@@ -3,8 +3,8 @@
 //! nothing changes any more, jobs see what is there. Knows one writer, and files that it
 //! replaces in a known order.
 
-use crate::ground::content;
-use crate::{Bench, tricks};
+use crate::fixture::content;
+use crate::{Bench, mutations};
 use anyhow::{Context, Result, ensure};
 use std::collections::HashMap;
 use std::fs;
@@ -74,7 +74,7 @@ impl Versions {
 fn put(path: &Path, version: u64) -> Result<()> {
     let new = path.with_extension("new");
     fs::write(&new, content(version, size(version)))?;
-    tricks::set_time(&new, BEGIN + version as i64, 0)?;
+    mutations::set_time(&new, BEGIN + version as i64, 0)?;
     Ok(fs::rename(&new, path)?)
 }
 
@@ -84,9 +84,9 @@ fn size(version: u64) -> usize {
 
 /// Runs jobs, `count` at each of their places, while everything changes. Returns the number
 /// of versions that there were.
-pub fn run(bench: &Bench<'_>, count: usize) -> Result<u64> {
-    let versions = Versions::lay(&bench.ground.tree)?;
-    bench.ground.settle()?;
+pub(crate) fn run(bench: &Bench<'_>, count: usize) -> Result<u64> {
+    let versions = Versions::lay(&bench.fixture.tree)?;
+    bench.fixture.settle()?;
     for first in (0..count).step_by(BOUT) {
         let numbers = first..count.min(first + BOUT);
         bout(bench, &versions, &numbers)?;

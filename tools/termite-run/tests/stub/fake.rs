@@ -11,38 +11,38 @@ use tempfile::TempDir;
 use termite_wire::frame::{CallerJob, Decoder, ToCaller, ToDaemon, encode};
 
 /// Longer than anything here takes; a test that waits so long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A directory with a socket in it, and a script that serves it.
-pub struct Stage {
+pub(crate) struct Stage {
     pub dir: TempDir,
 }
 
 /// One stub as the daemon sees it.
-pub struct Caller {
+pub(crate) struct Caller {
     stream: UnixStream,
     decoder: Decoder<ToDaemon>,
     pub job: CallerJob,
 }
 
 impl Stage {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("bin")).unwrap();
         Self { dir }
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.dir.path().join("s.sock")
     }
 
     /// Serves callers one after the other, each by one of the scripts. The socket
     /// listens when this returns.
-    pub fn serve(&self, scripts: Vec<Box<dyn FnOnce(Caller) + Send>>) -> JoinHandle<()> {
+    pub(crate) fn serve(&self, scripts: Vec<Box<dyn FnOnce(Caller) + Send>>) -> JoinHandle<()> {
         self.serve_at(&self.socket(), scripts)
     }
 
-    pub fn serve_at(&self, path: &Path, scripts: Vec<Box<dyn FnOnce(Caller) + Send>>) -> JoinHandle<()> {
+    pub(crate) fn serve_at(&self, path: &Path, scripts: Vec<Box<dyn FnOnce(Caller) + Send>>) -> JoinHandle<()> {
         let listener = UnixListener::bind(path).unwrap();
         std::thread::spawn(move || {
             for script in scripts {
@@ -55,14 +55,14 @@ impl Stage {
     }
 
     /// `termite-run PROGRAM ARGV...` in this stage's surroundings.
-    pub fn stub<S: AsRef<OsStr>>(&self, program: &str, argv: &[S]) -> Command {
+    pub(crate) fn stub<S: AsRef<OsStr>>(&self, program: &str, argv: &[S]) -> Command {
         let mut command = Command::new(stub());
         command.arg(program).args(argv);
         self.surround(&mut command);
         command
     }
 
-    pub fn surround(&self, command: &mut Command) {
+    pub(crate) fn surround(&self, command: &mut Command) {
         command
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
@@ -77,13 +77,13 @@ impl Stage {
     }
 
     /// Puts a shell script in the place of `bin/termite`.
-    pub fn install(&self, script: &str) {
+    pub(crate) fn install(&self, script: &str) {
         self.executable("bin/termite", &format!("#!/bin/sh\n{script}\n"));
     }
 
     /// Writes an executable file by another process: a descriptor of ours could be open in
     /// a child that another test forks at this moment, and the file would be busy.
-    pub fn executable(&self, name: &str, text: &str) -> String {
+    pub(crate) fn executable(&self, name: &str, text: &str) -> String {
         let path = self.dir.path().join(name);
         let mut writer = Command::new("/bin/sh");
         writer
@@ -97,17 +97,17 @@ impl Stage {
     }
 }
 
-pub fn stub() -> &'static str {
+pub(crate) fn stub() -> &'static str {
     env!("CARGO_BIN_EXE_termite-run")
 }
 
 /// One script.
-pub fn script(script: impl FnOnce(Caller) + Send + 'static) -> Vec<Box<dyn FnOnce(Caller) + Send>> {
+pub(crate) fn script(script: impl FnOnce(Caller) + Send + 'static) -> Vec<Box<dyn FnOnce(Caller) + Send>> {
     vec![Box::new(script)]
 }
 
 /// Runs the stub against one script.
-pub fn with(argv: &[&str], serve: impl FnOnce(Caller) + Send + 'static) -> Output {
+pub(crate) fn with(argv: &[&str], serve: impl FnOnce(Caller) + Send + 'static) -> Output {
     let stage = Stage::new();
     let daemon = stage.serve(script(serve));
     let output = stage.stub(argv[0], argv).output().unwrap();
@@ -115,7 +115,7 @@ pub fn with(argv: &[&str], serve: impl FnOnce(Caller) + Send + 'static) -> Outpu
     output
 }
 
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -130,7 +130,7 @@ impl Caller {
     }
 
     /// Tells the stub. One that has gone is none of the script's business.
-    pub fn send(&mut self, frame: ToCaller) {
+    pub(crate) fn send(&mut self, frame: ToCaller) {
         if let Err(error) = self.stream.write_all(&encode(&frame)) {
             assert!(
                 matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset),
@@ -139,18 +139,18 @@ impl Caller {
         }
     }
 
-    pub fn output(&mut self, fd: u8, bytes: &[u8]) {
+    pub(crate) fn output(&mut self, fd: u8, bytes: &[u8]) {
         self.send(ToCaller::Output {
             fd,
             bytes: bytes.to_vec(),
         });
     }
 
-    pub fn exit(&mut self, status: u8) {
+    pub(crate) fn exit(&mut self, status: u8) {
         self.send(ToCaller::Exited { status, read_input: 0 });
     }
 
-    pub fn local(&mut self, as_driver: bool, tell: bool, tools: &str) {
+    pub(crate) fn local(&mut self, as_driver: bool, tell: bool, tools: &str) {
         self.send(ToCaller::Local {
             reason: "because".into(),
             as_driver,
@@ -160,12 +160,12 @@ impl Caller {
     }
 
     /// What the stub says next; `None`: it has gone.
-    pub fn next(&mut self) -> Option<ToDaemon> {
+    pub(crate) fn next(&mut self) -> Option<ToDaemon> {
         read(&mut self.stream, &mut self.decoder)
     }
 
     /// Asks for one piece of input.
-    pub fn input(&mut self) -> Vec<u8> {
+    pub(crate) fn input(&mut self) -> Vec<u8> {
         self.send(ToCaller::WantInput);
         match self.next() {
             Some(ToDaemon::Input(bytes)) => bytes,

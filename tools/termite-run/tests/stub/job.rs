@@ -1,5 +1,7 @@
 //! What the daemon is told about the command.
 
+#![allow(unsafe_code)]
+
 use crate::fake::{Stage, script, stub, with};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

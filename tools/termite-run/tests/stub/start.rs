@@ -1,5 +1,7 @@
 //! The daemon is not there: it is started, once, and left alone.
 
+#![allow(unsafe_code)]
+
 use crate::fake::{Caller, Stage, text};
 use std::os::unix::process::CommandExt;
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! A stub whose standard streams are a terminal.
 
+#![allow(unsafe_code)]
+
 use crate::fake::{Stage, script};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};

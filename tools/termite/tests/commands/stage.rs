@@ -12,14 +12,14 @@ use termite_wire::frame::{Control, Decoder, ToCaller, ToDaemon, encode};
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Stage {
+pub(crate) struct Stage {
     pub dir: TempDir,
 }
 
 impl Stage {
     /// With `bin/termite`, `bin/termite-env`, a library that is none, and a stub that
     /// prints its arguments.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let stage = Self {
             dir: tempfile::tempdir().unwrap(),
         };
@@ -40,11 +40,11 @@ impl Stage {
         stage
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn script(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         // By another process: a descriptor of ours could be open in a child that another
@@ -66,7 +66,7 @@ impl Stage {
     }
 
     /// A program of the installation, with nothing of the tester's surroundings.
-    pub fn command(&self, program: &Path, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command
             .args(arguments)
@@ -81,16 +81,16 @@ impl Stage {
         command
     }
 
-    pub fn termite(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn termite(&self, arguments: &[&str]) -> Command {
         self.command(&self.path("prefix/bin/termite"), arguments)
     }
 
-    pub fn env(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn env(&self, arguments: &[&str]) -> Command {
         self.command(&self.path("prefix/bin/termite-env"), arguments)
     }
 
     /// Answers so many requests; returns them.
-    pub fn answer(&self, answers: Vec<Result<&str, &str>>) -> JoinHandle<Vec<Control>> {
+    pub(crate) fn answer(&self, answers: Vec<Result<&str, &str>>) -> JoinHandle<Vec<Control>> {
         let listener = UnixListener::bind(self.path("run/s.sock")).unwrap();
         let answers: Vec<ToCaller> = answers
             .into_iter()
@@ -122,6 +122,6 @@ fn converse(listener: &UnixListener, answer: &ToCaller) -> Control {
     asked
 }
 
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

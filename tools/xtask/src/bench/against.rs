@@ -26,7 +26,7 @@ struct Sides {
 }
 
 /// Measures, prints, and writes where asked.
-pub fn run(other: &Path, pairs: usize, write: bool) -> Result<()> {
+pub(crate) fn run(other: &Path, pairs: usize, write: bool) -> Result<()> {
     let mut steps = Steps::new(4);
     let ours = steps.step("building termite", prefix::build)?;
     let other = fs::canonicalize(other).with_context(|| format!("no prefix at {}", other.display()))?;

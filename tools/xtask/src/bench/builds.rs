@@ -14,10 +14,10 @@ use termite_e2e::{Client, Fleet, Outcome, Project, Tree, Way};
 const LIMIT: Duration = Duration::from_secs(1800);
 
 /// Pairs of warm builds with one worker.
-pub const PAIRS_OF_A_WORKER: usize = 3;
+pub(super) const PAIRS_OF_A_WORKER: usize = 3;
 
 /// A project that is built again and again.
-pub struct Builds<'a> {
+pub(super) struct Builds<'a> {
     project: &'a Project<'a>,
     sources: Tree,
     args: Vec<String>,
@@ -25,7 +25,7 @@ pub struct Builds<'a> {
 
 impl<'a> Builds<'a> {
     /// `project` has not been built yet, or by somebody who cleaned up.
-    pub fn new(project: &'a Project<'a>, jobs: usize) -> Result<Self> {
+    pub(super) fn new(project: &'a Project<'a>, jobs: usize) -> Result<Self> {
         let (_, args) = project.command();
         let mut all = vec![format!("-j{jobs}")];
         all.extend(args.iter().map(|arg| (*arg).to_owned()));
@@ -37,18 +37,18 @@ impl<'a> Builds<'a> {
     }
 
     /// From clean sources; with more arguments for make.
-    pub fn build(&self, client: &Client, way: Option<Way>, more: &[&str]) -> Result<Outcome> {
+    pub(super) fn build(&self, client: &Client, way: Option<Way>, more: &[&str]) -> Result<Outcome> {
         self.clean()?;
         self.made(client, way, more)
     }
 
     /// Removes what a build has made.
-    pub fn clean(&self) -> Result<()> {
+    pub(super) fn clean(&self) -> Result<()> {
         self.project.clean(&self.sources)
     }
 
     /// From whatever is there.
-    pub fn made(&self, client: &Client, way: Option<Way>, more: &[&str]) -> Result<Outcome> {
+    pub(super) fn made(&self, client: &Client, way: Option<Way>, more: &[&str]) -> Result<Outcome> {
         let (driver, _) = self.project.command();
         let program = match way {
             Some(way) => client.drive(way, self.project.dir(), driver),
@@ -58,13 +58,13 @@ impl<'a> Builds<'a> {
     }
 
     /// What the last build left, before the next one.
-    pub fn tree(&self) -> Result<Tree> {
+    pub(super) fn tree(&self) -> Result<Tree> {
         self.project.tree()
     }
 
     /// Ratios of the times of pairs, with termite to without. Who comes first alternates:
     /// a load that changes slowly then cancels out. `with` is called for the one, each time.
-    pub fn pairs(
+    pub(super) fn pairs(
         &self,
         count: usize,
         client: &Client,
@@ -95,23 +95,23 @@ impl<'a> Builds<'a> {
     }
 }
 
-pub fn lua_warm(bench: &Bench) -> Result<Vec<Row>> {
+pub(super) fn lua_warm(bench: &Bench) -> Result<Vec<Row>> {
     warm(bench, "Lua", Kind::Lua, bench.pairs, Goal::AtMost(1.05), &[])
 }
 
 /// The same by FUSE.
-pub fn lua_fuse(bench: &Bench) -> Result<Vec<Row>> {
+pub(super) fn lua_fuse(bench: &Bench) -> Result<Vec<Row>> {
     let name = "Lua, files by FUSE (`--fault fuse`)";
     let pairs = bench.few_pairs();
     warm(bench, name, Kind::Lua, pairs, Goal::Reported, &["--fault", "fuse"])
 }
 
-pub fn redis_warm(bench: &Bench) -> Result<Vec<Row>> {
+pub(super) fn redis_warm(bench: &Bench) -> Result<Vec<Row>> {
     warm(bench, "Redis", Kind::Redis, bench.pairs, Goal::AtMost(1.05), &[])
 }
 
 /// The same with Linux, and what the daemons hold in memory then.
-pub fn linux_warm(bench: &Bench) -> Result<Vec<Row>> {
+pub(super) fn linux_warm(bench: &Bench) -> Result<Vec<Row>> {
     let fleet = Fleet::start(&bench.scene, 1, 2)?;
     let client = Client::new(&bench.scene, "linux", &fleet.addresses())?;
     let project = Project::new(&bench.scene, "linux", Kind::Linux)?;
@@ -187,7 +187,7 @@ fn phases(last: &termite_e2e::Last) -> String {
 
 /// A worker that has never seen the client, and a client that has never built: neither
 /// mirror nor forecast nor hash is there.
-pub fn redis_cold(bench: &Bench) -> Result<Vec<Row>> {
+pub(super) fn redis_cold(bench: &Bench) -> Result<Vec<Row>> {
     let project = Project::new(&bench.scene, "cold", Kind::Redis)?;
     let builds = Builds::new(&project, 2)?;
     let local = Client::new(&bench.scene, "cold", "")?;
@@ -201,7 +201,12 @@ pub fn redis_cold(bench: &Bench) -> Result<Vec<Row>> {
         let client = Client::new(&bench.scene, &format!("cold{number}"), &fleet.addresses())?;
         let built = builds.build(&client, Some(Way::Env), &[])?;
         let last = client.all_remote(project.dir())?;
-        notes = format!("{} fetched, {} brought; {}", last.fetches, last.brought, phases(&last));
+        notes = format!(
+            "{} fetched, {} prefetched; {}",
+            last.fetches,
+            last.prefetched,
+            phases(&last)
+        );
         client.stop()?;
         fleet.stop()?;
         Ok(built)

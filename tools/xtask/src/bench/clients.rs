@@ -19,7 +19,7 @@ const ROUNDS: usize = 3;
 
 /// Milliseconds of processor time a job, make's own among them: what make spends by itself
 /// cannot be told from a dry run, whose `$(shell)` commands would run on the client.
-pub fn processor_time(bench: &Bench) -> Result<Vec<Row>> {
+pub(super) fn processor_time(bench: &Bench) -> Result<Vec<Row>> {
     let fleet = Fleet::start(&bench.scene, 1, 2)?;
     let client = Client::new(&bench.scene, "cpu", &fleet.addresses())?;
     let project = Project::new(&bench.scene, "cpu", Kind::Redis)?;
@@ -90,6 +90,7 @@ struct Distccd {
 }
 
 impl Distccd {
+    /// Starts distccd on a free port of the loopback interface, and waits until it listens.
     fn start(bench: &Bench) -> Result<Self> {
         install("distcc", "/usr/bin/distccd")?;
         let port = free_port()?;

@@ -12,7 +12,7 @@ use termite_e2e::{Client, Fleet, Project, Way};
 
 /// 20 ms of round-trip time against none, both through the relay, with twice as many jobs
 /// as slots. Warm: mirror and forecasts are filled.
-pub fn delay(bench: &Bench) -> Result<Vec<Row>> {
+pub(super) fn delay(bench: &Bench) -> Result<Vec<Row>> {
     const SLOTS: usize = 2;
     let mut fleet = Fleet::start(&bench.scene, 2, SLOTS)?;
     let project = Project::new(&bench.scene, "delay", Kind::Redis)?;

@@ -37,7 +37,7 @@ const EMPTY_JOBS: usize = 2000;
 const LIMIT: Duration = Duration::from_secs(900);
 
 /// Jobs a second that do nothing, with eight slots.
-pub fn empty_jobs(bench: &Bench) -> Result<Vec<Row>> {
+pub(super) fn empty_jobs(bench: &Bench) -> Result<Vec<Row>> {
     let rates = empty_jobs_a_second(&bench.scene, ROUNDS)?;
     let name = "empty jobs a second, one client, eight slots";
     Ok(vec![
@@ -46,7 +46,7 @@ pub fn empty_jobs(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 /// The rate of each of some rounds.
-pub fn empty_jobs_a_second(scene: &Scene, count: usize) -> Result<Vec<f64>> {
+pub(super) fn empty_jobs_a_second(scene: &Scene, count: usize) -> Result<Vec<f64>> {
     let dir = scene.dir("p/empty")?;
     makefile(&dir, EMPTY_JOBS, |_| "/bin/true".to_owned())?;
     let fleet = Fleet::start(scene, 1, 8)?;
@@ -58,7 +58,7 @@ pub fn empty_jobs_a_second(scene: &Scene, count: usize) -> Result<Vec<f64>> {
 }
 
 /// 640 jobs of a second on 64 slots, of which ten rounds are the ideal.
-pub fn replayed(bench: &Bench) -> Result<Vec<Row>> {
+pub(super) fn replayed(bench: &Bench) -> Result<Vec<Row>> {
     const JOBS: usize = 640;
     const SLOTS: usize = 64;
     let dir = bench.scene.dir("p/replay")?;

@@ -2,12 +2,12 @@
 //! the table is measured by itself; what counts in a comparison is the median of the
 //! ratios of pairs in one session, since times on a shared machine do not compare.
 
-pub mod against;
+pub(crate) mod against;
 mod builds;
 mod clients;
 mod links;
 mod many;
-pub mod modes;
+pub(crate) mod modes;
 mod spread;
 mod start_cost;
 mod store;
@@ -27,7 +27,7 @@ const MIB: f64 = (1 << 20) as f64;
 const TICKS: f64 = 100.0;
 
 /// What is asked for.
-pub struct Options {
+pub(crate) struct Options {
     /// Pairs of whole builds of Lua; of Redis a third as many, of Linux a ninth, but five at
     /// least.
     pub pairs: usize,
@@ -76,7 +76,7 @@ impl Bench {
 }
 
 /// Measures, prints, and writes where asked.
-pub fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(options.pairs > 0, "no pairs to measure");
     let wanted: Vec<_> = MEASUREMENTS
         .iter()

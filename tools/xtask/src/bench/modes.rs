@@ -43,7 +43,7 @@ struct Report {
 }
 
 /// Measures, prints, and writes where asked.
-pub fn run(pairs: usize, write: bool) -> Result<()> {
+pub(crate) fn run(pairs: usize, write: bool) -> Result<()> {
     let mut steps = Steps::new(2 + MODES.len());
     steps.step("building termite", prefix::build)?;
     let scene = Scene::new(User::Me)?;
@@ -89,6 +89,7 @@ pub fn run(pairs: usize, write: bool) -> Result<()> {
     }
 }
 
+/// The median times of single calls, by mode and by call.
 fn calls(scene: &Scene, clients: &[Client<'_>]) -> Result<BTreeMap<String, BTreeMap<String, f64>>> {
     let dir = scene.dir("p/calls")?;
     let [program, nothing] = [

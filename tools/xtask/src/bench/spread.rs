@@ -15,7 +15,7 @@ use termite_e2e::{Client, Fleet, Last, Project, Way};
 const BANDWIDTH: u64 = 100_000_000 / 8;
 
 /// Four empty workers of one slot against one.
-pub fn four_workers(bench: &Bench) -> Result<Vec<Row>> {
+pub(super) fn four_workers(bench: &Bench) -> Result<Vec<Row>> {
     let token = bench.scene.base().join("token");
     fs::write(&token, "a secret for the length of a bench\n")?;
     bench.scene.give(&token)?;
@@ -47,7 +47,7 @@ pub fn four_workers(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 /// An empty worker behind a link of 100 Mbit/s.
-pub fn slow_link(bench: &Bench) -> Result<Vec<Row>> {
+pub(super) fn slow_link(bench: &Bench) -> Result<Vec<Row>> {
     let project = Project::new(&bench.scene, "slow", Kind::Redis)?;
     let builds = Builds::new(&project, 2)?;
     let mut fleet = Fleet::start(&bench.scene, 1, 2)?;

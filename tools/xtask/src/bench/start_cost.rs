@@ -15,7 +15,7 @@ const SPAWNS: usize = 2000;
 const BLOCK: usize = 100;
 
 /// Compiles the program and measures what the library adds, in medians over blocks.
-pub fn measure(bench: &Bench) -> Result<Vec<Row>> {
+pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
     let dir = bench.scene.dir("start")?;
     fs::write(dir.join("nothing.c"), "int main(void) { return 0; }\n")?;
     let program = dir.join("nothing");

@@ -22,7 +22,7 @@ struct Used {
 }
 
 /// Eight slots against one, after Redis.
-pub fn by_slots(bench: &Bench) -> Result<Vec<Row>> {
+pub(super) fn by_slots(bench: &Bench) -> Result<Vec<Row>> {
     let project = Project::new(&bench.scene, "store", Kind::Redis)?;
     let mut all = Vec::new();
     for slots in [1, 8] {

@@ -11,7 +11,7 @@ use std::path::Path;
 /// What a figure is to be.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Goal {
+pub(super) enum Goal {
     /// This or less.
     AtMost(f64),
     /// This or more.
@@ -22,7 +22,7 @@ pub enum Goal {
 
 /// One line of the table.
 #[derive(Serialize, Deserialize)]
-pub struct Row {
+pub(super) struct Row {
     measurement: String,
     unit: String,
     /// The median of the samples.
@@ -35,7 +35,7 @@ pub struct Row {
 
 impl Row {
     /// A row whose figure is the median of some samples.
-    pub fn new(measurement: impl Into<String>, unit: &str, samples: Vec<f64>, goal: Goal) -> Self {
+    pub(super) fn new(measurement: impl Into<String>, unit: &str, samples: Vec<f64>, goal: Goal) -> Self {
         Self {
             measurement: measurement.into(),
             unit: unit.to_owned(),
@@ -47,7 +47,7 @@ impl Row {
     }
 
     /// The same with a note.
-    pub fn note(self, notes: impl Into<String>) -> Self {
+    pub(super) fn note(self, notes: impl Into<String>) -> Self {
         Self {
             notes: notes.into(),
             ..self
@@ -55,7 +55,7 @@ impl Row {
     }
 
     /// A line of Markdown.
-    pub fn markdown(&self) -> String {
+    pub(super) fn markdown(&self) -> String {
         let (goal, reached) = match self.goal {
             Goal::AtMost(most) => (format!("at most {most}"), self.figure <= most),
             Goal::AtLeast(least) => (format!("at least {least}"), self.figure >= least),
@@ -81,14 +81,14 @@ impl Row {
 
 /// All rows, and where they were measured.
 #[derive(Serialize, Deserialize)]
-pub struct Table {
+pub(super) struct Table {
     machine: String,
     rows: Vec<Row>,
 }
 
 impl Table {
     /// With no rows yet.
-    pub fn of_this_machine() -> Result<Self> {
+    pub(super) fn of_this_machine() -> Result<Self> {
         Ok(Self {
             machine: machine()?,
             rows: Vec::new(),
@@ -96,7 +96,7 @@ impl Table {
     }
 
     /// As it was written, if that was on a machine like this one.
-    pub fn written(path: &Path) -> Result<Option<Self>> {
+    pub(super) fn written(path: &Path) -> Result<Option<Self>> {
         if !path.exists() {
             return Ok(None);
         }
@@ -106,7 +106,7 @@ impl Table {
     }
 
     /// Adds rows at the end, or in the places of those that say the same.
-    pub fn add(&mut self, rows: Vec<Row>) {
+    pub(super) fn add(&mut self, rows: Vec<Row>) {
         for row in rows {
             match self.rows.iter_mut().find(|old| old.measurement == row.measurement) {
                 Some(old) => *old = row,
@@ -116,7 +116,7 @@ impl Table {
     }
 
     /// For readers.
-    pub fn markdown(&self) -> String {
+    pub(super) fn markdown(&self) -> String {
         let mut text = format!(
             "{}\n\n| measurement | figure (least to most, samples) | to reach | notes |\n| --- | --- | --- | --- |\n",
             self.machine

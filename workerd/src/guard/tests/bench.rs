@@ -19,7 +19,7 @@ use termite_types::{Abandon, Change, ChangeKind, Content, JobSpec, Node, Owner, 
 const COOKIE: u64 = 0x1234_5678_9abc_def0;
 
 /// A worker that serves one client.
-pub struct Bench {
+pub(super) struct Bench {
     pub entered: Entered,
     network: Network,
     pub files: Arc<LocalFiles>,
@@ -28,7 +28,7 @@ pub struct Bench {
 }
 
 /// What a job came to.
-pub struct Ran {
+pub(super) struct Ran {
     pub end: SlotEnd,
     pub output: String,
     pub harvest: Harvest,
@@ -42,7 +42,7 @@ pub struct Ran {
 
 impl Ran {
     /// Whether the shim would have known this spelling of a directory at the job's end.
-    pub fn knows(&self, spelled: &Path) -> bool {
+    pub(super) fn knows(&self, spelled: &Path) -> bool {
         let key = self
             .shared
             .dir_key(&[spelled.as_os_str().as_encoded_bytes()], self.shared.epoch());
@@ -52,7 +52,7 @@ impl Ran {
 
 /// What the guard told.
 #[derive(Default)]
-pub struct Heard {
+pub(super) struct Heard {
     pub abandoned: Mutex<Option<Abandon>>,
     pub wanted: AtomicU32,
 }
@@ -68,7 +68,7 @@ impl Events for Heard {
 }
 
 /// Runs `body` as a worker whose client is this machine, as root and as an ordinary user.
-pub fn with_client(test: &str, body: impl FnOnce(&Bench)) {
+pub(super) fn with_client(test: &str, body: impl FnOnce(&Bench)) {
     if is_inside() {
         alone(|| body(&Bench::new(Path::new("/"))));
     }
@@ -106,17 +106,17 @@ impl Bench {
     }
 
     /// An empty mirror of the client.
-    pub fn mirror(&self) -> Arc<Mirror> {
+    pub(super) fn mirror(&self) -> Arc<Mirror> {
         self.mirror_of(self.files.clone())
     }
 
     /// The same of another client.
-    pub fn mirror_of(&self, files: Arc<dyn Files>) -> Arc<Mirror> {
+    pub(super) fn mirror_of(&self, files: Arc<dyn Files>) -> Arc<Mirror> {
         Arc::new(self.new_mirror(files))
     }
 
     /// The same whose directories are all sparse.
-    pub fn sparse_mirror(&self) -> Arc<Mirror> {
+    pub(super) fn sparse_mirror(&self) -> Arc<Mirror> {
         Arc::new(self.new_mirror(self.files.clone()).sparse_beyond(0))
     }
 
@@ -131,11 +131,11 @@ impl Bench {
     }
 
     /// A job that runs a shell script in `cwd`.
-    pub fn script(&self, cwd: &Path, script: &str) -> JobSpec {
+    pub(super) fn script(&self, cwd: &Path, script: &str) -> JobSpec {
         self.command(cwd, Path::new("/bin/sh"), &["sh", "-c", script])
     }
 
-    pub fn command(&self, cwd: &Path, program: &Path, argv: &[&str]) -> JobSpec {
+    pub(super) fn command(&self, cwd: &Path, program: &Path, argv: &[&str]) -> JobSpec {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let id = if self.entered.store.root_user {
             (uid, gid)
@@ -156,11 +156,11 @@ impl Bench {
     }
 
     /// Runs a job over a mirror to its harvest.
-    pub fn run(&self, mirror: &Arc<Mirror>, spec: JobSpec) -> Ran {
+    pub(super) fn run(&self, mirror: &Arc<Mirror>, spec: JobSpec) -> Ran {
         self.run_with(mirror, spec, JobFd::Null, None)
     }
 
-    pub fn run_with(&self, mirror: &Arc<Mirror>, spec: JobSpec, stdin: JobFd, preload: Option<PathBuf>) -> Ran {
+    pub(super) fn run_with(&self, mirror: &Arc<Mirror>, spec: JobSpec, stdin: JobFd, preload: Option<PathBuf>) -> Ran {
         let begun = Instant::now();
         let dir = self
             .entered
@@ -250,13 +250,13 @@ impl Bench {
 }
 
 impl Ran {
-    /// The changes in short: a letter for the kind and the path.
-    pub fn changes(&self) -> Vec<String> {
+    /// The changes in short: a message for the kind and the path.
+    pub(super) fn changes(&self) -> Vec<String> {
         self.harvest.changes.iter().map(short).collect()
     }
 
     /// The content that a file of the harvest has.
-    pub fn content(&self, path: &Path) -> Vec<u8> {
+    pub(super) fn content(&self, path: &Path) -> Vec<u8> {
         let file = self.harvest.changes.iter().find_map(|change| match &change.kind {
             ChangeKind::File { attr, content, .. } if change.path == path => {
                 let Node::File { size, hash: Some(hash) } = attr.node else {
@@ -293,7 +293,7 @@ fn short(change: &Change) -> String {
 }
 
 /// How a path of this machine stands, as the client tells it.
-pub fn update(path: &Path) -> Update {
+pub(super) fn update(path: &Path) -> Update {
     let attr = path
         .parent()
         .and_then(|dir| LocalFiles::new("/").read_dir(dir).ok())

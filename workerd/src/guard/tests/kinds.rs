@@ -95,7 +95,7 @@ fn a_full_log_loses_nothing() {
     with_client(this!(a_full_log_loses_nothing), |bench| {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), "file\n").unwrap();
-        // Names of 200 letters, more of them than the log has bytes for.
+        // Names of 200 messages, more of them than the log has bytes for.
         let names = 2 + TRACE_LEN / 200;
         let script = format!(
             "n=$(printf %0190d 0); i=0; while [ $i -lt {names} ]; do [ -e $n.$i ]; i=$((i + 1)); done; cat file"

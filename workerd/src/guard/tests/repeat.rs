@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use termite_types::{Attr, ChangeKind, FileTime, Node};
 
 /// Repeats what a job changed on this machine's files.
-pub fn repeat(ran: &Ran) {
+pub(super) fn repeat(ran: &Ran) {
     let changes = &ran.harvest.changes;
     for change in changes {
         if let ChangeKind::Alter(alter) = &change.kind {
@@ -49,7 +49,7 @@ pub fn repeat(ran: &Ran) {
             ChangeKind::Remove { .. } | ChangeKind::Alter(_) | ChangeKind::SetXattrs(_) => {}
             ChangeKind::MakeDir { attr, .. } => {
                 fs::create_dir(path).unwrap();
-                dress(path, attr);
+                apply_attrs(path, attr);
             }
             ChangeKind::Symlink { attr } => {
                 let Node::Symlink { target } = &attr.node else {
@@ -61,7 +61,7 @@ pub fn repeat(ran: &Ran) {
             ChangeKind::File { attr, .. } => {
                 remove(path);
                 fs::write(path, ran.content(path)).unwrap();
-                dress(path, attr);
+                apply_attrs(path, attr);
                 set_time(path, attr.mtime);
             }
             ChangeKind::Link { to } => {
@@ -100,7 +100,7 @@ fn set_time(path: &Path, mtime: FileTime) {
 
 /// Names, kinds, modes, contents and link counts below a directory. What a view cannot
 /// deliver is left out.
-pub fn snapshot(dir: &Path) -> BTreeMap<String, String> {
+pub(super) fn snapshot(dir: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     look(dir, dir, &mut found);
     found
@@ -134,7 +134,7 @@ fn remove(path: &Path) {
     }
 }
 
-fn dress(path: &Path, attr: &Attr) {
+fn apply_attrs(path: &Path, attr: &Attr) {
     fs::set_permissions(path, Permissions::from_mode(attr.mode)).unwrap();
 }
 

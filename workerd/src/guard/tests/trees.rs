@@ -15,7 +15,7 @@ fn same(bench: &Bench, make: &str, script: &str) -> Ran {
 }
 
 /// Makes the tree, runs the script on both sides and compares.
-pub fn same_over(bench: &Bench, mirror: &Arc<Mirror>, make: &str, script: &str) -> Ran {
+pub(super) fn same_over(bench: &Bench, mirror: &Arc<Mirror>, make: &str, script: &str) -> Ran {
     let (local, remote) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for dir in [&local, &remote] {
         let made = Command::new("sh")

@@ -1,6 +1,8 @@
 //! What the tests of slots stand on: a worker in a process of its own, a mirror with a
 //! shell in it, and a guard that lets everything go on.
 
+#![allow(unsafe_code)]
+
 use crate::slot::{JobFd, Network, SlotPlan, Started, sys};
 use crate::start::{Entered, StoreOptions, enter};
 use std::ffi::OsString;
@@ -16,13 +18,13 @@ use termite_types::{BuildId, JobId, JobSpec, Owner};
 /// Names the test whose body this process is to run as a worker.
 const INSIDE: &str = "TERMITE_TEST_INSIDE";
 /// Names what the test binary does as a job.
-pub const JOB: &str = "TERMITE_TEST_JOB";
+pub(crate) const JOB: &str = "TERMITE_TEST_JOB";
 /// What that worker prints at its end.
 const PASSED: &str = "worker passed";
 
 /// Runs `body` in a process that has become a worker: the test binary executes itself.
 /// Where the tests run as root, once as root and once as an ordinary user.
-pub fn in_worker(test: &str, body: impl FnOnce(&Bed)) {
+pub(crate) fn in_worker(test: &str, body: impl FnOnce(&Bed)) {
     if is_inside() {
         alone(|| body(&Bed::new()));
     }
@@ -43,7 +45,7 @@ pub fn in_worker(test: &str, body: impl FnOnce(&Bed)) {
 
 /// Runs `body` in a process that has no thread but its own, as workerd has at its
 /// start, and ends with it. The harness has threads.
-pub fn alone(body: impl FnOnce()) -> ! {
+pub(crate) fn alone(body: impl FnOnce()) -> ! {
     let Some(child) = sys::fork().unwrap() else {
         let passed = std::panic::catch_unwind(AssertUnwindSafe(body)).is_ok();
         println!("{}", if passed { PASSED } else { "worker failed" });
@@ -57,12 +59,12 @@ pub fn alone(body: impl FnOnce()) -> ! {
 }
 
 /// Whether this process is one that [`worker_command`] started.
-pub fn is_inside() -> bool {
+pub(crate) fn is_inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
 /// The command behind [`in_worker`], as this user or as who runs the tests.
-pub fn worker_command(test: &str, user: Option<u32>) -> Command {
+pub(crate) fn worker_command(test: &str, user: Option<u32>) -> Command {
     // By descriptor: the binary may lie where only root can look.
     let itself = std::fs::File::open(std::env::current_exe().expect("a test binary has a path")).unwrap();
     let mut command = Command::new(format!("/proc/self/fd/{}", itself.as_raw_fd()));
@@ -76,12 +78,12 @@ pub fn worker_command(test: &str, user: Option<u32>) -> Command {
 }
 
 /// Tells the command's process that it [`is_inside`].
-pub fn mark_inside(command: &mut Command) {
+pub(crate) fn mark_inside(command: &mut Command) {
     command.env(INSIDE, "1").env("RUST_BACKTRACE", "0");
 }
 
 /// Arguments that make the test binary run one test alone.
-pub fn arguments(test: &str) -> [&str; 4] {
+pub(crate) fn arguments(test: &str) -> [&str; 4] {
     let test = test.split_once("::").expect("module_path! begins with the crate").1;
     [test, "--exact", "--nocapture", "--test-threads=1"]
 }
@@ -95,10 +97,10 @@ macro_rules! this {
 pub(crate) use this;
 
 /// An ordinary user.
-pub const USER: u32 = 1000;
+pub(crate) const USER: u32 = 1000;
 
 /// A worker with one mirror.
-pub struct Bed {
+pub(crate) struct Bed {
     pub entered: Entered,
     network: Network,
     pub mirror: PathBuf,
@@ -106,7 +108,7 @@ pub struct Bed {
 }
 
 /// What a job did.
-pub struct Ran {
+pub(crate) struct Ran {
     pub end: crate::slot::SlotEnd,
     /// What it wrote to descriptors 1 and 2.
     pub output: String,
@@ -116,7 +118,7 @@ pub struct Ran {
 
 impl Bed {
     /// In a process with one thread, which becomes a worker.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let options = StoreOptions {
             bytes: Some(1 << 30),
             ..StoreOptions::default()
@@ -125,7 +127,7 @@ impl Bed {
     }
 
     /// The programs are the host's.
-    pub fn with(entered: Entered) -> Self {
+    pub(crate) fn with(entered: Entered) -> Self {
         let mirror = entered.store.root.join("mirror");
         let network = Network::new(&entered.spawner).unwrap();
         let bed = Self {
@@ -149,7 +151,7 @@ impl Bed {
     }
 
     /// Puts a program and its libraries into the mirror.
-    pub fn install(&self, program: &Path, at: &Path) {
+    pub(crate) fn install(&self, program: &Path, at: &Path) {
         copy(program, &self.mirror.join(at));
         for library in libraries(program) {
             let at = self.mirror.join(library.strip_prefix("/").unwrap());
@@ -160,11 +162,11 @@ impl Bed {
     }
 
     /// A plan that runs a shell script, with nothing on its descriptors.
-    pub fn script(&self, script: &str) -> SlotPlan {
+    pub(crate) fn script(&self, script: &str) -> SlotPlan {
         self.plan("/bin/sh", &["sh", "-c", script])
     }
 
-    pub fn plan(&self, program: &str, argv: &[&str]) -> SlotPlan {
+    pub(crate) fn plan(&self, program: &str, argv: &[&str]) -> SlotPlan {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let dir = self.entered.store.root.join(format!("job-{number}"));
         std::fs::create_dir(&dir).unwrap();
@@ -200,7 +202,7 @@ impl Bed {
     }
 
     /// Runs a plan to its end; descriptors 1 and 2 become one pipe.
-    pub fn run(&self, mut plan: SlotPlan) -> Ran {
+    pub(crate) fn run(&self, mut plan: SlotPlan) -> Ran {
         let (mut from, to) = std::io::pipe().unwrap();
         plan.stdio[1] = JobFd::Open(to.try_clone().unwrap().into());
         plan.stdio[2] = JobFd::Open(to.into());
@@ -216,7 +218,7 @@ impl Bed {
     }
 
     /// Copies a whole tree to the same place in the mirror.
-    pub fn install_tree(&self, path: &Path) {
+    pub(crate) fn install_tree(&self, path: &Path) {
         if path.is_dir() {
             for entry in std::fs::read_dir(path).unwrap() {
                 self.install_tree(&entry.unwrap().path());
@@ -227,7 +229,7 @@ impl Bed {
     }
 
     /// The test binary itself as a job, running one test's job side.
-    pub fn itself(&self, job: &str) -> SlotPlan {
+    pub(crate) fn itself(&self, job: &str) -> SlotPlan {
         let test = concat!(module_path!(), "::job_side").replace("::bed::", "::");
         let program = self.mirror.join("bin/itself");
         if !program.exists() {
@@ -240,12 +242,12 @@ impl Bed {
         plan
     }
 
-    pub fn run_script(&self, script: &str) -> Ran {
+    pub(crate) fn run_script(&self, script: &str) -> Ran {
         self.run(self.script(script))
     }
 
     /// Starts a plan and lets it go.
-    pub fn go(&self, plan: SlotPlan) -> (crate::slot::Slot, Option<OwnedFd>) {
+    pub(crate) fn go(&self, plan: SlotPlan) -> (crate::slot::Slot, Option<OwnedFd>) {
         let Started {
             mut slot,
             listener,
@@ -266,7 +268,7 @@ fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// The interpreter and the libraries of a program, as `ldd` finds them.
-pub fn libraries(program: &Path) -> Vec<PathBuf> {
+pub(crate) fn libraries(program: &Path) -> Vec<PathBuf> {
     let listing = Command::new("ldd")
         .arg(program.canonicalize().unwrap())
         .output()
@@ -278,19 +280,19 @@ pub fn libraries(program: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-pub fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to.parent().unwrap()).unwrap();
     std::fs::copy(from, to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
 }
 
 /// A guard that answers CONTINUE to everything, in a thread that ends with the job.
 /// Gives the number of calls.
-pub fn let_all_go_on(listener: OwnedFd) -> std::thread::JoinHandle<u32> {
+pub(crate) fn let_all_go_on(listener: OwnedFd) -> std::thread::JoinHandle<u32> {
     answer(listener, |_| {})
 }
 
 /// The same, showing each call first.
-pub fn answer(
+pub(crate) fn answer(
     listener: OwnedFd,
     mut see: impl FnMut(&libc::seccomp_notif) + Send + 'static,
 ) -> std::thread::JoinHandle<u32> {

@@ -5,12 +5,13 @@
 //! Knows nothing of what the calls do.
 
 use super::{ClientFile, CopiedUp, Written};
+use crate::view::View;
 use crate::view::confine::{self, is_file, is_symlink};
-use crate::view::fault::{PathUse, Patience, View};
+use crate::view::error::FaultError;
+use crate::view::lookup_cache::absolute;
 use crate::view::mirror::Mirror;
-use crate::view::spelling::absolute;
-use crate::view::trouble::Trouble;
-use crate::view::walk::{Looks, Walk, Walked};
+use crate::view::path_use::{Blocking, PathUse};
+use crate::view::walk::{FileStat, Walk, WalkEnd};
 use rustix::fs::{AtFlags, Mode, Statx};
 use rustix::io::Errno;
 use std::path::Path;
@@ -39,7 +40,7 @@ impl View {
 
     /// The client's file that a regular file of the job's tree is; `None`: it is none.
     /// `shown`: its inode number there.
-    pub(super) fn client_file(&self, path: &Path, shown: u64) -> Result<Option<ClientFile>, Trouble> {
+    pub(super) fn client_file(&self, path: &Path, shown: u64) -> Result<Option<ClientFile>, FaultError> {
         match self.upper_ino(path) {
             Some(ino) => self.origin(path, ino),
             None => Ok(client_file_of(&self.mirror, shown)),
@@ -47,7 +48,7 @@ impl View {
     }
 
     /// The client's file that a file of the upper layer was.
-    fn origin(&self, path: &Path, upper_ino: u64) -> Result<Option<ClientFile>, Trouble> {
+    fn origin(&self, path: &Path, upper_ino: u64) -> Result<Option<ClientFile>, FaultError> {
         let acts = self.acts.lock();
         if let Some(copied) = acts.files.get(&upper_ino) {
             return Ok(Some(copied.file.clone()));
@@ -62,11 +63,11 @@ impl View {
     }
 
     /// The client's file at a path, as far as it is known here.
-    pub(in crate::view) fn file_at(&self, path: &Path) -> Result<Option<ClientFile>, Trouble> {
+    pub(in crate::view) fn file_at(&self, path: &Path) -> Result<Option<ClientFile>, FaultError> {
         let known = self
             .mirror
             .lookup(path)
-            .map_err(|errno| Trouble::from_store(errno, path))?;
+            .map_err(|errno| FaultError::from_store(errno, path))?;
         Ok(known
             .filter(|known| matches!(known.attr.node, Node::File { .. }))
             .map(|known| ClientFile {
@@ -89,7 +90,7 @@ impl View {
     /// Has a file of the client's copied up as the call that is about to change it would do,
     /// and takes down which file that was; afterwards only its number in the upper layer is
     /// left. Returns that number.
-    pub(super) fn copy_up(&self, path: &Path, looks: Looks) -> Result<Option<u64>, Trouble> {
+    pub(super) fn copy_up(&self, path: &Path, looks: FileStat) -> Result<Option<u64>, FaultError> {
         let (ino, file) = match self.upper_ino(path) {
             Some(ino) => match self.origin(path, ino)? {
                 Some(file) => (ino, file),
@@ -116,7 +117,7 @@ impl View {
     }
 
     /// The same of a symlink of the client's, in its place.
-    pub(super) fn copy_up_symlink(&self, path: &Path) -> Result<(), Trouble> {
+    pub(super) fn copy_up_symlink(&self, path: &Path) -> Result<(), FaultError> {
         let is_made = self.acts.lock().of_name(path).is_some_and(|acts| acts.named);
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Ok(());
@@ -138,21 +139,21 @@ impl View {
             }
             Ok(_) => Ok(()),
             Err(Errno::NOENT | Errno::NOTDIR) => self.refuse_shown(path),
-            Err(errno) => Err(Trouble::from_store(errno, path)),
+            Err(errno) => Err(FaultError::from_store(errno, path)),
         }
     }
 
     /// What was to be copied up is gone. Where the job itself has taken it away this moment, the kernel
     /// will say so; where the client has, the job's kernel goes on showing it all the same.
-    fn refuse_shown(&self, path: &Path) -> Result<(), Trouble> {
+    fn refuse_shown(&self, path: &Path) -> Result<(), FaultError> {
         match confine::handle(&self.root, path) {
-            Ok(_) => Err(Trouble::moved_on(path)),
+            Ok(_) => Err(FaultError::moved_on(path)),
             Err(_) => Ok(()),
         }
     }
 
     /// Sets a file's mode to what it is.
-    fn touch_mode(&self, path: &Path) -> Result<(), Trouble> {
+    fn touch_mode(&self, path: &Path) -> Result<(), FaultError> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Ok(());
         };
@@ -164,18 +165,18 @@ impl View {
         match touched() {
             Ok(()) => Ok(()),
             Err(Errno::NOENT | Errno::NOTDIR) => self.refuse_shown(path),
-            Err(errno) => Err(Trouble::from_store(errno, path)),
+            Err(errno) => Err(FaultError::from_store(errno, path)),
         }
     }
 
     /// Whether a rename of the file or symlink at one path to another, where there is one too, does
     /// nothing, because both are one (rename(2)). What is two files here may be one of the client's;
     /// of such a rename it is taken down which files it was about.
-    pub fn renames_one_file(&self, task: u32, from: &PathUse<'_>, to: &PathUse<'_>) -> Result<bool, Trouble> {
-        let walk = Walk::new(self, Some(task), Patience::None);
+    pub fn renames_one_file(&self, task: u32, from: &PathUse<'_>, to: &PathUse<'_>) -> Result<bool, FaultError> {
+        let walk = Walk::new(self, Some(task), Blocking::Never);
         let at = |used: &PathUse<'_>| match walk.locate(&absolute(&walk, used)?, used.follow) {
-            Ok(Walked::File(path, looks)) => Some((path, Some(looks.ino))),
-            Ok(Walked::Symlink(path)) => Some((path, None)),
+            Ok(WalkEnd::File(path, looks)) => Some((path, Some(looks.ino))),
+            Ok(WalkEnd::Symlink(path)) => Some((path, None)),
             // It was there a moment ago; the kernel will say.
             _ => None,
         };

@@ -3,14 +3,15 @@
 //!
 //! Knows no names but those that tell files apart.
 
-use super::layer::{content_of, look_through, nothing};
+use super::layer::look_through;
 use super::{Gather, HarvestError, io};
 use crate::view::acts::{Before, ClientFile, NameActs, Written};
+use crate::view::inode::{content_of, nothing};
 use rustix::fd::OwnedFd;
 use rustix::fs::Statx;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use termite_types::{Alter, Base, BlobHash, ChangeKind, Check, Content, Edit, Node, Seen as Told, SetTime};
+use termite_types::{Alter, Attr, Base, BlobHash, ChangeKind, Check, Content, Edit, Node, Seen as Told, SetTime};
 
 /// Set-user-ID and set-group-ID.
 const SET_ID: u32 = 0o6000;
@@ -49,25 +50,7 @@ impl Gather<'_> {
         let attr = self.attr(stat, node);
         let is_other_content = base.is_none_or(|base| base.hash != seen.hash);
         let is_other_time = before.attr.mtime != attr.mtime;
-        let is_written = is_other_content || is_other_time;
-        let mode = if is_written && self.lost_set_id(at, before.attr.mode, attr.mode) {
-            before.attr.mode
-        } else {
-            attr.mode
-        };
-        let mut alter = Alter {
-            // Writing takes set-id bits, unless the job gives them back.
-            mode: (before.attr.mode != mode || is_other_content && mode & SET_ID != 0).then_some(mode),
-            owner: self.owner_differs(&before.attr, &attr).then_some((attr.uid, attr.gid)),
-            ..Alter::default()
-        };
-        if is_other_time || is_other_content {
-            alter.mtime = Some(SetTime {
-                time: attr.mtime,
-                // Writing gives it another time, unless the job gives it this one back.
-                explicit: !is_other_time || self.view.is_explicit(attr.mtime),
-            });
-        }
+        let mut alter = self.altered_attributes(at, &before.attr, &attr, is_other_content);
         let Base { size, hash } = base.unwrap_or_else(|| {
             tracing::warn!("what {} held before is not known", before.path.display());
             nothing()
@@ -111,6 +94,28 @@ impl Gather<'_> {
             });
         }
         Ok(Some(seen.hash))
+    }
+
+    /// What the job changed of a file's attributes.
+    fn altered_attributes(&self, at: &Path, before: &Attr, after: &Attr, is_other_content: bool) -> Alter {
+        let is_other_time = before.mtime != after.mtime;
+        let is_written = is_other_content || is_other_time;
+        let mode = if is_written && self.lost_set_id(at, before.mode, after.mode) {
+            before.mode
+        } else {
+            after.mode
+        };
+        Alter {
+            // Writing takes set-id bits, unless the job gives them back.
+            mode: (before.mode != mode || is_other_content && mode & SET_ID != 0).then_some(mode),
+            owner: self.owner_differs(before, after).then_some((after.uid, after.gid)),
+            mtime: is_written.then(|| SetTime {
+                time: after.mtime,
+                // Writing gives it another time, unless the job gives it this one back.
+                explicit: !is_other_time || self.view.is_explicit(after.mtime),
+            }),
+            ..Alter::default()
+        }
     }
 
     /// Whether a file that was written has lost its set-id bits by that alone. Where the job is

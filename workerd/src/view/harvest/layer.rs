@@ -1,18 +1,19 @@
 //! Reading single files and directories of an upper layer: what overlayfs noted on them,
 //! their extended attributes, their contents. Knows neither the client's tree nor the job.
 
+use crate::view::inode::{all_xattrs, is_access_list};
 use crate::view::outputs::piece;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use termite_types::{Attr, Base, BlobHash, Node, Xattr};
+use termite_types::{Base, BlobHash, Xattr};
 
 use super::INLINE_MAX;
 
 /// What overlayfs wrote down about an upper directory.
-pub struct Marks {
+pub(super) struct Marks {
     /// Nothing below shows through.
     pub opaque: bool,
     /// Where the client's directory is: a sibling's name, or a path from the root.
@@ -21,7 +22,7 @@ pub struct Marks {
 
 impl Marks {
     /// The client's directory that shows through one at `name`, in a directory over `below`.
-    pub fn leads_to(&self, below: Option<&Path>, name: &OsStr) -> Option<PathBuf> {
+    pub(super) fn leads_to(&self, below: Option<&Path>, name: &OsStr) -> Option<PathBuf> {
         match (&self.redirect, below) {
             _ if self.opaque => None,
             (Some(path), _) if path.is_absolute() => Some(path.clone()),
@@ -34,7 +35,7 @@ impl Marks {
 
 impl Marks {
     /// Of an open directory of the upper layer.
-    pub fn of(dir: &OwnedFd) -> Self {
+    pub(super) fn of(dir: &OwnedFd) -> Self {
         let opaque = mark(dir, "opaque").is_some_and(|value| value == b"y");
         let redirect = mark(dir, "redirect").map(|value| PathBuf::from(OsString::from_vec(value)));
         Self { opaque, redirect }
@@ -52,63 +53,19 @@ fn mark(file: &OwnedFd, name: &str) -> Option<Vec<u8>> {
 
 /// Extended attributes in the users' name space but for overlayfs' own; `None`: it has an access
 /// list (acl(5)).
-pub fn xattrs(file: &OwnedFd) -> Result<Option<Vec<Xattr>>, Errno> {
+pub(super) fn xattrs(file: &OwnedFd) -> Result<Option<Vec<Xattr>>, Errno> {
     let all = all_xattrs(file)?;
     let has_list = all.iter().any(|xattr| is_access_list(xattr.name.as_bytes()));
     Ok((!has_list).then_some(all))
 }
 
-/// The same with access lists.
-pub fn all_xattrs(file: &OwnedFd) -> Result<Vec<Xattr>, Errno> {
-    let mut names = [0; 4096];
-    let len = match rustix::fs::flistxattr(file, &mut names[..]) {
-        Ok(len) => len,
-        Err(Errno::NOTSUP) => 0,
-        Err(errno) => return Err(errno),
-    };
-    let is_own =
-        |name: &&[u8]| name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") || is_access_list(name);
-    let own = names[..len].split(|byte| *byte == 0).filter(is_own);
-    let value_of = |name: &[u8]| {
-        let mut value = vec![0; 64 << 10];
-        let len = rustix::fs::fgetxattr(file, name, &mut value[..])?;
-        value.truncate(len);
-        Ok(Xattr {
-            name: OsString::from_vec(name.to_vec()),
-            value,
-        })
-    };
-    own.map(value_of).collect()
-}
-
-fn is_access_list(name: &[u8]) -> bool {
-    name.starts_with(b"system.posix_acl_")
-}
-
 /// Whether overlayfs noted that.
-pub fn has_mark(file: &OwnedFd, name: &str) -> bool {
+pub(super) fn has_mark(file: &OwnedFd, name: &str) -> bool {
     mark(file, name).is_some()
 }
 
-/// Size and hash of a file's content, where they are known.
-pub fn content_of(attr: &Attr) -> Option<Base> {
-    match attr.node {
-        Node::File { size: 0, .. } => Some(nothing()),
-        Node::File { size, hash: Some(hash) } => Some(Base { size, hash }),
-        _ => None,
-    }
-}
-
-/// No content.
-pub fn nothing() -> Base {
-    Base {
-        size: 0,
-        hash: BlobHash(*blake3::hash(&[]).as_bytes()),
-    }
-}
-
 /// What a look through an output tells.
-pub struct Seen {
+pub(super) struct Seen {
     /// Of the whole.
     pub hash: BlobHash,
     /// It begins with what was there before.
@@ -119,7 +76,7 @@ pub struct Seen {
 
 /// Reads an output of this size once; `before`: what was there. Maps nothing: a hole that is
 /// looked at like that takes memory, and without any left the reader is killed.
-pub fn look_through(file: &OwnedFd, size: u64, before: Option<Base>) -> std::io::Result<Seen> {
+pub(super) fn look_through(file: &OwnedFd, size: u64, before: Option<Base>) -> std::io::Result<Seen> {
     let (mut hasher, mut at, mut begins) = (blake3::Hasher::new(), 0, false);
     loop {
         let bytes = piece(file, at, (size - at).min(INLINE_MAX) as u32)?;

@@ -10,14 +10,12 @@ mod layer;
 mod moved;
 mod unseen;
 
-pub(super) use layer::{all_xattrs, content_of};
-
+use super::View;
 use super::acts::{Before, ClientFile, NameActs, Written};
 use super::confine::{self, is_dir, is_file, is_symlink};
-use super::fault::View;
+use super::error::FaultError;
 use super::mirror::{OWN_NAMES, names_in, seen};
 use super::outputs::{Harvest, Outputs};
-use super::trouble::Trouble;
 use clients::only_name;
 use layer::{Marks, Seen, has_mark, look_through, xattrs};
 use rustix::fd::{AsFd, OwnedFd};
@@ -46,12 +44,12 @@ pub enum HarvestError {
         errno: Errno,
     },
     /// What the client has could not be told.
-    #[error("looking at the client's {}: {trouble}", .path.display())]
+    #[error("looking at the client's {}: {error}", .path.display())]
     Client {
         /// Where the client has it.
         path: PathBuf,
         /// Why.
-        trouble: Trouble,
+        error: FaultError,
     },
     /// The job changed a directory whose names it could not be told.
     #[error("changing {}, which may not be looked into", .0.display())]
@@ -184,6 +182,7 @@ impl Gather<'_> {
         Ok(names)
     }
 
+    /// Takes in one name of a directory of the upper layer.
     fn entry(&mut self, at: &Path, name: &OsStr, stat: &Statx, layer: &Layer) -> Result<(), HarvestError> {
         if let Some(below) = &layer.below {
             let under = self.view.mirror().lookup(&below.join(name)).map_err(unread(at))?;
@@ -257,6 +256,7 @@ impl Gather<'_> {
         Ok(())
     }
 
+    /// Takes in a directory of the upper layer, with all that is in it.
     fn upper_dir(
         &mut self,
         at: &Path,
@@ -344,6 +344,7 @@ impl Gather<'_> {
         Ok(())
     }
 
+    /// Takes in a file of the upper layer: changed in place, made by the job, or another name of one of these.
     fn upper_file(&mut self, at: &Path, stat: &Statx, acts: &NameActs, file: &OwnedFd) -> Result<(), HarvestError> {
         let met = match self.files.get(&stat.stx_ino) {
             Some(met) => met.clone(),
@@ -392,6 +393,7 @@ impl Gather<'_> {
         Ok(())
     }
 
+    /// Takes in a file that the job made.
     fn made_file(&mut self, at: &Path, stat: &Statx, acts: &NameActs, file: &OwnedFd) -> Result<(), HarvestError> {
         let Seen { hash, inline, .. } = look_through(file, stat.stx_size, None).map_err(io(at))?;
         let node = Node::File {
@@ -422,6 +424,7 @@ impl Gather<'_> {
         Ok(())
     }
 
+    /// Takes in a symlink of the upper layer: one of the client's that was moved, or a new one.
     fn upper_symlink(&mut self, at: &Path, stat: &Statx, acts: &NameActs) -> Result<(), HarvestError> {
         let link = confine::handle(self.outputs.upper(), at).map_err(unread(at))?;
         let target = rustix::fs::readlinkat(link, c"", Vec::new()).map_err(unread(at))?;
@@ -561,9 +564,9 @@ fn io(path: &Path) -> impl Fn(std::io::Error) -> HarvestError {
     move |error| unread(path)(error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error))
 }
 
-fn client(path: &Path) -> impl Fn(Trouble) -> HarvestError {
-    move |trouble| HarvestError::Client {
+fn client(path: &Path) -> impl Fn(FaultError) -> HarvestError {
+    move |error| HarvestError::Client {
         path: path.to_path_buf(),
-        trouble,
+        error,
     }
 }

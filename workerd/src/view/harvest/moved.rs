@@ -2,7 +2,7 @@
 //! old place and comes at the new one. Knows no upper layer: that holds none of it.
 
 use super::{Gather, HarvestError, client, unread};
-use crate::view::trouble::Trouble;
+use crate::view::error::FaultError;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::Path;
@@ -37,10 +37,11 @@ impl Gather<'_> {
         Ok(())
     }
 
+    /// Takes in what the job moved from one path of the client's to another, with all that is in it.
     fn moved(&mut self, at: &Path, from: &Path) -> Result<(), HarvestError> {
         let store = |errno| HarvestError::Client {
             path: from.to_path_buf(),
-            trouble: Trouble::from_store(errno, from),
+            error: FaultError::from_store(errno, from),
         };
         let Some(known) = self.view.mirror().lookup(from).map_err(store)? else {
             return Ok(());

@@ -5,10 +5,11 @@
 //! files are.
 
 use super::clients::only_name;
-use super::layer::{Marks, content_of, look_through};
+use super::layer::{Marks, look_through};
 use super::{Gather, HarvestError, io, unread};
 use crate::view::acts::ClientFile;
 use crate::view::confine::{self, is_dir, is_file};
+use crate::view::inode::content_of;
 use crate::view::mirror::seen;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};

@@ -1,14 +1,14 @@
 //! Listing directories: one thread lists, the others wait; what is there already is
 //! kept where it is still right. Knows nothing of jobs.
 
+use super::place::look_alike;
 use super::place::{Workplace, names_in};
-use super::sparse::Unmade;
-use super::special::look_alike;
 use super::tables::{Claim, Fill, Names};
+use super::unmade::Unmade;
 use super::{Known, Mirror, OWN_NAMES, Presence};
 use crate::view::confine;
+use crate::view::error::FaultError;
 use crate::view::files::FilesError;
-use crate::view::trouble::Trouble;
 use rustix::fd::AsFd;
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -61,7 +61,7 @@ impl Mirror {
 
     /// Brings all names of a directory that the mirror has. True: whoever looks for any name finds
     /// what the client has. Blocks.
-    pub(in crate::view) fn complete(&self, path: &Path) -> Result<bool, Trouble> {
+    pub(in crate::view) fn complete(&self, path: &Path) -> Result<bool, FaultError> {
         self.list(path, Extent::All, |error| self.refused(path, error))?;
         Ok(!self.tables.lock().has_specials(path))
     }
@@ -69,21 +69,21 @@ impl Mirror {
     /// Brings the time of a directory that the mirror has, which only its names keep up to
     /// date: the client tells of those that it has listed. True: it is complete, too. Otherwise the
     /// client may not list it, and it has the time that is known. Blocks.
-    pub(in crate::view) fn bring_time(&self, path: &Path) -> Result<bool, Trouble> {
+    pub(in crate::view) fn complete_time(&self, path: &Path) -> Result<bool, FaultError> {
         let listed = self.list(path, Extent::All, |error| match error {
             FilesError::Errno(libc::EACCES) | FilesError::Denied => Ok(Listed::Not),
-            error => Err(Trouble::from_client(error, path)),
+            error => Err(FaultError::from_client(error, path)),
         });
         Ok(listed? == Listed::Known && !self.tables.lock().has_specials(path))
     }
 
     /// Brings what is needed to look for one name. True: the directory is complete, too. Blocks.
-    pub(in crate::view) fn bring_name(&self, path: &Path, name: &OsStr) -> Result<bool, Trouble> {
+    pub(in crate::view) fn complete_name(&self, path: &Path, name: &OsStr) -> Result<bool, FaultError> {
         loop {
             self.list(path, Extent::Some, |error| self.refused(path, error))?;
             self.refuse_special(path, name)?;
             self.make_listed(path, name)
-                .map_err(|errno| Trouble::from_store(errno, path))?;
+                .map_err(|errno| FaultError::from_store(errno, path))?;
             match self.tables.lock().presence(path, Some(name)) {
                 Presence::Complete => return Ok(true),
                 Presence::Ready => return Ok(false),
@@ -93,7 +93,7 @@ impl Mirror {
         }
     }
 
-    fn refused(&self, path: &Path, error: FilesError) -> Result<Listed, Trouble> {
+    fn refused(&self, path: &Path, error: FilesError) -> Result<Listed, FaultError> {
         match error {
             FilesError::Errno(libc::EACCES) => match self.dir_attr(path) {
                 Some(attr) if is_for_searching(attr.mode) => Err(Abandon::Machine(format!(
@@ -103,17 +103,19 @@ impl Mirror {
                 .into()),
                 _ => self.shut_dir(path),
             },
-            error => Err(Trouble::from_client(error, path)),
+            error => Err(FaultError::from_client(error, path)),
         }
     }
 
+    /// Lists a directory and takes in its names, once for all who wait for it. `refused`: what an error of the
+    /// client means here.
     fn list(
         &self,
         path: &Path,
         extent: Extent,
-        refused: impl Fn(FilesError) -> Result<Listed, Trouble>,
-    ) -> Result<Listed, Trouble> {
-        let store = |errno| Trouble::from_store(errno, path);
+        refused: impl Fn(FilesError) -> Result<Listed, FaultError>,
+    ) -> Result<Listed, FaultError> {
+        let store = |errno| FaultError::from_store(errno, path);
         loop {
             while let Some(claim) = self.claim_listing(path)? {
                 self.count_fetch();
@@ -125,7 +127,7 @@ impl Mirror {
                     Err(error) => refused(error),
                 };
                 self.end_listing(path, claim, matches!(done, Ok(Listed::Known)));
-                if let Err(Trouble::Errno(libc::ENOENT | libc::ENOTDIR)) = done {
+                if let Err(FaultError::Errno(libc::ENOENT | libc::ENOTDIR)) = done {
                     self.drop_vanished(path)?;
                 }
                 if done? == Listed::Not {
@@ -139,10 +141,10 @@ impl Mirror {
     }
 
     /// `Some`: it is this thread's to list. `None`: its names are known.
-    fn claim_listing(&self, path: &Path) -> Result<Option<Claim>, Trouble> {
+    fn claim_listing(&self, path: &Path) -> Result<Option<Claim>, FaultError> {
         let mut tables = self.tables.lock();
         loop {
-            match tables.dirs.get(path).ok_or(Trouble::Errno(libc::ENOENT))?.names {
+            match tables.dirs.get(path).ok_or(FaultError::Errno(libc::ENOENT))?.names {
                 Names::Sparse | Names::Complete => return Ok(None),
                 Names::Listing { .. } => self.settled.wait(&mut tables),
                 Names::Partial => {
@@ -161,8 +163,8 @@ impl Mirror {
     }
 
     /// The client's user may not look into it, so nobody here may.
-    fn shut_dir(&self, path: &Path) -> Result<Listed, Trouble> {
-        let store = |errno| Trouble::from_store(errno, path);
+    fn shut_dir(&self, path: &Path) -> Result<Listed, FaultError> {
+        let store = |errno| FaultError::from_store(errno, path);
         if let Some(dir) = self.open_dir(path).map_err(store)? {
             rustix::fs::fchmod(dir, Mode::empty()).map_err(store)?;
         }
@@ -173,7 +175,7 @@ impl Mirror {
     }
 
     /// The client has no such directory any more.
-    pub(super) fn drop_vanished(&self, path: &Path) -> Result<(), Trouble> {
+    pub(super) fn drop_vanished(&self, path: &Path) -> Result<(), FaultError> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Ok(());
         };
@@ -183,7 +185,7 @@ impl Mirror {
             Ok(None) => Ok(()),
             Err(errno) => Err(errno),
         };
-        dropped.map_err(|errno| Trouble::from_store(errno, path))
+        dropped.map_err(|errno| FaultError::from_store(errno, path))
     }
 
     /// A directory of the mirror to change names in. `None`: it has no such directory.
@@ -233,12 +235,12 @@ impl Mirror {
             self.remove(&dir, &name)?;
         }
         self.tables.lock().set_unmade(path, unmade);
-        self.dress_dir(&dir, &listing.attr)
+        self.apply_dir_attrs(&dir, &listing.attr)
     }
 
     /// Gives an open directory its attributes, after its names, which changed its time.
-    fn dress_dir(&self, dir: &Workplace, attr: &Attr) -> Result<(), Errno> {
-        self.dress(dir.fd.as_fd(), OsStr::new("."), attr)?;
+    fn apply_dir_attrs(&self, dir: &Workplace, attr: &Attr) -> Result<(), Errno> {
+        self.apply_attrs(dir.fd.as_fd(), OsStr::new("."), attr)?;
         let mut tables = self.tables.lock();
         tables.set_dir_attr(&dir.path, attr);
         if let Some(known) = tables.dirs.get_mut(&dir.path) {
@@ -258,7 +260,7 @@ impl Mirror {
             (Node::File { .. }, Node::File { .. }) => self.settle_file(dir, name, &known, attr),
             (Node::Dir, Node::Dir) => {
                 if !self.same_looks(&known.attr, attr) {
-                    self.dress(dir.fd.as_fd(), name, attr)?;
+                    self.apply_attrs(dir.fd.as_fd(), name, attr)?;
                 }
                 self.retell_dir(&dir.child(name), attr);
                 Ok(())
@@ -292,10 +294,11 @@ impl Mirror {
     fn settle_looks(&self, dir: &Workplace, name: &OsStr, known: &Attr, attr: &Attr) -> Result<(), Errno> {
         match self.same_looks(known, attr) {
             true => Ok(()),
-            false => self.dress(dir.fd.as_fd(), name, attr),
+            false => self.apply_attrs(dir.fd.as_fd(), name, attr),
         }
     }
 
+    /// Brings a file of the mirror to what the client told of it, in place where running jobs may go on with it.
     fn settle_file(&self, dir: &Workplace, name: &OsStr, known: &Known, attr: &Attr) -> Result<(), Errno> {
         if known.fill != Fill::Filled {
             let waits = known.fill == Fill::Placeholder;
@@ -313,7 +316,7 @@ impl Mirror {
             return self.make_over(dir, name, attr);
         }
         if !self.same_looks(&known.attr, attr) {
-            self.dress(dir.fd.as_fd(), name, attr)?;
+            self.apply_attrs(dir.fd.as_fd(), name, attr)?;
             self.tables.lock().set_attr(
                 known.ino,
                 Attr {
@@ -359,14 +362,14 @@ impl Mirror {
     }
 
     /// The names that a directory of the mirror holds, completed first.
-    pub(in crate::view) fn names(&self, path: &Path) -> Result<Vec<PathBuf>, Trouble> {
+    pub(in crate::view) fn names(&self, path: &Path) -> Result<Vec<PathBuf>, FaultError> {
         self.complete(path)?;
-        let store = |errno| Trouble::from_store(errno, path);
+        let store = |errno| FaultError::from_store(errno, path);
         let Some(dir) = self.open_dir(path).map_err(store)? else {
             return Ok(Vec::new());
         };
         if self.is_shut(confine::stat(&dir).map_err(store)?.stx_ino) {
-            return Err(Trouble::Errno(libc::EACCES));
+            return Err(FaultError::Errno(libc::EACCES));
         }
         let names = names_in(dir.as_fd()).map_err(store)?;
         Ok(names.into_iter().map(PathBuf::from).collect())

@@ -35,12 +35,12 @@ pub(super) struct Uses {
 
 impl Uses {
     /// A file came, or was filled.
-    pub fn begin(&mut self, ino: u64) {
+    pub(super) fn begin(&mut self, ino: u64) {
         self.last.insert(ino, self.jobs);
     }
 
     /// Filling a file failed.
-    pub fn fail(&mut self, ino: u64) {
+    pub(super) fn fail(&mut self, ino: u64) {
         self.halves.insert(ino);
     }
 }
@@ -181,10 +181,10 @@ impl Mirror {
             return Ok(0);
         }
         // The mark first: with it nobody takes for content what is not there.
-        self.dress_file(target.as_fd(), &file.attr, Fill::Placeholder)?;
+        self.apply_file_attrs(target.as_fd(), &file.attr, Fill::Placeholder)?;
         self.tables.lock().set_fill(ino, Fill::Placeholder);
         rustix::fs::ftruncate(&target, 0)?;
-        self.dress_placeholder(target.as_fd(), &file.attr)?;
+        self.finish_placeholder(target.as_fd(), &file.attr)?;
         Ok(stat.stx_blocks * BLOCK)
     }
 }

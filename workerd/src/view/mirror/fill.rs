@@ -5,19 +5,16 @@ use super::Mirror;
 use super::give::Arrival;
 use super::tables::{File, Fill};
 use crate::view::confine;
+use crate::view::error::FaultError;
 use crate::view::files::{FilesError, OpenedFile, Pieces};
-use crate::view::mapped::Inlay;
+use crate::view::mapped::FillMapping;
 use crate::view::outputs::piece;
-use crate::view::trouble::Trouble;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use termite_types::{Attr, BlobHash, Node, is_zeros};
-
-/// Bytes that are copied at a time.
-const PIECE: u64 = 1 << 20;
+use termite_types::{Attr, BLOB_PIECE, BlobHash, Node, is_zeros};
 
 /// So often a file that gets another length all the time is renewed before a job looks at it.
 const RENEWALS: u32 = 8;
@@ -59,10 +56,10 @@ impl Mirror {
     }
 
     /// Gives the file with this inode number its content. Blocks.
-    pub(in crate::view) fn fill(&self, ino: u64) -> Result<(), Trouble> {
+    pub(in crate::view) fn fill(&self, ino: u64) -> Result<(), FaultError> {
         match self.try_fill(ino)? {
             Brought::Whole => Ok(()),
-            Brought::Resized(path) => Err(Trouble::moved_on(&path)),
+            Brought::Resized(path) => Err(FaultError::moved_on(&path)),
         }
     }
 
@@ -77,20 +74,21 @@ impl Mirror {
 
     /// Gives the client's file at a path its content before the kernel of a job looks at it,
     /// which goes by the length that it sees first. Blocks.
-    pub(in crate::view) fn fill_unseen(&self, path: &Path) -> Result<(), Trouble> {
+    pub(in crate::view) fn fill_unseen(&self, path: &Path) -> Result<(), FaultError> {
         for _ in 0..RENEWALS {
             let Some(ino) = self.unfilled_at(path) else { break };
             match self.try_fill(ino) {
                 Ok(Brought::Resized(_)) => {}
                 // Who looks then sees what is there.
-                Ok(Brought::Whole) | Err(Trouble::Errno(_)) => break,
-                Err(trouble) => return Err(trouble),
+                Ok(Brought::Whole) | Err(FaultError::Errno(_)) => break,
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    fn try_fill(&self, ino: u64) -> Result<Brought, Trouble> {
+    /// Fills a file once, unless another thread does so or has done so.
+    fn try_fill(&self, ino: u64) -> Result<Brought, FaultError> {
         let Some(file) = self.claim_fill(ino)? else {
             return Ok(Brought::Whole);
         };
@@ -105,17 +103,17 @@ impl Mirror {
                 // Who holds the lock on names may wait for this file.
                 self.end_fill(ino, Fill::Placeholder, None);
                 self.renew(ino, &file, &attr)
-                    .map_err(|errno| Trouble::from_store(errno, &path))?;
+                    .map_err(|errno| FaultError::from_store(errno, &path))?;
                 Ok(Brought::Resized(path))
             }
-            Err(trouble) if vanished(&trouble) => {
+            Err(error) if vanished(&error) => {
                 self.end_fill(ino, Fill::Gone, None);
                 self.forget_vanished(ino, &file, &path)?;
-                Err(trouble)
+                Err(error)
             }
-            Err(trouble) => {
+            Err(error) => {
                 self.end_fill(ino, Fill::Placeholder, None);
-                Err(trouble)
+                Err(error)
             }
         }
     }
@@ -136,31 +134,31 @@ impl Mirror {
     }
 
     /// `Some`: it is this thread's to fill. `None`: nothing to do.
-    fn claim_fill(&self, ino: u64) -> Result<Option<File>, Trouble> {
+    fn claim_fill(&self, ino: u64) -> Result<Option<File>, FaultError> {
         let mut tables = self.tables.lock();
         loop {
             let Some(file) = tables.file(ino) else { return Ok(None) };
             match file.fill {
                 Fill::Filled => return Ok(None),
-                Fill::Gone => return Err(Trouble::Errno(libc::ENOENT)),
+                Fill::Gone => return Err(FaultError::Errno(libc::ENOENT)),
                 Fill::Filling => self.settled.wait(&mut tables),
                 Fill::Placeholder => return Ok(tables.claim_fill(ino)),
             }
         }
     }
 
-    fn fill_claimed(&self, ino: u64, file: &File, path: &Path) -> Result<Fetched, Trouble> {
+    fn fill_claimed(&self, ino: u64, file: &File, path: &Path) -> Result<Fetched, FaultError> {
         if let Some(attr) = self.fill_locally(ino, file, path)? {
             return Ok(Fetched::Whole(attr));
         }
         for _ in 0..2 {
             let opened = self.files.open(path);
-            let opened = opened.map_err(|error| Trouble::from_client(error, path))?;
+            let opened = opened.map_err(|error| FaultError::from_client(error, path))?;
             if let Some(fetched) = self.fill_from(ino, file, &opened, path)? {
                 return Ok(fetched);
             }
         }
-        Err(Trouble::from_client(
+        Err(FaultError::from_client(
             FilesError::Lost("its content keeps changing".into()),
             path,
         ))
@@ -178,8 +176,8 @@ impl Mirror {
     }
 
     /// Fills a claimed file with what another file here holds. `None`: none does.
-    pub(super) fn fill_locally(&self, ino: u64, file: &File, path: &Path) -> Result<Option<Attr>, Trouble> {
-        let store = |errno| Trouble::from_store(errno, path);
+    pub(super) fn fill_locally(&self, ino: u64, file: &File, path: &Path) -> Result<Option<Attr>, FaultError> {
+        let store = |errno| FaultError::from_store(errno, path);
         let Node::File { hash: Some(hash), .. } = file.attr.node else {
             return Ok(None);
         };
@@ -198,11 +196,11 @@ impl Mirror {
         file: &File,
         opened: &OpenedFile,
         path: &Path,
-    ) -> Result<Option<Fetched>, Trouble> {
-        let store = |errno| Trouble::from_store(errno, path);
+    ) -> Result<Option<Fetched>, FaultError> {
+        let store = |errno| FaultError::from_store(errno, path);
         let Node::File { hash: Some(hash), .. } = opened.attr.node else {
             let error = FilesError::Lost("opened without a hash".into());
-            return Err(Trouble::from_client(error, path));
+            return Err(FaultError::from_client(error, path));
         };
         if opened.attr.size() != file.attr.size() {
             return Ok(Some(Fetched::Resized(opened.attr.clone())));
@@ -220,7 +218,7 @@ impl Mirror {
 
     /// The last act of a fill: attributes, and the access time that tells of content.
     fn finish(&self, target: BorrowedFd<'_>, attr: &Attr) -> Result<Attr, Errno> {
-        self.dress_file(target, attr, Fill::Filled)?;
+        self.apply_file_attrs(target, attr, Fill::Filled)?;
         Ok(attr.clone())
     }
 
@@ -239,7 +237,7 @@ impl Mirror {
         }
         // Another file may have taken its place just now.
         let kept = kept_as().ok_or(Errno::NOENT)?;
-        rustix::fs::openat(&self.nursery, kept, flags, Mode::empty())
+        rustix::fs::openat(&self.staging, kept, flags, Mode::empty())
     }
 
     /// Copies from another file of the mirror that holds the same content, if one does.
@@ -250,17 +248,17 @@ impl Mirror {
         if confine::stat(&source)?.stx_size != attr.size() {
             return Ok(false);
         }
-        let mut inlay = self.inlay(target, attr)?;
-        each_piece(&source, attr.size(), |piece, at| inlay.put(piece, at))
+        let mut mapping = self.mapping(target, attr)?;
+        each_piece(&source, attr.size(), |piece, at| mapping.put(piece, at))
     }
 
     /// Opens the place for the content of a file that looks like this.
-    fn inlay(&self, target: BorrowedFd<'_>, attr: &Attr) -> Result<Inlay, Errno> {
+    fn mapping(&self, target: BorrowedFd<'_>, attr: &Attr) -> Result<FillMapping, Errno> {
         if confine::stat(target)?.stx_size != attr.size() {
             rustix::fs::ftruncate(target, attr.size())?;
-            self.dress_file(target, attr, Fill::Placeholder)?;
+            self.apply_file_attrs(target, attr, Fill::Placeholder)?;
         }
-        Inlay::new(target, attr.size())
+        FillMapping::new(target, attr.size())
     }
 
     /// Puts in what other workers hold or the client sends. False: it is not what `open`
@@ -271,12 +269,12 @@ impl Mirror {
         opened: &OpenedFile,
         hash: &BlobHash,
         path: &Path,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, FaultError> {
         let _arrival = Arrival::of(self, *hash);
         let (head, size) = (opened.head.len() as u64, opened.attr.size());
-        let inlay = self.inlay(target, &opened.attr);
-        let mut inlay = inlay.map_err(|errno| Trouble::from_store(errno, path))?;
-        let mut put = |pieces: Pieces<'_>| put_whole(&mut inlay, &opened.head, pieces, size, hash);
+        let mapping = self.mapping(target, &opened.attr);
+        let mut mapping = mapping.map_err(|errno| FaultError::from_store(errno, path))?;
+        let mut put = |pieces: Pieces<'_>| put_whole(&mut mapping, &opened.head, pieces, size, hash);
         let holders = if head < size { &opened.holders[..] } else { &[] };
         for holder in holders {
             match put(self.files.read_from(holder, hash, head, size)) {
@@ -286,7 +284,7 @@ impl Mirror {
                 }
                 Ok(false) => self.files.distrust(holder),
                 Err(Unfilled::Source(error)) => tracing::debug!("{} does not give {hash}: {error}", holder.address),
-                Err(Unfilled::Store(errno)) => return Err(Trouble::from_store(errno, path)),
+                Err(Unfilled::Store(errno)) => return Err(FaultError::from_store(errno, path)),
             }
         }
         let rest = match head < size {
@@ -294,13 +292,13 @@ impl Mirror {
             false => Box::new(std::iter::empty()),
         };
         put(rest).map_err(|why| match why {
-            Unfilled::Source(error) => Trouble::from_client(error, path),
-            Unfilled::Store(errno) => Trouble::from_store(errno, path),
+            Unfilled::Source(error) => FaultError::from_client(error, path),
+            Unfilled::Store(errno) => FaultError::from_store(errno, path),
         })
     }
 
     /// The name is no file of the client's any more: its directory is to be listed anew.
-    fn forget_vanished(&self, ino: u64, file: &File, path: &Path) -> Result<(), Trouble> {
+    fn forget_vanished(&self, ino: u64, file: &File, path: &Path) -> Result<(), FaultError> {
         let _turn = self.naming.lock();
         let forget = || {
             let Some(dir) = self.workplace(&file.dir)? else {
@@ -312,7 +310,7 @@ impl Mirror {
             self.tables.lock().doubt_dir(&file.dir);
             Ok(())
         };
-        forget().map_err(|errno| Trouble::from_store(errno, path))
+        forget().map_err(|errno| FaultError::from_store(errno, path))
     }
 }
 
@@ -323,11 +321,17 @@ enum Unfilled {
 }
 
 /// Puts in a head and what follows it. False: the whole is something else.
-fn put_whole(inlay: &mut Inlay, head: &[u8], pieces: Pieces<'_>, size: u64, hash: &BlobHash) -> Result<bool, Unfilled> {
+fn put_whole(
+    mapping: &mut FillMapping,
+    head: &[u8],
+    pieces: Pieces<'_>,
+    size: u64,
+    hash: &BlobHash,
+) -> Result<bool, Unfilled> {
     let mut hasher = blake3::Hasher::new();
     let mut at = 0;
     let mut put = |piece: &[u8]| {
-        let fits = inlay.put(piece, at).map_err(Unfilled::Store);
+        let fits = mapping.put(piece, at).map_err(Unfilled::Store);
         hasher.update(piece);
         at += piece.len() as u64;
         fits
@@ -344,10 +348,10 @@ fn put_whole(inlay: &mut Inlay, head: &[u8], pieces: Pieces<'_>, size: u64, hash
 }
 
 /// Whether the client says that there is no such file.
-fn vanished(trouble: &Trouble) -> bool {
+fn vanished(error: &FaultError) -> bool {
     matches!(
-        trouble,
-        Trouble::Errno(libc::ENOENT | libc::ENOTDIR | libc::EISDIR | libc::ELOOP)
+        error,
+        FaultError::Errno(libc::ENOENT | libc::ENOTDIR | libc::EISDIR | libc::ELOOP)
     )
 }
 
@@ -387,7 +391,7 @@ fn each_piece(
 ) -> Result<bool, Errno> {
     let mut at = 0;
     while at < size {
-        let bytes = piece(file, at, (size - at).min(PIECE) as u32);
+        let bytes = piece(file, at, (size - at).min(BLOB_PIECE.into()) as u32);
         let bytes = bytes.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         if bytes.is_empty() || !take(&bytes, at)? {
             return Ok(false);

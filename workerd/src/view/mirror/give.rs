@@ -21,7 +21,7 @@ pub(super) struct Arrival<'a> {
 }
 
 impl<'a> Arrival<'a> {
-    pub fn of(mirror: &'a Mirror, hash: BlobHash) -> Self {
+    pub(super) fn of(mirror: &'a Mirror, hash: BlobHash) -> Self {
         mirror.tables.lock().arrives(hash);
         mirror.settled.notify_all();
         Self { mirror, hash }

@@ -25,7 +25,7 @@ impl Mirror {
     pub fn merge(&self, outputs: &Outputs, updates: &[Update]) -> io::Result<()> {
         let _turn = self.naming.lock();
         updates.iter().try_for_each(|update| self.merge_one(outputs, update))?;
-        Ok(self.dress_told(updates)?)
+        Ok(self.apply_told_attrs(updates)?)
     }
 
     fn merge_one(&self, outputs: &Outputs, update: &Update) -> Result<(), Errno> {
@@ -98,9 +98,9 @@ impl Mirror {
         {
             self.remove(dir, name)?;
         }
-        let (at, beside) = self.bring_beside(outputs, path, source, stat.stx_nlink > 1, stat.stx_size)?;
+        let (at, beside) = self.complete_beside(outputs, path, source, stat.stx_nlink > 1, stat.stx_size)?;
         let file = at.as_fd();
-        self.dress_file(file, attr, Fill::Filled)?;
+        self.apply_file_attrs(file, attr, Fill::Filled)?;
         let ino = confine::stat(file)?.stx_ino;
         let node = Node::File {
             size: stat.stx_size,
@@ -109,14 +109,14 @@ impl Mirror {
         self.note_file(dir, name, ino, &Attr { node, ..attr.clone() }, Fill::Filled);
         self.uses.lock().begin(ino);
         self.place_over(&beside, dir, name)?;
-        self.tables.lock().strike(&dir.path, name);
+        self.tables.lock().remove_unmade(&dir.path, name);
         Ok(true)
     }
 
-    /// Moves the file into the nursery. One with several names is copied: an overlay
+    /// Moves the file into the staging directory. One with several names is copied: an overlay
     /// does not tell the inode of such a lower file. So is one in another file system,
     /// where jobs that FUSE serves have theirs.
-    fn bring_beside(
+    fn complete_beside(
         &self,
         outputs: &Outputs,
         path: &Path,
@@ -124,13 +124,13 @@ impl Mirror {
         linked: bool,
         size: u64,
     ) -> Result<(OwnedFd, std::ffi::OsString), Errno> {
-        let beside = self.nursery_name();
+        let beside = self.staging_name();
         let (Some(parent), Some(last)) = (path.parent(), path.file_name()) else {
             return Err(Errno::INVAL);
         };
         let upper_dir = confine::directory(outputs.upper(), parent)?;
         let is_moved = !linked
-            && match rustix::fs::renameat(&upper_dir, last, &self.nursery, &beside) {
+            && match rustix::fs::renameat(&upper_dir, last, &self.staging, &beside) {
                 Err(Errno::XDEV) => false,
                 done => done.map(|()| true)?,
             };
@@ -144,7 +144,7 @@ impl Mirror {
             return Ok((source, beside));
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let target = rustix::fs::openat(&self.nursery, &beside, flags, Mode::RUSR | Mode::WUSR)?;
+        let target = rustix::fs::openat(&self.staging, &beside, flags, Mode::RUSR | Mode::WUSR)?;
         if !copy(&source, target.as_fd(), size)? {
             return Err(Errno::IO);
         }

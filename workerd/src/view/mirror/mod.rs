@@ -8,23 +8,24 @@
 //!
 //! Knows nothing of jobs and of who asks.
 
-mod ahead;
 mod complete;
 mod evict;
 mod fill;
 mod give;
-mod leads;
 mod merge;
 mod place;
+mod prefetch;
+mod resolved_paths;
 mod sparse;
 mod special;
 mod tables;
+mod unmade;
 mod update;
 
 use super::SharedMap;
 use super::confine;
-use super::exec::Programs;
 use super::files::Files;
+use super::programs::Programs;
 use evict::Uses;
 use parking_lot::{Condvar, Mutex};
 use rustix::fd::OwnedFd;
@@ -40,8 +41,8 @@ use tables::Tables;
 use termite_types::{Attr, BlobHash, FileTime, Node};
 
 pub use evict::Evicted;
-pub(super) use leads::Lead;
 pub(super) use place::{Workplace, is_placeholder, names_in, seen};
+pub(super) use resolved_paths::PathFact;
 pub(super) use sparse::Presence;
 pub use special::is_absent;
 pub(super) use tables::{Fill, Shifts};
@@ -71,7 +72,7 @@ pub struct Mirror {
     root_path: PathBuf,
     root: OwnedFd,
     /// Files under construction, on the same file system, outside of the tree.
-    nursery: OwnedFd,
+    staging: OwnedFd,
     files: Arc<dyn Files>,
     owners: Owners,
     tables: Mutex<Tables>,
@@ -90,23 +91,23 @@ pub struct Mirror {
 }
 
 /// A job that sees the mirror. While it runs, files that lose their name stay as they were.
-pub(super) struct Tenancy {
+pub(super) struct ReaderPin {
     mirror: Arc<Mirror>,
-    tenant: u64,
+    reader: u64,
 }
 
-impl Tenancy {
+impl ReaderPin {
     /// What has changed in the mirror since the job began.
-    pub fn shifts(&self) -> Shifts {
-        self.mirror.tables.lock().shifts(self.tenant)
+    pub(super) fn shifts(&self) -> Shifts {
+        self.mirror.tables.lock().shifts(self.reader)
     }
 }
 
-impl Drop for Tenancy {
+impl Drop for ReaderPin {
     fn drop(&mut self) {
-        let names = self.mirror.tables.lock().leave(self.tenant);
+        let names = self.mirror.tables.lock().leave(self.reader);
         for name in names {
-            if let Err(errno) = rustix::fs::unlinkat(&self.mirror.nursery, &name, AtFlags::empty()) {
+            if let Err(errno) = rustix::fs::unlinkat(&self.mirror.staging, &name, AtFlags::empty()) {
                 tracing::warn!("a former file stays in the store: {errno}");
             }
         }
@@ -136,7 +137,7 @@ pub(super) struct KnownFile {
 
 impl KnownFile {
     /// Its client path.
-    pub fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.dir.join(&self.name)
     }
 }
@@ -147,8 +148,8 @@ impl Mirror {
         let root_path = dir.join("root");
         let mut private = std::fs::DirBuilder::new();
         private.recursive(true).mode(0o755).create(&root_path)?;
-        let nursery = dir.join("nursery");
-        private.mode(0o700).create(&nursery)?;
+        let staging = dir.join("staging");
+        private.mode(0o700).create(&staging)?;
         for name in OWN_NAMES {
             std::fs::DirBuilder::new().mode(0o755).create(root_path.join(name))?;
         }
@@ -157,7 +158,7 @@ impl Mirror {
         Ok(Self {
             root_path,
             root,
-            nursery: std::fs::File::open(nursery)?.into(),
+            staging: std::fs::File::open(staging)?.into(),
             files,
             owners,
             tables: Mutex::new(tables),
@@ -179,21 +180,21 @@ impl Mirror {
     }
 
     /// A job begins to see it.
-    pub(super) fn enter(self: &Arc<Self>, shared: Arc<SharedMap>) -> Tenancy {
-        Tenancy {
+    pub(super) fn enter(self: &Arc<Self>, shared: Arc<SharedMap>) -> ReaderPin {
+        ReaderPin {
             mirror: self.clone(),
-            tenant: self.tables.lock().enter(shared),
+            reader: self.tables.lock().enter(shared),
         }
     }
 
     /// Hands over what jobs have learnt about spellings; the number says how old it is.
-    pub(super) fn recall(&self, each: impl FnMut(Lead, &[u8])) -> u64 {
-        self.tables.lock().leads.recall(each)
+    pub(super) fn recall(&self, each: impl FnMut(PathFact, &[u8])) -> u64 {
+        self.tables.lock().resolved.recall(each)
     }
 
     /// Takes in what a job learnt that recalled things at `turn`; `to`: where the directory is.
-    pub(super) fn learn(&self, turn: u64, lead: Lead, spelled: &[u8], to: Option<&Path>) {
-        self.tables.lock().leads.learn(turn, lead, spelled, to);
+    pub(super) fn learn(&self, turn: u64, lead: PathFact, spelled: &[u8], to: Option<&Path>) {
+        self.tables.lock().resolved.learn(turn, lead, spelled, to);
     }
 
     /// Whether a path is a directory of the client's to which everybody may go.
@@ -204,29 +205,29 @@ impl Mirror {
     /// The complete directory that a spelling is known to lead to, for a job that began at
     /// `turn`.
     pub(super) fn leads_to_dir(&self, turn: u64, spelled: &[u8]) -> Option<Arc<Path>> {
-        self.tables.lock().leads.dir(turn, spelled)
+        self.tables.lock().resolved.dir(turn, spelled)
     }
 
     /// Whether a spelling is known to be that of no directory, for a job that began at `turn`.
     pub(super) fn leads_nowhere(&self, turn: u64, spelled: &[u8]) -> bool {
-        self.tables.lock().leads.is_nowhere(turn, spelled)
+        self.tables.lock().resolved.is_nowhere(turn, spelled)
     }
 
     /// Takes in where a spelled directory was found to lead, by names that were all known.
     pub(super) fn learn_place(&self, turn: u64, spelled: &[u8], to: &Path) {
-        self.tables.lock().leads.learn_place(turn, spelled, to);
+        self.tables.lock().resolved.learn_place(turn, spelled, to);
     }
 
     /// Where a spelled directory leads, complete or not, for a job that began at `turn`.
     pub(super) fn leads_to_place(&self, turn: u64, spelled: &[u8]) -> Option<Arc<Path>> {
-        self.tables.lock().leads.place(turn, spelled)
+        self.tables.lock().resolved.place(turn, spelled)
     }
 
     /// Takes in a spelling, symlinks followed, that leads to this file at `path`.
     pub(super) fn learn_file(&self, turn: u64, spelled: &[u8], path: &Path, ino: u64) {
         let mut tables = self.tables.lock();
         if tables.ready_file(ino).is_some_and(|file| file.is_at(path)) {
-            tables.leads.learn_file(turn, spelled, ino);
+            tables.resolved.learn_file(turn, spelled, ino);
         }
     }
 
@@ -234,7 +235,7 @@ impl Mirror {
     /// followed, for a job that began at `turn`.
     pub(super) fn leads_to_file(&self, turn: u64, spelled: &[u8]) -> Option<KnownFile> {
         let tables = self.tables.lock();
-        let ino = tables.leads.file(turn, spelled)?;
+        let ino = tables.resolved.file(turn, spelled)?;
         let file = tables.ready_file(ino)?;
         Some(KnownFile {
             dir: file.dir.clone(),

@@ -1,12 +1,11 @@
 //! Making and removing single names in the mirror's tree, with their entries in the
 //! tables. Knows nothing of listings and of why.
 
-use super::special::stood_for;
 use super::tables::{File, Fill};
 use super::{Known, Mirror};
 use crate::view::confine::{self, is_dir, is_file, is_symlink};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Statx, Timespec, Timestamps, UTIME_OMIT, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Statx, Timespec, Timestamps, UTIME_OMIT, Uid};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -14,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use termite_abi::{PLACEHOLDER_ATIME_NSEC, PLACEHOLDER_ATIME_SEC};
-use termite_types::{Attr, FileTime, Node};
+use termite_types::{Attr, FileTime, Node, Special};
 
 /// A directory of the mirror that is being worked in.
 pub(in crate::view) struct Workplace {
@@ -23,7 +22,7 @@ pub(in crate::view) struct Workplace {
 }
 
 impl Workplace {
-    pub fn child(&self, name: &OsStr) -> PathBuf {
+    pub(crate) fn child(&self, name: &OsStr) -> PathBuf {
         self.path.join(name)
     }
 }
@@ -81,7 +80,7 @@ impl Mirror {
             Node::Symlink { target } => {
                 let mut tables = self.tables.lock();
                 if tables.is_complete(&dir.path) {
-                    tables.leads.void();
+                    tables.resolved.void();
                 }
                 rustix::fs::symlinkat(target, &dir.fd, name)?;
                 drop(tables);
@@ -99,14 +98,14 @@ impl Mirror {
 
     /// Puts a fresh placeholder in the place of another file, in one step.
     pub(super) fn make_over(&self, dir: &Workplace, name: &OsStr, attr: &Attr) -> Result<(), Errno> {
-        let beside = self.nursery_name();
-        let (ino, fill) = self.make_placeholder(self.nursery.as_fd(), &beside, attr)?;
+        let beside = self.staging_name();
+        let (ino, fill) = self.make_placeholder(self.staging.as_fd(), &beside, attr)?;
         self.note_file(dir, name, ino, attr, fill);
         self.place_over(&beside, dir, name)
     }
 
-    /// Moves a file that the tables have already out of the nursery, to where nothing or
-    /// another file is. The other one keeps a name in the nursery while a job may hold it:
+    /// Moves a file that the tables have already out of the staging directory, to where nothing or
+    /// another file is. The other one keeps a name in the staging directory while a job may hold it:
     /// of a lower file without a name, overlayfs does not note that it copied it up.
     pub(super) fn place_over(&self, beside: &OsStr, dir: &Workplace, name: &OsStr) -> Result<(), Errno> {
         let former = match confine::stat_name(&dir.fd, Path::new(name)) {
@@ -122,7 +121,7 @@ impl Mirror {
         } else {
             (RenameFlags::empty(), None)
         };
-        rustix::fs::renameat_with(&self.nursery, beside, &dir.fd, name, how)?;
+        rustix::fs::renameat_with(&self.staging, beside, &dir.fd, name, how)?;
         if let Some(ino) = former {
             tables.forget_file(ino, kept_as);
             // No name has come or gone, so that the client's directory has its old time too.
@@ -140,7 +139,7 @@ impl Mirror {
             OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
             Mode::empty(),
         )?;
-        let fill = self.dress_placeholder(file.as_fd(), attr)?;
+        let fill = self.finish_placeholder(file.as_fd(), attr)?;
         drop(file);
         let mut tables = self.tables.lock();
         tables.set_attr(ino, attr.clone());
@@ -149,7 +148,7 @@ impl Mirror {
     }
 
     /// Sets mode, owner and modification time of what holds its content already.
-    pub(super) fn dress(&self, dir: BorrowedFd<'_>, name: &OsStr, attr: &Attr) -> Result<(), Errno> {
+    pub(super) fn apply_attrs(&self, dir: BorrowedFd<'_>, name: &OsStr, attr: &Attr) -> Result<(), Errno> {
         self.give(dir, name, attr)?;
         if !matches!(attr.node, Node::Symlink { .. }) {
             rustix::fs::chmodat(dir, name, Mode::from_raw_mode(attr.mode), AtFlags::empty())?;
@@ -176,9 +175,9 @@ impl Mirror {
             }
             let is_filled = tables.file(stat.stx_ino).is_some_and(|file| file.fill == Fill::Filled);
             let is_held = is_filled && tables.is_held(stat.stx_ino);
-            let kept_as = is_held.then(|| self.nursery_name());
+            let kept_as = is_held.then(|| self.staging_name());
             match &kept_as {
-                Some(kept) => rustix::fs::renameat(&dir.fd, name, &self.nursery, kept)?,
+                Some(kept) => rustix::fs::renameat(&dir.fd, name, &self.staging, kept)?,
                 None => rustix::fs::unlinkat(&dir.fd, name, AtFlags::empty())?,
             }
             tables.forget_file(stat.stx_ino, kept_as);
@@ -208,14 +207,14 @@ impl Mirror {
         self.tables.lock().add_file(ino, file);
     }
 
-    /// A name in the nursery that nobody else uses.
-    pub(super) fn nursery_name(&self) -> OsString {
+    /// A name in the staging directory that nobody else uses.
+    pub(super) fn staging_name(&self) -> OsString {
         self.names.fetch_add(1, Ordering::Relaxed).to_string().into()
     }
 
     fn make_dir(&self, dir: &Workplace, name: &OsStr, attr: &Attr) -> Result<(), Errno> {
         rustix::fs::mkdirat(&dir.fd, name, Mode::RWXU)?;
-        self.dress(dir.fd.as_fd(), name, attr)?;
+        self.apply_attrs(dir.fd.as_fd(), name, attr)?;
         let ino = confine::stat_name(&dir.fd, Path::new(name))?.stx_ino;
         self.tables.lock().add_dir(&dir.child(name), ino, attr.clone());
         Ok(())
@@ -224,24 +223,24 @@ impl Mirror {
     fn make_placeholder(&self, dir: BorrowedFd<'_>, name: &OsStr, attr: &Attr) -> Result<(u64, Fill), Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)?;
-        let fill = self.dress_placeholder(file.as_fd(), attr)?;
+        let fill = self.finish_placeholder(file.as_fd(), attr)?;
         Ok((confine::stat(&file)?.stx_ino, fill))
     }
 
     /// An empty file has all of its content at once.
-    pub(super) fn dress_placeholder(&self, file: BorrowedFd<'_>, attr: &Attr) -> Result<Fill, Errno> {
+    pub(super) fn finish_placeholder(&self, file: BorrowedFd<'_>, attr: &Attr) -> Result<Fill, Errno> {
         let Node::File { size, .. } = attr.node else {
             return Err(Errno::INVAL);
         };
         rustix::fs::ftruncate(file, size)?;
         let fill = if size == 0 { Fill::Filled } else { Fill::Placeholder };
-        self.dress_file(file, attr, fill)?;
+        self.apply_file_attrs(file, attr, fill)?;
         Ok(fill)
     }
 
     /// Owner, mode and times of an open file; the times last, because the access time
     /// tells the shim that all the rest is right.
-    pub(super) fn dress_file(&self, file: BorrowedFd<'_>, attr: &Attr, fill: Fill) -> Result<(), Errno> {
+    pub(super) fn apply_file_attrs(&self, file: BorrowedFd<'_>, attr: &Attr, fill: Fill) -> Result<(), Errno> {
         if let Some((uid, gid)) = self.owner(attr) {
             rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
         }
@@ -331,5 +330,27 @@ fn omit() -> Timespec {
     Timespec {
         tv_sec: 0,
         tv_nsec: UTIME_OMIT,
+    }
+}
+
+/// The kind of file that has the name in the mirror's tree. Nobody can make a device there.
+pub(super) fn stand_in(special: Special) -> FileType {
+    match special {
+        Special::Fifo => FileType::Fifo,
+        Special::Socket | Special::Device => FileType::Socket,
+    }
+}
+
+/// Whether the names of both have the same kind of file in the mirror's tree.
+pub(super) fn look_alike(a: Special, b: Special) -> bool {
+    stand_in(a) == stand_in(b)
+}
+
+/// What a file of the mirror's tree stands for.
+pub(super) fn stood_for(stat: &Statx) -> Option<Special> {
+    match FileType::from_raw_mode(stat.stx_mode.into()) {
+        FileType::Fifo => Some(Special::Fifo),
+        FileType::Socket => Some(Special::Socket),
+        _ => None,
     }
 }

@@ -7,10 +7,10 @@
 use super::Mirror;
 use super::place::{seen, set_mtime};
 use super::tables::{Names, Tables};
+use super::unmade::Unmade;
 use crate::view::confine;
 use rustix::fd::AsFd;
 use rustix::io::Errno;
-use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,44 +18,6 @@ use termite_types::{Attr, Node};
 
 /// Directories of more names are sparse.
 pub(super) const MANY: usize = 4000;
-
-/// Names of a sparse directory that the client has and nobody has looked for.
-#[derive(Default)]
-pub(super) struct Unmade {
-    /// With the order in which they are to be made.
-    names: HashMap<OsString, (usize, Attr)>,
-}
-
-impl Unmade {
-    /// Whether such a name may wait. Directories show in the link count of what they are in, and
-    /// a special file is nothing that anybody can look for.
-    pub fn may_hold(attr: &Attr) -> bool {
-        matches!(attr.node, Node::File { .. } | Node::Symlink { .. })
-    }
-
-    /// A name that comes after the others.
-    pub fn add(&mut self, name: &OsStr, attr: &Attr) {
-        let turn = self.names.len();
-        self.names.insert(name.to_os_string(), (turn, attr.clone()));
-    }
-
-    /// Takes in how a name stands. False: it is none of these, or not any more.
-    fn retell(&mut self, name: &OsStr, attr: &Attr) -> bool {
-        if !Self::may_hold(attr) {
-            self.names.remove(name);
-            return false;
-        }
-        let known = self.names.get_mut(name);
-        known.map(|(_, known)| *known = attr.clone()).is_some()
-    }
-
-    fn in_order(&self) -> Vec<(OsString, Attr)> {
-        let mut names: Vec<_> = self.names.iter().collect();
-        names.sort_unstable_by_key(|(_, (turn, _))| *turn);
-        let copy = |(name, (_, attr)): (&OsString, &(usize, Attr))| (name.clone(), attr.clone());
-        names.into_iter().map(copy).collect()
-    }
-}
 
 /// How a directory stands to who looks into it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,7 +32,7 @@ pub(in crate::view) enum Presence {
 
 impl Tables {
     /// How a directory stands to who looks for a name, or wants all.
-    pub fn presence(&self, path: &Path, name: Option<&OsStr>) -> Presence {
+    pub(super) fn presence(&self, path: &Path, name: Option<&OsStr>) -> Presence {
         let is_ready = |name: &OsStr| self.unmade(path, name).is_none() && !self.is_special(path, name);
         match self.dirs.get(path).map(|dir| dir.names) {
             Some(Names::Complete) if !self.has_specials(path) => Presence::Complete,
@@ -82,14 +44,14 @@ impl Tables {
 
     /// Whether a name that the mirror does not have, and that stands like this on the client,
     /// is to be made at once. Else it comes when it is looked for, or with the listing.
-    pub fn takes(&mut self, dir: &Path, name: &OsStr, attr: &Attr) -> bool {
+    pub(super) fn takes(&mut self, dir: &Path, name: &OsStr, attr: &Attr) -> bool {
         match self.dirs.get(dir).map(|dir| dir.names) {
             Some(Names::Complete) => true,
             Some(Names::Sparse) => {
                 let waits = self.sparse.get_mut(dir).is_some_and(|unmade| unmade.retell(name, attr));
                 if !waits && !matches!(attr.node, Node::File { .. }) {
                     // It is new, and may have been looked for in vain.
-                    self.leads.void();
+                    self.resolved.void();
                 }
                 !waits
             }
@@ -98,22 +60,22 @@ impl Tables {
     }
 
     /// A name of a directory is made, or gone.
-    pub fn strike(&mut self, dir: &Path, name: &OsStr) {
+    pub(super) fn remove_unmade(&mut self, dir: &Path, name: &OsStr) {
         if let Some(unmade) = self.sparse.get_mut(dir) {
-            unmade.names.remove(name);
+            unmade.remove(name);
         }
     }
 
     /// Takes in what a directory that is being listed does not have yet.
-    pub fn set_unmade(&mut self, dir: &Path, unmade: Unmade) {
+    pub(super) fn set_unmade(&mut self, dir: &Path, unmade: Unmade) {
         self.sparse.remove(dir);
-        if let Some(dir) = self.interned(dir).filter(|_| !unmade.names.is_empty()) {
+        if let Some(dir) = self.interned(dir).filter(|_| !unmade.is_empty()) {
             self.sparse.insert(dir, unmade);
         }
     }
 
     fn unmade(&self, dir: &Path, name: &OsStr) -> Option<&Attr> {
-        self.sparse.get(dir)?.names.get(name).map(|(_, attr)| attr)
+        self.sparse.get(dir)?.get(name)
     }
 }
 
@@ -129,7 +91,7 @@ impl Mirror {
     /// Names that are known of sparse directories, and not made.
     pub fn count_unmade(&self) -> u64 {
         let tables = self.tables.lock();
-        tables.sparse.values().map(|unmade| unmade.names.len() as u64).sum()
+        tables.sparse.values().map(|unmade| unmade.len() as u64).sum()
     }
 
     /// Makes a name of a directory if it waits for that.
@@ -141,7 +103,7 @@ impl Mirror {
         let _turn = self.naming.lock();
         if let Some(attr) = unmade() {
             self.make_late(path, &[(name.to_os_string(), attr)])?;
-            self.tables.lock().strike(path, name);
+            self.tables.lock().remove_unmade(path, name);
         }
         Ok(())
     }

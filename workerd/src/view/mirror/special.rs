@@ -2,11 +2,11 @@
 //! for the client. Knows nothing of who looks.
 
 use super::Mirror;
-use super::place::Workplace;
+use super::place::{Workplace, stand_in};
 use super::tables::Tables;
-use crate::view::trouble::Trouble;
+use crate::view::error::FaultError;
 use rustix::fd::AsFd;
-use rustix::fs::{FileType, Mode, Statx};
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -35,31 +35,9 @@ fn needed(path: &Path) -> Abandon {
     Abandon::Machine(format!("a FIFO, socket or device at {}", path.display()))
 }
 
-/// The kind of file that has the name in the mirror's tree. Nobody can make a device there.
-fn stand_in(special: Special) -> FileType {
-    match special {
-        Special::Fifo => FileType::Fifo,
-        Special::Socket | Special::Device => FileType::Socket,
-    }
-}
-
-/// Whether the names of both have the same kind of file in the mirror's tree.
-pub(super) fn look_alike(a: Special, b: Special) -> bool {
-    stand_in(a) == stand_in(b)
-}
-
-/// What a file of the mirror's tree stands for.
-pub(super) fn stood_for(stat: &Statx) -> Option<Special> {
-    match FileType::from_raw_mode(stat.stx_mode.into()) {
-        FileType::Fifo => Some(Special::Fifo),
-        FileType::Socket => Some(Special::Socket),
-        _ => None,
-    }
-}
-
 impl Tables {
     /// Takes in the names of all special files of a directory that is being listed.
-    pub fn set_specials(&mut self, dir: &Path, names: &[&OsString]) {
+    pub(super) fn set_specials(&mut self, dir: &Path, names: &[&OsString]) {
         if let Some(known) = self.specials.get_mut(dir) {
             let names: HashSet<_> = names.iter().copied().collect();
             known.retain(|name| names.contains(name));
@@ -73,12 +51,12 @@ impl Tables {
     }
 
     /// Takes in whether a name of a directory is that of a special file.
-    pub fn set_special(&mut self, dir: &Path, name: &OsStr, is_special: bool) {
+    pub(super) fn set_special(&mut self, dir: &Path, name: &OsStr, is_special: bool) {
         if is_special && !is_absent(&dir.join(name)) {
             let Some(dir) = self.interned(dir) else { return };
             if self.specials.entry(dir).or_default().insert(name.to_os_string()) {
                 // Spellings may be known to need nothing, and running jobs were told so.
-                self.leads.void();
+                self.resolved.void();
                 self.end_epochs();
             }
         } else if let Some(names) = self.specials.get_mut(dir) {
@@ -90,11 +68,11 @@ impl Tables {
     }
 
     /// Whether a directory has special files.
-    pub fn has_specials(&self, dir: &Path) -> bool {
+    pub(super) fn has_specials(&self, dir: &Path) -> bool {
         self.specials.contains_key(dir)
     }
 
-    pub fn is_special(&self, dir: &Path, name: &OsStr) -> bool {
+    pub(super) fn is_special(&self, dir: &Path, name: &OsStr) -> bool {
         self.specials.get(dir).is_some_and(|names| names.contains(name))
     }
 }
@@ -112,11 +90,11 @@ impl Mirror {
             return Ok(());
         }
         rustix::fs::mknodat(&dir.fd, name, stand_in(special), Mode::empty(), 0)?;
-        self.dress(dir.fd.as_fd(), name, attr)
+        self.apply_attrs(dir.fd.as_fd(), name, attr)
     }
 
     /// Fails for a name of a directory that was listed where that is a special file's.
-    pub(in crate::view) fn refuse_special(&self, dir: &Path, name: &OsStr) -> Result<(), Trouble> {
+    pub(in crate::view) fn refuse_special(&self, dir: &Path, name: &OsStr) -> Result<(), FaultError> {
         match self.tables.lock().is_special(dir, name) {
             true => Err(needed(&dir.join(name)).into()),
             false => Ok(()),

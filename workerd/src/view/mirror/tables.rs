@@ -1,7 +1,7 @@
 //! What a mirror remembers of its directories and files. Knows no I/O.
 
-use super::leads::Leads;
-use super::sparse::Unmade;
+use super::resolved_paths::ResolvedPathCache;
+use super::unmade::Unmade;
 use crate::view::SharedMap;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
@@ -72,7 +72,7 @@ pub(super) struct File {
     pub name: OsString,
     pub attr: Attr,
     pub fill: Fill,
-    /// Its name in the nursery, once another file has its place in the tree.
+    /// Its name in the staging directory, once another file has its place in the tree.
     pub kept_as: Option<OsString>,
 }
 
@@ -80,7 +80,7 @@ pub(super) struct File {
 pub(super) struct Tables {
     pub dirs: HashMap<Arc<Path>, Dir>,
     /// Voided by every change to what spellings lead through.
-    pub leads: Leads,
+    pub resolved: ResolvedPathCache,
     /// What sparse directories do not have yet.
     pub sparse: HashMap<Arc<Path>, Unmade>,
     /// Names of special files, by directory.
@@ -100,7 +100,7 @@ pub(super) struct Tables {
     /// The same and those that are gone, oldest first.
     retired: VecDeque<Retired>,
     /// The running jobs by when they began.
-    tenants: BTreeMap<u64, Tenant>,
+    readers: BTreeMap<u64, Reader>,
     /// Counts jobs; what is retired bears the number of the newest.
     clock: u64,
     root: u64,
@@ -108,7 +108,7 @@ pub(super) struct Tables {
 
 /// What has changed in the mirror under a running job.
 #[derive(Clone, Default)]
-pub struct Shifts {
+pub(crate) struct Shifts {
     /// Paths that were changed.
     pub paths: HashSet<PathBuf>,
     /// Directories that went. The job's kernel may still have them, without what was in them.
@@ -118,7 +118,7 @@ pub struct Shifts {
 }
 
 /// A running job.
-struct Tenant {
+struct Reader {
     shared: Arc<SharedMap>,
     shifts: Shifts,
 }
@@ -131,28 +131,29 @@ struct Retired {
 
 impl File {
     /// Its client path.
-    pub fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.dir.join(&self.name)
     }
 
     /// Its content, where that is known.
-    pub fn content(&self) -> Option<BlobHash> {
+    pub(super) fn content(&self) -> Option<BlobHash> {
         match self.attr.node {
             Node::File { hash, .. } => hash,
             _ => None,
         }
     }
 
-    pub fn is_at(&self, path: &Path) -> bool {
+    pub(super) fn is_at(&self, path: &Path) -> bool {
         path.parent() == Some(&self.dir) && path.file_name() == Some(&self.name)
     }
 }
 
 impl Tables {
-    pub fn new(root: u64) -> Self {
+    /// Of a tree whose root directory has this inode number, and of which nothing is known.
+    pub(super) fn new(root: u64) -> Self {
         let mut tables = Self {
             dirs: HashMap::new(),
-            leads: Leads::default(),
+            resolved: ResolvedPathCache::default(),
             sparse: HashMap::new(),
             specials: HashMap::new(),
             awaited: HashMap::new(),
@@ -163,7 +164,7 @@ impl Tables {
             arriving: HashMap::new(),
             former: HashMap::new(),
             retired: VecDeque::new(),
-            tenants: BTreeMap::new(),
+            readers: BTreeMap::new(),
             clock: 0,
             root,
         };
@@ -178,13 +179,13 @@ impl Tables {
         tables
     }
 
-    pub fn root(&self) -> u64 {
+    pub(super) fn root(&self) -> u64 {
         self.root
     }
 
-    pub fn add_dir(&mut self, path: &Path, ino: u64, attr: Attr) {
+    pub(super) fn add_dir(&mut self, path: &Path, ino: u64, attr: Attr) {
         if path.parent().is_some_and(|parent| self.is_complete(parent)) {
-            self.leads.void();
+            self.resolved.void();
         }
         let names = match self.awaited.remove(path) {
             Some(Awaited { claim, again }) => Names::Listing { claim, again },
@@ -205,14 +206,14 @@ impl Tables {
     }
 
     /// A claim that nobody has.
-    pub fn new_claim(&mut self) -> Claim {
+    pub(super) fn new_claim(&mut self) -> Claim {
         self.claims += 1;
         Claim(self.claims)
     }
 
     /// Claims a directory for listing, if that is to be done and nobody does it; also one
     /// that is not there yet.
-    pub fn claim_ahead(&mut self, path: &Path, claim: Claim) -> bool {
+    pub(super) fn claim_ahead(&mut self, path: &Path, claim: Claim) -> bool {
         match self.dirs.get_mut(path) {
             Some(dir) if dir.names == Names::Partial => {
                 dir.names = Names::Listing { claim, again: false };
@@ -227,7 +228,7 @@ impl Tables {
     }
 
     /// Whether a directory, known already or not, is being listed under another claim.
-    pub fn is_listed_by_another(&self, path: &Path, claim: Claim) -> bool {
+    pub(super) fn is_listed_by_another(&self, path: &Path, claim: Claim) -> bool {
         let holder = match self.dirs.get(path).map(|dir| dir.names) {
             Some(Names::Listing { claim, .. }) => Some(claim),
             Some(_) => None,
@@ -238,13 +239,13 @@ impl Tables {
 
     /// The directory of which a listing was asked for under this claim. `None`: the listing
     /// may be older than what is known.
-    pub fn listed_soundly(&self, path: &Path, claim: Claim) -> Option<&Dir> {
+    pub(super) fn listed_soundly(&self, path: &Path, claim: Claim) -> Option<&Dir> {
         let sound = Names::Listing { claim, again: false };
         self.dirs.get(path).filter(|dir| dir.names == sound)
     }
 
     /// A directory is not being listed under this claim any more.
-    pub fn end_claim(&mut self, path: &Path, claim: Claim, listed: bool) {
+    pub(super) fn end_claim(&mut self, path: &Path, claim: Claim, listed: bool) {
         if self.awaited.get(path).is_some_and(|dir| dir.claim == claim) {
             self.awaited.remove(path);
         }
@@ -264,9 +265,9 @@ impl Tables {
     }
 
     /// The client's directory changed: what is known of its names may be wrong.
-    pub fn doubt_dir(&mut self, path: &Path) {
+    pub(super) fn doubt_dir(&mut self, path: &Path) {
         if let Some(dir) = self.dirs.get_mut(path) {
-            self.leads.void();
+            self.resolved.void();
             dir.names = match dir.names {
                 Names::Listing { claim, .. } => Names::Listing { claim, again: true },
                 Names::Partial | Names::Sparse | Names::Complete => Names::Partial,
@@ -277,7 +278,7 @@ impl Tables {
 
     /// A name changed. A listing under way of what it is in, or below it, may be older than
     /// that.
-    pub fn doubt_listings(&mut self, path: &Path) {
+    pub(super) fn doubt_listings(&mut self, path: &Path) {
         let Some(parent) = path.parent() else { return };
         if let Some(Dir {
             names: Names::Listing { .. },
@@ -291,28 +292,28 @@ impl Tables {
         }
     }
 
-    pub fn forget_dir(&mut self, path: &Path) {
+    pub(super) fn forget_dir(&mut self, path: &Path) {
         if let Some(dir) = self.dirs.remove(path) {
-            self.leads.void();
+            self.resolved.void();
             self.sparse.remove(path);
             self.specials.remove(path);
             self.dir_of.remove(&dir.ino);
-            for tenant in self.tenants.values_mut() {
-                tenant.shifts.gone_dirs.insert(path.to_path_buf());
+            for reader in self.readers.values_mut() {
+                reader.shifts.gone_dirs.insert(path.to_path_buf());
             }
         }
     }
 
     /// A symlink has gone.
-    pub fn forget_link(&mut self, path: &Path) {
-        self.leads.void();
-        for tenant in self.tenants.values_mut() {
-            tenant.shifts.gone_links.insert(path.to_path_buf());
+    pub(super) fn forget_link(&mut self, path: &Path) {
+        self.resolved.void();
+        for reader in self.readers.values_mut() {
+            reader.shifts.gone_links.insert(path.to_path_buf());
         }
     }
 
     /// A directory has exactly the client's names.
-    pub fn set_complete(&mut self, path: &Path) {
+    pub(super) fn set_complete(&mut self, path: &Path) {
         self.sparse.remove(path);
         if let Some(dir) = self.dirs.get_mut(path) {
             dir.names = Names::Complete;
@@ -321,55 +322,55 @@ impl Tables {
     }
 
     /// Whether a directory has exactly the client's names.
-    pub fn is_complete(&self, path: &Path) -> bool {
+    pub(super) fn is_complete(&self, path: &Path) -> bool {
         self.dirs.get(path).is_some_and(|dir| dir.names == Names::Complete)
     }
 
-    pub fn dir_path(&self, ino: u64) -> Option<&Arc<Path>> {
+    pub(super) fn dir_path(&self, ino: u64) -> Option<&Arc<Path>> {
         self.dir_of.get(&ino)
     }
 
     /// The table's own copy of a directory's path.
-    pub fn interned(&self, path: &Path) -> Option<Arc<Path>> {
+    pub(super) fn interned(&self, path: &Path) -> Option<Arc<Path>> {
         self.dirs.get_key_value(path).map(|(path, _)| path.clone())
     }
 
-    pub fn add_file(&mut self, ino: u64, file: File) {
+    pub(super) fn add_file(&mut self, ino: u64, file: File) {
         let fill = file.fill;
         self.files.insert(ino, file);
         self.set_fill(ino, fill);
     }
 
-    pub fn file(&self, ino: u64) -> Option<&File> {
+    pub(super) fn file(&self, ino: u64) -> Option<&File> {
         self.files.get(&ino)
     }
 
     /// How the file at a client path stands, or stood when its name went. `None`: the
     /// inode is that of another path. A job that moves or exchanges files takes their
     /// inode numbers along to paths where the client has something else, or nothing.
-    pub fn attr_of(&self, ino: u64, path: &Path) -> Option<&Attr> {
+    pub(super) fn attr_of(&self, ino: u64, path: &Path) -> Option<&Attr> {
         self.known_file(ino)
             .filter(|file| file.is_at(path))
             .map(|file| &file.attr)
     }
 
     /// A file by its inode number, also one that lost its name while jobs run.
-    pub fn known_file(&self, ino: u64) -> Option<&File> {
+    pub(super) fn known_file(&self, ino: u64) -> Option<&File> {
         self.files.get(&ino).or_else(|| self.former.get(&ino))
     }
 
     /// The file that stands at a client path with its content.
-    pub fn ready_file(&self, ino: u64) -> Option<&File> {
+    pub(super) fn ready_file(&self, ino: u64) -> Option<&File> {
         let file = self.files.get(&ino)?;
         (file.fill == Fill::Filled && file.kept_as.is_none()).then_some(file)
     }
 
-    pub fn count_files(&self) -> usize {
+    pub(super) fn count_files(&self) -> usize {
         self.files.len()
     }
 
     /// All files that stand at their places with their content.
-    pub fn ready_files(&self) -> impl Iterator<Item = (u64, &File)> {
+    pub(super) fn ready_files(&self) -> impl Iterator<Item = (u64, &File)> {
         let ready = |file: &File| file.fill == Fill::Filled && file.kept_as.is_none();
         self.files
             .iter()
@@ -378,30 +379,30 @@ impl Tables {
     }
 
     /// Takes note of changed attributes of a file.
-    pub fn set_attr(&mut self, ino: u64, attr: Attr) {
+    pub(super) fn set_attr(&mut self, ino: u64, attr: Attr) {
         if let Some(file) = self.files.get_mut(&ino) {
             file.attr = attr;
         }
     }
 
     /// Takes note of a directory's attributes, whose names are told by themselves.
-    pub fn set_dir_attr(&mut self, path: &Path, attr: &Attr) {
+    pub(super) fn set_dir_attr(&mut self, path: &Path, attr: &Attr) {
         if let Some(dir) = self.dirs.get_mut(path) {
             if dir.attr.mode != attr.mode {
-                self.leads.void();
+                self.resolved.void();
             }
             dir.attr = attr.clone();
         }
     }
 
     /// Whether everybody may search all that a directory lies in.
-    pub fn is_open_to_all(&self, path: &Path) -> bool {
+    pub(super) fn is_open_to_all(&self, path: &Path) -> bool {
         let is_open = |dir: &Path| self.dirs.get(dir).is_some_and(|dir| dir.attr.mode & 0o111 == 0o111);
         self.dirs.contains_key(path) && path.ancestors().skip(1).all(is_open)
     }
 
     /// The one place where a file's state changes.
-    pub fn set_fill(&mut self, ino: u64, fill: Fill) {
+    pub(super) fn set_fill(&mut self, ino: u64, fill: Fill) {
         let Some(file) = self.files.get_mut(&ino) else { return };
         file.fill = fill;
         let Node::File { hash: Some(hash), .. } = file.attr.node else {
@@ -415,7 +416,7 @@ impl Tables {
     }
 
     /// Claims a placeholder for filling.
-    pub fn claim_fill(&mut self, ino: u64) -> Option<File> {
+    pub(super) fn claim_fill(&mut self, ino: u64) -> Option<File> {
         let file = self.files.get(&ino)?;
         let claimed = (file.fill == Fill::Placeholder).then(|| file.clone());
         if claimed.is_some() {
@@ -425,12 +426,12 @@ impl Tables {
     }
 
     /// Content begins to be received.
-    pub fn arrives(&mut self, hash: BlobHash) {
+    pub(super) fn arrives(&mut self, hash: BlobHash) {
         *self.arriving.entry(hash).or_default() += 1;
     }
 
     /// It is not being received any more, for one of those that began.
-    pub fn arrived(&mut self, hash: &BlobHash) {
+    pub(super) fn arrived(&mut self, hash: &BlobHash) {
         if let Some(waiting) = self.arriving.get_mut(hash) {
             *waiting -= 1;
             if *waiting == 0 {
@@ -440,23 +441,23 @@ impl Tables {
     }
 
     /// Whether content is being received.
-    pub fn is_arriving(&self, hash: &BlobHash) -> bool {
+    pub(super) fn is_arriving(&self, hash: &BlobHash) -> bool {
         self.arriving.contains_key(hash)
     }
 
     /// Whether any file is being filled. Looks at all.
-    pub fn is_filling(&self) -> bool {
+    pub(super) fn is_filling(&self) -> bool {
         self.files.values().any(|file| file.fill == Fill::Filling)
     }
 
     /// Whether a running job may hold a file that has content, or can get it.
-    pub fn is_held(&self, ino: u64) -> bool {
-        !self.tenants.is_empty() && self.files.get(&ino).is_some_and(|file| file.fill != Fill::Gone)
+    pub(super) fn is_held(&self, ino: u64) -> bool {
+        !self.readers.is_empty() && self.files.get(&ino).is_some_and(|file| file.fill != Fill::Gone)
     }
 
     /// The name of a file went. It is known until the last job of that time has ended:
     /// with its content, or as one that can still be filled where it is kept, or as gone.
-    pub fn forget_file(&mut self, ino: u64, kept_as: Option<OsString>) {
+    pub(super) fn forget_file(&mut self, ino: u64, kept_as: Option<OsString>) {
         let Some(file) = self.files.get_mut(&ino) else { return };
         let is_kept = kept_as.is_some();
         file.kept_as = kept_as;
@@ -475,42 +476,42 @@ impl Tables {
     }
 
     /// A job begins, which has this memory in common with the worker.
-    pub fn enter(&mut self, shared: Arc<SharedMap>) -> u64 {
+    pub(super) fn enter(&mut self, shared: Arc<SharedMap>) -> u64 {
         let shifts = Shifts::default();
         self.clock += 1;
-        self.tenants.insert(self.clock, Tenant { shared, shifts });
+        self.readers.insert(self.clock, Reader { shared, shifts });
         self.clock
     }
 
     /// What the running jobs were told about spellings does not hold any more.
-    pub fn end_epochs(&self) {
-        for tenant in self.tenants.values() {
-            tenant.shared.next_epoch();
+    pub(super) fn end_epochs(&self) {
+        for reader in self.readers.values() {
+            reader.shared.next_epoch();
         }
     }
 
     /// A path is about to change under the jobs that run.
-    pub fn note_shift(&mut self, path: &Path) {
-        for tenant in self.tenants.values_mut() {
-            tenant.shifts.paths.insert(path.to_path_buf());
+    pub(super) fn note_shift(&mut self, path: &Path) {
+        for reader in self.readers.values_mut() {
+            reader.shifts.paths.insert(path.to_path_buf());
         }
     }
 
     /// What has changed here since a job began.
-    pub fn shifts(&self, tenant: u64) -> Shifts {
-        let tenant = self.tenants.get(&tenant);
-        tenant.map(|tenant| tenant.shifts.clone()).unwrap_or_default()
+    pub(super) fn shifts(&self, reader: u64) -> Shifts {
+        let reader = self.readers.get(&reader);
+        reader.map(|reader| reader.shifts.clone()).unwrap_or_default()
     }
 
     /// Whether no job sees the mirror.
-    pub fn is_at_rest(&self) -> bool {
-        self.tenants.is_empty()
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.readers.is_empty()
     }
 
-    /// A job has ended. Returns what nobody holds any more in the nursery.
-    pub fn leave(&mut self, tenant: u64) -> Vec<OsString> {
-        self.tenants.remove(&tenant);
-        let oldest = self.tenants.keys().next().copied().unwrap_or(u64::MAX);
+    /// A job has ended. Returns what nobody holds any more in the staging directory.
+    pub(super) fn leave(&mut self, reader: u64) -> Vec<OsString> {
+        self.readers.remove(&reader);
+        let oldest = self.readers.keys().next().copied().unwrap_or(u64::MAX);
         let over = self.retired.partition_point(|file| file.since < oldest);
         let mut names = Vec::new();
         for Retired { ino, .. } in self.retired.drain(..over) {
@@ -521,12 +522,12 @@ impl Tables {
     }
 
     /// The inode number of a filled file with this content.
-    pub fn holder_ino(&self, hash: &BlobHash) -> Option<u64> {
+    pub(super) fn holder_ino(&self, hash: &BlobHash) -> Option<u64> {
         self.filled.get(hash).copied()
     }
 
     /// Where a filled file with this content is.
-    pub fn holder(&self, hash: &BlobHash) -> Option<(u64, PathBuf)> {
+    pub(super) fn holder(&self, hash: &BlobHash) -> Option<(u64, PathBuf)> {
         let ino = *self.filled.get(hash)?;
         let file = self.files.get(&ino)?;
         Some((ino, file.path()))

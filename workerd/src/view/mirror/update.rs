@@ -16,11 +16,11 @@ impl Mirror {
     pub fn apply(&self, updates: &[Update]) -> io::Result<()> {
         let _turn = self.naming.lock();
         updates.iter().try_for_each(|update| self.apply_one(update))?;
-        Ok(self.dress_told(updates)?)
+        Ok(self.apply_told_attrs(updates)?)
     }
 
     /// Names that came and went in a directory after it was told have changed its time.
-    pub(super) fn dress_told(&self, updates: &[Update]) -> Result<(), Errno> {
+    pub(super) fn apply_told_attrs(&self, updates: &[Update]) -> Result<(), Errno> {
         for update in updates {
             let Some(attr) = update.attr.as_ref().filter(|attr| attr.is_dir()) else {
                 continue;
@@ -28,7 +28,7 @@ impl Mirror {
             if let Some((dir, name)) = self.place_of(&update.path)?
                 && self.known(&dir, name)?.is_some_and(|known| known.attr.is_dir())
             {
-                self.dress(dir.fd.as_fd(), name, attr)?;
+                self.apply_attrs(dir.fd.as_fd(), name, attr)?;
             }
         }
         Ok(())
@@ -53,7 +53,7 @@ impl Mirror {
         let is_special = update.attr.as_ref().is_some_and(is_special);
         self.tables.lock().set_special(&dir.path, name, is_special);
         let Some(attr) = &update.attr else {
-            self.tables.lock().strike(&dir.path, name);
+            self.tables.lock().remove_unmade(&dir.path, name);
             return self.remove(&dir, name);
         };
         if self.known(&dir, name)?.is_some() || self.tables.lock().takes(&dir.path, name, attr) {

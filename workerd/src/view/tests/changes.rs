@@ -2,7 +2,7 @@
 //! however much of it was known before.
 
 use super::Pair;
-use crate::view::mirror::Lead;
+use crate::view::mirror::PathFact;
 use crate::view::{Files, Mirror};
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -111,7 +111,7 @@ fn perform(pair: &Pair, act: &Act) -> Vec<PathBuf> {
             false
         }
         Act::Bring(path) => {
-            pair.mirror.bring(&expected(path));
+            pair.mirror.prefetch(&expected(path));
             false
         }
         Act::Evict(bytes) => {
@@ -163,7 +163,7 @@ fn look_into(mirror: &Mirror, path: &Path) {
 fn look_for(mirror: &Mirror, path: &Path) -> bool {
     let mut dir = PathBuf::from("/");
     path.iter().all(|name| {
-        let looked = mirror.bring_name(&dir, name).is_ok();
+        let looked = mirror.complete_name(&dir, name).is_ok();
         dir.push(name);
         looked
     })
@@ -289,12 +289,12 @@ proptest! {
                     let turn = pair.mirror.recall(|_, _| {});
                     if leads(&pair.mirror, &spelled) {
                         let bytes = spelled.as_os_str().as_bytes();
-                        pair.mirror.learn(turn, Lead::Dir, bytes, Some(&spelled));
+                        pair.mirror.learn(turn, PathFact::Dir, bytes, Some(&spelled));
                         let known = pair.mirror.leads_to_dir(turn, bytes);
                         prop_assert_eq!(known.as_deref(), Some(&*spelled));
                         learnt = Some(spelled);
                     }
-                    pair.mirror.learn(turn.wrapping_sub(1), Lead::Dir, b"/too/late", None);
+                    pair.mirror.learn(turn.wrapping_sub(1), PathFact::Dir, b"/too/late", None);
                 }
                 _ => {}
             }
@@ -346,7 +346,7 @@ proptest! {
             move || play(&meanwhile, &pair, &changed)
         }));
         let Expected { dirs, .. } = expected(&target);
-        pair.mirror.bring(&Expected { dirs, files: Vec::new() });
+        pair.mirror.prefetch(&Expected { dirs, files: Vec::new() });
         // What would have happened had there been nothing to ask.
         let left = pair.files.meanwhile.lock().take();
         left.into_iter().for_each(|happen| happen());

@@ -1,8 +1,8 @@
 //! What was evicted comes again, as the client has it by then; what is in use stays.
 
 use super::Pair;
+use crate::view::error::FaultError;
 use crate::view::mirror::Fill;
-use crate::view::trouble::Trouble;
 use crate::view::{Files, SharedMap};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -119,7 +119,7 @@ fn what_the_client_changed_meanwhile_comes_as_it_is_now() {
     // Who has looked at its length has another one.
     let filled = pair.fill("b");
     assert!(
-        matches!(filled, Err(Trouble::Abandon(Abandon::Conflict(_)))),
+        matches!(filled, Err(FaultError::Abandon(Abandon::Conflict(_)))),
         "{filled:?}"
     );
     for (name, size) in [("a", 4), ("b", 8)] {
@@ -193,12 +193,12 @@ fn a_spelling_leads_to_an_evicted_file_no_more() {
 #[test]
 fn what_a_job_sees_stays_until_it_has_ended() {
     let pair = three();
-    let tenancy = pair.mirror.enter(SharedMap::of_no_slot());
+    let pin = pair.mirror.enter(SharedMap::of_no_slot());
     std::thread::scope(|scope| {
         let evicting = scope.spawn(|| pair.mirror.evict(1 << 20));
         std::thread::sleep(std::time::Duration::from_millis(50));
         assert_eq!(states(&pair), [true; 3]);
-        drop(tenancy);
+        drop(pin);
         assert_eq!(evicting.join().unwrap().files, 3);
     });
 }

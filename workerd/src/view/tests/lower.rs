@@ -3,7 +3,7 @@
 use super::Pair;
 use super::changes::tell;
 use crate::view::acts::Before;
-use crate::view::trouble::Trouble;
+use crate::view::error::FaultError;
 use crate::view::{Lower, SharedMap};
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
@@ -26,7 +26,7 @@ fn who_goes_by_a_symlink_that_is_gone_is_not_told_where_it_led() {
     tell(&pair, &mut vec![PathBuf::from("l")]);
     let target = lower.target(ino);
     assert!(
-        matches!(target, Err(Trouble::Abandon(Abandon::Conflict(_)))),
+        matches!(target, Err(FaultError::Abandon(Abandon::Conflict(_)))),
         "{target:?}"
     );
 }
@@ -54,7 +54,7 @@ fn what_a_file_was_is_what_the_job_was_told() {
     // An overlay that copies it up does so by what it was told at first.
     let copied = lower.list_attributes(found.stat.stx_ino);
     assert!(
-        matches!(copied, Err(Trouble::Abandon(Abandon::Conflict(_)))),
+        matches!(copied, Err(FaultError::Abandon(Abandon::Conflict(_)))),
         "{copied:?}"
     );
 }

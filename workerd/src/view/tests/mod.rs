@@ -1,18 +1,18 @@
 //! The mirror against a client that changes, refuses, lies or goes away. No mounts: what
 //! jobs see through an overlay is tested with the guard.
 
-mod ahead;
 mod changes;
 mod evict;
 mod holes;
 mod lower;
 mod peers;
+mod prefetch;
 mod sparse;
 mod special;
 
+use super::error::FaultError;
 use super::mirror::{Fill, Mirror, Owners};
 use super::outputs::Outputs;
-use super::trouble::Trouble;
 use super::{Files, FilesError, LocalFiles, OpenedFile, Pieces, SharedMap};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -182,7 +182,7 @@ impl Pair {
         fs::symlink_metadata(self.there(name)).unwrap().ino()
     }
 
-    fn fill(&self, name: &str) -> Result<(), Trouble> {
+    fn fill(&self, name: &str) -> Result<(), FaultError> {
         self.mirror.fill(self.ino(name))
     }
 }
@@ -271,7 +271,7 @@ fn wrong_bytes_are_asked_for_once_more_and_never_shown() {
     fs::write(pair.here("file"), "content").unwrap();
     pair.mirror.complete(Path::new("/")).unwrap();
     pair.files.lies.store(2, Ordering::Relaxed);
-    assert!(matches!(pair.fill("file"), Err(Trouble::Abandon(Abandon::Files(_)))));
+    assert!(matches!(pair.fill("file"), Err(FaultError::Abandon(Abandon::Files(_)))));
     assert_eq!(pair.mirror.fill_state(pair.ino("file")), Some(Fill::Placeholder));
     pair.files.lies.store(1, Ordering::Relaxed);
     pair.fill("file").unwrap();
@@ -288,14 +288,17 @@ fn refusals_are_told_apart() {
         *pair.files.open_error.lock() = Some(error);
         pair.fill("file")
     };
-    assert_eq!(fill(FilesError::Errno(libc::EACCES)), Err(Trouble::Errno(libc::EACCES)));
+    assert_eq!(
+        fill(FilesError::Errno(libc::EACCES)),
+        Err(FaultError::Errno(libc::EACCES))
+    );
     assert_eq!(
         fill(FilesError::Denied),
-        Err(Trouble::Abandon(Abandon::Denied("/file".into())))
+        Err(FaultError::Abandon(Abandon::Denied("/file".into())))
     );
     assert!(matches!(
         fill(FilesError::Lost("gone".into())),
-        Err(Trouble::Abandon(Abandon::Files(_)))
+        Err(FaultError::Abandon(Abandon::Files(_)))
     ));
     *pair.files.open_error.lock() = None;
     pair.fill("file").unwrap();
@@ -306,7 +309,7 @@ fn refusals_are_told_apart() {
     };
     assert_eq!(
         complete(FilesError::Denied),
-        Err(Trouble::Abandon(Abandon::Denied("/dir".into())))
+        Err(FaultError::Abandon(Abandon::Denied("/dir".into())))
     );
     assert_eq!(complete(FilesError::Errno(libc::EACCES)), Ok(true));
     assert_eq!(
@@ -325,15 +328,15 @@ fn what_the_client_lost_is_gone_here() {
     let file = pair.ino("file");
     fs::remove_file(pair.here("file")).unwrap();
     fs::remove_dir(pair.here("dir")).unwrap();
-    assert_eq!(pair.mirror.fill(file), Err(Trouble::Errno(libc::ENOENT)));
+    assert_eq!(pair.mirror.fill(file), Err(FaultError::Errno(libc::ENOENT)));
     assert_eq!(
         pair.mirror.fill(file),
-        Err(Trouble::Errno(libc::ENOENT)),
+        Err(FaultError::Errno(libc::ENOENT)),
         "a job may hold it yet"
     );
     assert_eq!(
         pair.mirror.complete(Path::new("/dir")),
-        Err(Trouble::Errno(libc::ENOENT))
+        Err(FaultError::Errno(libc::ENOENT))
     );
     assert!(!pair.there("file").exists() && !pair.there("dir").exists());
 }
@@ -392,7 +395,7 @@ fn a_file_that_a_job_holds_outlives_its_place() {
     }
     pair.mirror.complete(Path::new("/")).unwrap();
     pair.fill("filled").unwrap();
-    let tenancy = pair.mirror.enter(SharedMap::of_no_slot());
+    let pin = pair.mirror.enter(SharedMap::of_no_slot());
     let held = names.map(|name| fs::File::open(pair.there(name)).unwrap());
     let ino = |file: &fs::File| file.metadata().unwrap().ino();
 
@@ -418,7 +421,7 @@ fn a_file_that_a_job_holds_outlives_its_place() {
     }
     let filled = pair.mirror.fill(ino(&held[1]));
     assert!(
-        matches!(filled, Err(Trouble::Abandon(Abandon::Conflict(_)))),
+        matches!(filled, Err(FaultError::Abandon(Abandon::Conflict(_)))),
         "the client has a longer one: {filled:?}"
     );
     assert_eq!(io::read_to_string(&held[0]).unwrap(), "old");
@@ -428,7 +431,7 @@ fn a_file_that_a_job_holds_outlives_its_place() {
         let attr = pair.mirror.attr_of(ino(held), place).unwrap();
         assert!(matches!(attr.node, Node::File { size, .. } if size == held.metadata().unwrap().len()));
     }
-    drop(tenancy);
+    drop(pin);
     for (held, place) in held.iter().zip(&places) {
         assert_eq!(held.metadata().unwrap().nlink(), 0);
         assert_eq!(pair.mirror.attr_of(ino(held), place), None);

@@ -87,6 +87,6 @@ fn others_wait_for_what_is_on_its_way() {
         files: vec!["/file".into()],
         ..Expected::default()
     };
-    assert_eq!(pair.mirror.bring(&expected), 1);
+    assert_eq!(pair.mirror.prefetch(&expected), 1);
     assert_eq!(asked.recv().unwrap().join().unwrap().as_deref(), Some(&CONTENT[..10]));
 }

@@ -26,8 +26,8 @@ fn sparse() -> Pair {
 
 /// True: it is complete.
 fn look(pair: &Pair, name: &str) -> bool {
-    pair.mirror.bring_name(Path::new("/"), OsStr::new("big")).unwrap();
-    pair.mirror.bring_name(Path::new(BIG), OsStr::new(name)).unwrap()
+    pair.mirror.complete_name(Path::new("/"), OsStr::new("big")).unwrap();
+    pair.mirror.complete_name(Path::new(BIG), OsStr::new(name)).unwrap()
 }
 
 fn made(pair: &Pair) -> Vec<String> {
@@ -130,7 +130,7 @@ fn what_is_brought_ahead_is_made() {
         dirs: vec!["/".into(), BIG.into()],
         files: vec![Path::new(BIG).join("used")],
     };
-    assert_eq!(pair.mirror.bring(&expected), 3);
+    assert_eq!(pair.mirror.prefetch(&expected), 3);
     assert_eq!(made(&pair), ["used"]);
     let used = fs::File::open(pair.there("big/used")).unwrap();
     assert_eq!(io::read_to_string(used).unwrap(), "content");

@@ -3,7 +3,7 @@
 use super::Pair;
 use super::changes::tell;
 use crate::view::SharedMap;
-use crate::view::trouble::Trouble;
+use crate::view::error::FaultError;
 use rustix::fs::{CWD, FileType, Mode};
 use std::ffi::OsStr;
 use std::fs;
@@ -23,8 +23,8 @@ fn kind(pair: &Pair, name: &str) -> fs::FileType {
 }
 
 fn needs_the_machine(pair: &Pair, name: &str) -> bool {
-    let looked = pair.mirror.bring_name(Path::new(TOP), OsStr::new(name));
-    matches!(looked, Err(Trouble::Abandon(Abandon::Machine(_))))
+    let looked = pair.mirror.complete_name(Path::new(TOP), OsStr::new(name));
+    matches!(looked, Err(FaultError::Abandon(Abandon::Machine(_))))
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn one_that_comes_is_known_to_those_who_run() {
     let pair = Pair::new();
     fs::write(pair.here("name"), "").unwrap();
     let memory = SharedMap::of_no_slot();
-    let _tenancy = pair.mirror.enter(memory.clone());
+    let _pin = pair.mirror.enter(memory.clone());
     assert!(pair.mirror.complete(Path::new(TOP)).unwrap());
     let epoch = memory.epoch();
     fs::remove_file(pair.here("name")).unwrap();

@@ -7,14 +7,14 @@ use termite_types::{Change, ChangeKind, Content, IfPresent, Node as TypesNode};
 
 /// What a name leads to. Directories have numbers, so that one made anew is another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Node {
+pub(super) enum Node {
     Dir(usize),
     Leaf(usize),
 }
 
 /// One inode.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Inode {
+pub(super) struct Inode {
     /// Of a file, or the target of a symlink.
     pub content: Vec<u8>,
     pub mode: u32,
@@ -27,14 +27,14 @@ pub struct Inode {
 
 /// Paths relative to the top, and inodes by number. The top is always there.
 #[derive(Clone, Default, Debug)]
-pub struct Model {
+pub(super) struct Model {
     pub names: BTreeMap<String, Node>,
     pub inodes: Vec<Inode>,
 }
 
 /// What a job does. Most steps meet nothing, or a wrong kind, and do nothing.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub(super) enum Step {
     Write(String, u8),
     Append(String, u8),
     Chmod(String, u32),
@@ -55,7 +55,7 @@ fn path() -> impl Strategy<Value = String> {
     ]
 }
 
-pub fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     let mode = prop::sample::select(&[0o600, 0o640, 0o755][..]);
     prop_oneof![
         4 => (path(), b'0'..=b'9').prop_map(|(path, byte)| Step::Write(path, byte)),
@@ -70,12 +70,12 @@ pub fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-pub fn parent(path: &str) -> &str {
+pub(super) fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
 impl Model {
-    pub fn is_dir(&self, path: &str) -> bool {
+    pub(super) fn is_dir(&self, path: &str) -> bool {
         path.is_empty() || matches!(self.names.get(path), Some(Node::Dir(_)))
     }
 
@@ -118,7 +118,7 @@ impl Model {
         self.names.keys().all(|name| parent(name) != path)
     }
 
-    pub fn step(&mut self, step: &Step) {
+    pub(super) fn step(&mut self, step: &Step) {
         match step {
             Step::Write(path, byte) => self.put(path, &[*byte; 3], false),
             Step::Append(path, byte) => self.put(path, &[*byte], true),
@@ -210,7 +210,7 @@ impl Model {
 
     /// What a commit of the list makes of this tree; `None`: a conflict. `name` shortens
     /// a path.
-    pub fn committed(&self, list: &[Change], name: impl Fn(&std::path::Path) -> String) -> Option<Self> {
+    pub(super) fn committed(&self, list: &[Change], name: impl Fn(&std::path::Path) -> String) -> Option<Self> {
         let removed: BTreeMap<String, bool> = list
             .iter()
             .filter_map(|change| match change.kind {
@@ -260,7 +260,7 @@ impl Model {
 
     /// Whether a list moves a file to a name that is by now another name of the same file.
     /// rename(2) would do nothing there, which the job has not seen: such a list is refused.
-    pub fn is_moved_onto_itself(&self, list: &[Change], name: impl Fn(&std::path::Path) -> String) -> bool {
+    pub(super) fn is_moved_onto_itself(&self, list: &[Change], name: impl Fn(&std::path::Path) -> String) -> bool {
         let is_removed = |path: &str| {
             list.iter()
                 .any(|change| matches!(change.kind, ChangeKind::Remove { .. }) && name(&change.path) == path)
@@ -346,7 +346,7 @@ impl Model {
     }
 
     /// All names, with what they lead to and the first other name of the same file.
-    pub fn described(&self) -> BTreeMap<String, (String, String)> {
+    pub(super) fn described(&self) -> BTreeMap<String, (String, String)> {
         let first = |inode: usize| {
             let found = self.names.iter().find(|(_, node)| **node == Node::Leaf(inode));
             found.map(|(name, _)| name.clone()).unwrap_or_default()
@@ -374,7 +374,7 @@ impl Model {
     }
 
     /// Names that are not what they were, or are in a directory that is another one.
-    pub fn changed_since<'a>(&'a self, before: &'a Self) -> BTreeSet<&'a str> {
+    pub(super) fn changed_since<'a>(&'a self, before: &'a Self) -> BTreeSet<&'a str> {
         let mut changed = BTreeSet::new();
         let all: BTreeSet<&str> = self
             .names
