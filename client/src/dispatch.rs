@@ -12,7 +12,7 @@ mod verdict;
 use crate::account::Account;
 use crate::build::{Build, Running, command_line, unix_ms};
 use crate::callers::Caller;
-use crate::commit::{ClockShift, CommitRequest, Committed};
+use crate::commit::{self, ClockShift, CommitRequest, Committed};
 use crate::contention::Claim;
 use crate::daemon::Daemon;
 use crate::fleet::{Seeker, Unreachable};
@@ -446,7 +446,8 @@ impl Dispatch<'_> {
         }
         let succeeded = result.end == JobEnd::Exited(0);
         // Where a process of the client's holds the same lock, the commit waits for it.
-        let has_changes = !result.changes.is_empty() || result.premises.locked;
+        let waits = result.premises.locked;
+        let has_changes = !result.changes.is_empty() || waits || commit::looks_at_links(&result.trace);
         if let (false, Some(began)) = (has_changes, &self.began) {
             let overlap = &self.daemon.overlap;
             if let Err(conflict) = overlap.end_unchanged(began.at(), &result.trace, &result.premises) {

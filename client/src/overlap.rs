@@ -1,13 +1,14 @@
 //! What was committed while each job ran, for the daemon's thread and for committers.
 //! What that means is decided by `termite_core::overlap`; here is who holds it, and when.
 
-use crate::tree::Tree;
+use crate::tree::{Kind, Stamp, Tree};
 use parking_lot::Mutex;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use termite_core::overlap::{self, Done, FileName, Moment};
-use termite_types::{Change, Conflict, Premises, TraceItem};
+use termite_types::{Alter, Change, ChangeKind, Conflict, Content, Edit, Premises, TraceItem};
 
 /// The commits of late.
 #[derive(Default)]
@@ -99,6 +100,31 @@ impl Overlap {
         }
     }
 
+    /// The changes, and those that they make to further names of the same files, as far as workers were
+    /// told of them: what is changed in place by one name is changed by all.
+    pub fn with_other_names<'a>(&self, changes: &'a [Change]) -> Cow<'a, [Change]> {
+        let Some(tree) = &self.tree else {
+            return changes.into();
+        };
+        let mut others = Vec::new();
+        for change in changes {
+            let ChangeKind::Alter(alter) = &change.kind else {
+                continue;
+            };
+            let linked = Stamp::at_path(&change.path).filter(|stamp| stamp.kind == Kind::File && stamp.links > 1);
+            let names = linked.map(|stamp| tree.names_of(&stamp)).unwrap_or_default();
+            let own = |path: &PathBuf| changes.iter().any(|change| change.path == *path);
+            others.extend(names.into_iter().filter(|path| !own(path)).map(|path| Change {
+                path,
+                kind: ChangeKind::Alter(without_bytes(alter)),
+            }));
+        }
+        match others.is_empty() {
+            true => changes.into(),
+            false => [changes, &others].concat().into(),
+        }
+    }
+
     /// What an attempt can have seen in no one order with the commits since it began. `changes`: what
     /// it is going to change.
     pub fn check(
@@ -137,6 +163,18 @@ impl Overlap {
         let mut commits = self.commits.lock();
         commits.committed(done);
         commits.parted(parted);
+    }
+}
+
+/// The bytes themselves are nothing to the order of commits.
+fn without_bytes(alter: &Alter) -> Alter {
+    let content = alter.content.as_ref().map(|edit| Edit {
+        content: Content::OnWorker,
+        ..edit.clone()
+    });
+    Alter {
+        content,
+        ..alter.clone()
     }
 }
 

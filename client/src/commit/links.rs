@@ -47,6 +47,14 @@ const COUNTING: [&str; 3] = ["find", "ls", "stat"];
 /// Programs that leave a file alone which has several names, by their manuals.
 const SPARING: [&str; 5] = ["bzip2", "compress", "gzip", "lzma", "xz"];
 
+/// Whether a job ran a program to which the names of files with several matter: it is for a commit to
+/// look at them, also where it changes nothing.
+pub(crate) fn looks_at_links(trace: &[TraceItem]) -> bool {
+    [&LINKING[..], &COUNTING, &SPARING]
+        .iter()
+        .any(|programs| executed(trace, programs).is_some())
+}
+
 /// Refuses what a job left that ran such a program and looked at files to which that matters:
 /// those below its working directory, or in directories that it listed. Others are for the most
 /// part programs and libraries, whose names are nothing to it.

@@ -29,6 +29,7 @@ mod validate;
 mod tests;
 
 pub use clock::ClockShift;
+pub(crate) use links::looks_at_links;
 pub use log::CommitLog;
 #[cfg(test)]
 pub(crate) use log::Unlogged;
@@ -202,7 +203,8 @@ fn change(
     let staged = stage::stage(plan, contents)?;
     let _locks = Locks::take(request, plan)?;
     let mut joinable = TURN.lock();
-    overlap.check(request.began, &request.changes, &request.trace, &request.premises)?;
+    let changes = overlap.with_other_names(&request.changes);
+    overlap.check(request.began, &changes, &request.trace, &request.premises)?;
     let validated = validate::validate(request, plan, &staged, &mut joinable)?;
     overlap.check_names(request.began, &request.trace, &validated.changed)?;
     if let Some(first) = request.changes.first() {
@@ -215,7 +217,7 @@ fn change(
         log.done();
     }
     let done = Done {
-        changes: &request.changes,
+        changes: &changes,
         trace: &request.trace,
         passing: &request.premises.passing_names,
         created: Cow::Borrowed(&validated.created),

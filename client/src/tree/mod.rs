@@ -119,6 +119,11 @@ impl Tree {
         self.records.lock().forget(worker);
     }
 
+    /// The names of a file that has several, as far as workers were told of them.
+    pub fn names_of(&self, file: &Stamp) -> Vec<PathBuf> {
+        self.records.lock().names_of(file)
+    }
+
     /// Writes the hash cache to disk. For idle moments, and before the end.
     pub fn flush(&self) {
         self.hashes.flush();

@@ -87,6 +87,12 @@ impl Records {
         self.linked.iter().map(|(path, stamp)| (path.as_path(), stamp))
     }
 
+    /// The names of a file that has several, as far as workers were told of them.
+    pub(super) fn names_of(&self, file: &Stamp) -> Vec<PathBuf> {
+        let names = self.linked.iter().filter(|(_, stamp)| stamp.same_inode(file));
+        names.map(|(path, _)| path.clone()).collect()
+    }
+
     /// Paths of a watch.
     pub(super) fn watched(&self, watch: i32) -> Vec<PathBuf> {
         self.by_watch.get(&watch).cloned().unwrap_or_default()

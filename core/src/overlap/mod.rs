@@ -156,9 +156,14 @@ impl Overlap {
         }
         let kept = (0..).zip(done.changes);
         let kept = kept.filter(|(_, change)| !matches!(change.kind, ChangeKind::SetXattrs(_)));
+        let named = done.changes.iter().filter(|change| change.kind.is_of_name());
+        let dirs: HashSet<&Path> = named.filter_map(|change| change.path.parent()).collect();
         let left = kept.map(|(index, change)| {
             let (is_new, is_whole) = (done.created.contains(&index), done.whole.contains(&index));
-            (change.path.clone(), Left::of(change, is_new, is_whole))
+            let mut left = Left::of(change, is_new, is_whole);
+            // Its time tells of the names, of which each is told by itself.
+            left.is_seen &= !(Left::is_of_time(change) && dirs.contains(change.path.as_path()));
+            (change.path.clone(), left)
         });
         self.commits.push_back(Commit {
             at: Moment(self.clock),

@@ -82,15 +82,20 @@ impl Left {
             content,
             is_new,
             is_named: change.kind.is_of_name(),
-            is_seen: match &change.kind {
-                ChangeKind::Alter(Alter {
-                    mode: None,
-                    owner: None,
-                    content: None,
-                    mtime,
-                }) => mtime.is_some_and(|mtime| mtime.explicit),
-                _ => true,
-            },
+            is_seen: true,
+        }
+    }
+
+    /// Whether a change gives a file or directory another time, the present one, and nothing else.
+    pub(super) fn is_of_time(change: &Change) -> bool {
+        match &change.kind {
+            ChangeKind::Alter(Alter {
+                mode: None,
+                owner: None,
+                content: None,
+                mtime,
+            }) => mtime.is_none_or(|mtime| !mtime.explicit),
+            _ => false,
         }
     }
 

@@ -252,8 +252,13 @@ impl View {
             self.move_entry(walk, &inner, &outer)?;
         }
         // The job has set them: of the client's files it sees none.
-        let xattrs = all_xattrs(&source).map_err(|errno| Stop::from(FaultError::from_store(errno, &from.path)))?;
-        for xattr in xattrs {
+        let xattrs = |dir: &OwnedFd, path: &Path| {
+            all_xattrs(dir).map_err(|errno| Stop::from(FaultError::from_store(errno, path)))
+        };
+        for xattr in xattrs(&target, &to.path)? {
+            rustix::fs::fremovexattr(&target, &xattr.name)?;
+        }
+        for xattr in xattrs(&source, &from.path)? {
             rustix::fs::fsetxattr(&target, &xattr.name, &xattr.value, XattrFlags::empty())?;
         }
         let mtime = apply_attrs(&target, &looks)?;

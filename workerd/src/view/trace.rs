@@ -13,8 +13,9 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 use termite_abi::Access;
-use termite_core::spelling::in_lexical;
+use termite_core::spelling::{in_lexical, lexical};
 use termite_types::{Abandon, BlobHash, Conflict, Node, TraceItem, Use};
 
 /// Bytes of paths beyond the shared log that one job may use. A trace that is cut off
@@ -75,10 +76,10 @@ impl View {
             is_steady: false,
             shifted: paths,
             dirs: HashMap::new(),
+            followed: HashMap::new(),
             open: HashMap::new(),
         };
         contents.is_steady = contents.shifted.is_empty() && !self.changed_client_files();
-        let may_be_locked = self.lower().is_some() || self.acts.lock().locked();
         let mut elsewhere = HashSet::new();
         for (access, path) in self.shared.trace_records().chain(overflow.in_order()) {
             // The shared log forgets what it holds when its index runs over.
@@ -102,20 +103,41 @@ impl View {
                 return Err(Conflict::new(&gone, "a symlink", "none, or another one").into());
             }
             let is_own = access == Access::Read && own.contains(path) && self.owns_content(&self.spelled_path(path));
-            let (used, place) = contents.used(access, spelled, is_own, may_be_locked);
+            let (used, place) = contents.used(access, spelled, is_own);
             items.push(TraceItem {
                 path: spelled.to_owned(),
                 used,
             });
-            // Whoever changes it has it by the path where it is.
-            if let Some(place) = place.filter(|place| place.as_path() != in_lexical(spelled))
-                && elsewhere.insert((access, place.clone()))
+            let Some(place) = place.filter(|place| place.as_path() != in_lexical(spelled)) else {
+                continue;
+            };
+            let links = contents.symlinks_on(spelled, &place);
+            for link in links
+                .iter()
+                .filter(|link| elsewhere.insert((Access::Stat, link.to_path_buf())))
             {
+                items.push(TraceItem {
+                    path: link.clone(),
+                    used: Use::Stat,
+                });
+            }
+            // A job that changes it has it by the path where it is.
+            if elsewhere.insert((access, place.clone())) {
                 items.push(TraceItem { path: place, used });
             }
         }
         Ok(items)
     }
+}
+
+/// Where a path leads as one of a directory.
+enum Way {
+    /// To this directory.
+    Dir(PathBuf),
+    /// To nothing; a directory here would be it.
+    Missing(PathBuf),
+    /// Through something that is no directory, or through too many symlinks.
+    Shut,
 }
 
 /// Finds the contents that the client has where used paths lead.
@@ -127,25 +149,26 @@ struct Contents<'v> {
     shifted: HashSet<PathBuf>,
     /// Nothing did, and the job changed no file of the client's.
     is_steady: bool,
-    /// Spelled directories and where they lead.
+    /// Spelled directories and where they lead, or would lead if they were there.
     dirs: HashMap<PathBuf, Option<PathBuf>>,
+    /// Spelled directories and the symlinks on the way to them.
+    followed: HashMap<PathBuf, Rc<[PathBuf]>>,
     /// Directories of the mirror: most items are in few of them.
     open: HashMap<PathBuf, Option<Workplace>>,
 }
 
 impl Contents<'_> {
-    /// What a use means in a trace, and where its path leads, where that counts. `is_own`: a file that it
-    /// reads has the content that the job gave it. `may_be_locked`: what the job only found counts, too.
-    fn used(&mut self, access: Access, spelled: &Path, is_own: bool, may_be_locked: bool) -> (Use, Option<PathBuf>) {
+    /// What a use means in a trace, and where its path leads, or would if it were there. `is_own`: a file
+    /// that it reads has the content that the job gave it.
+    fn used(&mut self, access: Access, spelled: &Path, is_own: bool) -> (Use, Option<PathBuf>) {
         match access {
             Access::Read if is_own => (Use::Read(None), self.beside(spelled)),
             Access::Read => {
                 let (content, place) = self.of(spelled);
                 (Use::Read(content), place)
             }
-            Access::Stat if may_be_locked => (Use::Stat, self.beside(spelled)),
-            Access::Stat => (Use::Stat, None),
-            Access::Missing => (Use::Missing, self.place_of_missing(spelled, may_be_locked)),
+            Access::Stat => (Use::Stat, self.place_of_found(spelled)),
+            Access::Missing => (Use::Missing, self.place(spelled)),
             Access::Listed => (Use::Listed, self.dir(spelled)),
             Access::Write => (Use::Write, self.beside(spelled)),
         }
@@ -187,18 +210,58 @@ impl Contents<'_> {
         Some(self.dir(dir)?.join(name))
     }
 
-    /// The same of a name that was looked for in vain; `follow`: or to where a symlink of that name
-    /// leads.
-    fn place_of_missing(&mut self, spelled: &Path, follow: bool) -> Option<PathBuf> {
+    /// Where a path leads, or would lead if it were there, symlinks followed.
+    fn place(&mut self, spelled: &Path) -> Option<PathBuf> {
         let mut place = self.beside(spelled)?;
-        for _ in 0..if follow { MAX_LINKS } else { 0 } {
+        for _ in 0..MAX_LINKS {
             let (dir, name) = (place.parent()?, place.file_name()?);
+            if !self.view.mirror.may_have_symlinks(dir) {
+                break;
+            }
             let Some(Node::Symlink { target }) = self.look(dir, name).map(|known| known.attr.node) else {
                 break;
             };
             place = self.beside(&dir.join(target))?;
         }
         Some(place)
+    }
+
+    /// Where a path leads that was found. What is not there may have been looked at as a symlink alone.
+    /// Where no call is seen, the kernel has told of each name by itself.
+    fn place_of_found(&mut self, spelled: &Path) -> Option<PathBuf> {
+        let found = self.beside(spelled)?;
+        if self.view.lower().is_some() {
+            return Some(found);
+        }
+        let place = self.place(spelled).filter(|place| *place != found);
+        let is_there = |place: &PathBuf| {
+            let name = place.parent().zip(place.file_name());
+            self.shifted.contains(place) || name.is_some_and(|(dir, name)| self.look(dir, name).is_some())
+        };
+        Some(place.filter(is_there).unwrap_or(found))
+    }
+
+    /// The symlinks of the client's that a path goes through, which leads to `place`.
+    fn symlinks_on(&mut self, spelled: &Path, place: &Path) -> Rc<[PathBuf]> {
+        if self.beside(spelled).as_deref() != Some(place) {
+            return self.symlinks(spelled);
+        }
+        let Some(dir) = spelled.parent() else {
+            return Rc::default();
+        };
+        if let Some(known) = self.followed.get(dir) {
+            return known.clone();
+        }
+        let links = self.symlinks(dir);
+        self.followed.insert(dir.to_owned(), links.clone());
+        links
+    }
+
+    /// Of a whole path.
+    fn symlinks(&mut self, spelled: &Path) -> Rc<[PathBuf]> {
+        let mut links = Vec::new();
+        self.walk(spelled, |_, _| {}, |link| links.push(link.to_owned()));
+        links.into()
     }
 
     /// The content that the job saw where the mirror may have another one by now, or none:
@@ -236,12 +299,15 @@ impl Contents<'_> {
             let place = self.view.mirror.leads_to_place(self.turn?, bytes)?;
             Some(place.to_path_buf())
         });
-        let dir = known.or_else(|| {
-            let dir = self.walk(spelled, |_, _| {})?;
-            if let Some(turn) = self.turn {
-                self.view.mirror.learn_place(turn, bytes, &dir);
+        let dir = known.or_else(|| match self.walk(spelled, |_, _| {}, |_| {}) {
+            Way::Dir(dir) => {
+                if let Some(turn) = self.turn {
+                    self.view.mirror.learn_place(turn, bytes, &dir);
+                }
+                Some(dir)
             }
-            Some(dir)
+            Way::Missing(dir) => Some(dir),
+            Way::Shut => None,
         });
         self.dirs.insert(spelled.to_owned(), dir.clone());
         dir
@@ -252,38 +318,44 @@ impl Contents<'_> {
         // A look at the symlink itself, or a change of it, does not follow it.
         let follows = matches!(access, Access::Read | Access::Listed | Access::Missing);
         let mut found = None;
-        self.walk(spelled, |path, is_last| {
+        let passes = |path: &Path, is_last: bool| {
             if found.is_none() && (follows || !is_last) && of(path) {
                 found = Some(path.to_owned());
             }
-        });
+        };
+        self.walk(spelled, passes, |_| {});
         found
     }
 
-    /// The directory that a path leads to. `passes` is told of each name on the way, and whether
-    /// it is the last.
-    fn walk(&mut self, spelled: &Path, mut passes: impl FnMut(&Path, bool)) -> Option<PathBuf> {
+    /// Where a path leads as one of a directory. `passes` is told of each name on the way, and whether
+    /// it is the last; `follows` of each symlink.
+    fn walk(&mut self, spelled: &Path, mut passes: impl FnMut(&Path, bool), mut follows: impl FnMut(&Path)) -> Way {
         let mut at = PathBuf::from("/");
         let mut ahead = spelled.to_owned();
         let mut links = MAX_LINKS;
         loop {
             let mut rest = ahead.components();
             match rest.next() {
-                None => return Some(at),
+                None => return Way::Dir(at),
                 Some(Component::RootDir) => at = "/".into(),
                 Some(Component::ParentDir) => drop(at.pop()),
                 Some(Component::CurDir | Component::Prefix(_)) => {}
                 Some(Component::Normal(name)) => {
                     let next = at.join(name);
                     passes(&next, rest.as_path().as_os_str().is_empty());
-                    match self.look(&at, name)?.attr.node {
-                        Node::Dir => at = next,
-                        Node::Symlink { target } => {
-                            links = links.checked_sub(1)?;
+                    match self.look(&at, name).map(|known| known.attr.node) {
+                        Some(Node::Dir) => at = next,
+                        Some(Node::Symlink { target }) => {
+                            follows(&next);
+                            if links == 0 {
+                                return Way::Shut;
+                            }
+                            links -= 1;
                             ahead = Path::new(&target).join(rest.as_path());
                             continue;
                         }
-                        Node::File { .. } | Node::Special(_) => return None,
+                        Some(Node::File { .. } | Node::Special(_)) => return Way::Shut,
+                        None => return Way::Missing(lexical(&next.join(rest.as_path()))),
                     }
                 }
             }

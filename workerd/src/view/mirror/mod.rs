@@ -213,6 +213,11 @@ impl Mirror {
         self.tables.lock().resolved.is_nowhere(turn, spelled)
     }
 
+    /// Whether a directory has, or has had, a symlink in it.
+    pub(super) fn may_have_symlinks(&self, dir: &Path) -> bool {
+        self.tables.lock().may_have_symlinks(dir)
+    }
+
     /// Takes in where a spelled directory was found to lead, by names that were all known.
     pub(super) fn learn_place(&self, turn: u64, spelled: &[u8], to: &Path) {
         self.tables.lock().resolved.learn_place(turn, spelled, to);

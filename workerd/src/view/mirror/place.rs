@@ -82,6 +82,7 @@ impl Mirror {
                 if tables.is_complete(&dir.path) {
                     tables.resolved.void();
                 }
+                tables.note_symlink(&dir.path);
                 rustix::fs::symlinkat(target, &dir.fd, name)?;
                 drop(tables);
                 self.give(dir.fd.as_fd(), name, attr)?;
