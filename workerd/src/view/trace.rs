@@ -64,7 +64,7 @@ impl View {
         }
         let mut known = HashSet::new();
         let mut own = HashSet::new();
-        let mut items = Vec::new();
+        let mut items = Items::default();
         let Shifts {
             paths,
             gone_dirs,
@@ -80,7 +80,6 @@ impl View {
             open: HashMap::new(),
         };
         contents.is_steady = contents.shifted.is_empty() && !self.changed_client_files();
-        let mut elsewhere = HashSet::new();
         for (access, path) in self.shared.trace_records().chain(overflow.in_order()) {
             // The shared log forgets what it holds when its index runs over.
             if !known.insert((access, path)) {
@@ -104,29 +103,41 @@ impl View {
             }
             let is_own = access == Access::Read && own.contains(path) && self.owns_content(&self.spelled_path(path));
             let (used, place) = contents.used(access, spelled, is_own);
-            items.push(TraceItem {
-                path: spelled.to_owned(),
-                used,
-            });
-            let Some(place) = place.filter(|place| place.as_path() != in_lexical(spelled)) else {
-                continue;
-            };
-            let links = contents.symlinks_on(spelled, &place);
-            for link in links
-                .iter()
-                .filter(|link| elsewhere.insert((Access::Stat, link.to_path_buf())))
-            {
-                items.push(TraceItem {
-                    path: link.clone(),
-                    used: Use::Stat,
-                });
-            }
-            // A job that changes it has it by the path where it is.
-            if elsewhere.insert((access, place.clone())) {
-                items.push(TraceItem { path: place, used });
-            }
+            items.add(access, spelled, used, place, &mut contents);
         }
-        Ok(items)
+        Ok(items.list)
+    }
+}
+
+/// A trace that is being written.
+#[derive(Default)]
+struct Items {
+    list: Vec<TraceItem>,
+    /// Uses at the places where spelled paths lead, and of symlinks on the way there.
+    elsewhere: HashSet<(Access, PathBuf)>,
+}
+
+impl Items {
+    /// A use of a path, and of the place where it leads, if it is spelled in another way.
+    fn add(&mut self, access: Access, spelled: &Path, used: Use, place: Option<PathBuf>, contents: &mut Contents<'_>) {
+        self.list.push(TraceItem {
+            path: spelled.to_owned(),
+            used,
+        });
+        let Some(place) = place.filter(|place| place.as_path() != in_lexical(spelled)) else {
+            return;
+        };
+        for link in contents.symlinks_on(spelled, &place).iter() {
+            self.add_elsewhere(Access::Stat, link.clone(), Use::Stat);
+        }
+        // A job that changes it has it by the path where it is.
+        self.add_elsewhere(access, place, used);
+    }
+
+    fn add_elsewhere(&mut self, access: Access, path: PathBuf, used: Use) {
+        if self.elsewhere.insert((access, path.clone())) {
+            self.list.push(TraceItem { path, used });
+        }
     }
 }
 
