@@ -3,6 +3,7 @@
 //! Knows traces and changes; knows nothing of which commits there are.
 
 use crate::spelling::in_lexical;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -43,8 +44,9 @@ pub(super) enum Observation {
     There,
     /// It looked for it in vain.
     Missing,
-    /// It listed the names of the directory; `after_own`: when it had changed one of them.
-    Listed { after_own: bool },
+    /// It listed the names of the directory. `counts`: it had changed one of them before, or never does;
+    /// what lists a directory and then works in it, as many programs do, asks for nothing by that.
+    Listed { counts: bool },
 }
 
 /// On which side of a commit a job saw a path.
@@ -131,6 +133,7 @@ impl Observations {
     pub(super) fn of(trace: &[TraceItem], names: &HashSet<&OsStr>) -> Self {
         let mut observed = HashMap::<_, Vec<_>>::new();
         let (mut own, mut changed_dirs) = (HashSet::new(), HashSet::new());
+        let later = dirs_changed(trace);
         let matters = |path: &Path| match path.file_name() {
             Some(name) => names.contains(name),
             // It ends in `..`.
@@ -153,7 +156,7 @@ impl Observations {
                 Use::Read(content) => content.map_or(Observation::Unknown, Observation::Content),
                 Use::Missing => Observation::Missing,
                 Use::Listed => Observation::Listed {
-                    after_own: changed_dirs.contains(&path),
+                    counts: changed_dirs.contains(&path) || !later.contains(path.as_path()),
                 },
                 Use::Stat => Observation::There,
                 Use::Write => {
@@ -171,12 +174,25 @@ impl Observations {
         self.0.get(path).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether the names of the directory that a path is in were listed; `after_own`: when the job
-    /// had changed one of them.
-    pub(super) fn lists_dir_of(&self, path: &Path, after_own: bool) -> bool {
+    /// Whether the names of the directory that a path is in were listed; `counting`: so that it counts for
+    /// the order of jobs.
+    pub(super) fn lists_dir_of(&self, path: &Path, counting: bool) -> bool {
         let observed = path.parent().map_or(&[][..], |dir| self.at(dir));
         observed
             .iter()
-            .any(|sight| matches!(sight, Observation::Listed { after_own: after } if *after || !after_own))
+            .any(|sight| matches!(sight, Observation::Listed { counts } if *counts || !counting))
+    }
+}
+
+/// The directories in which a job changed a name.
+pub(super) fn dirs_changed(trace: &[TraceItem]) -> HashSet<Cow<'_, Path>> {
+    let changed = trace.iter().filter(|item| item.used == Use::Write);
+    changed.filter_map(|item| dir_of(&item.path)).collect()
+}
+
+fn dir_of(path: &Path) -> Option<Cow<'_, Path>> {
+    match in_lexical(path) {
+        Cow::Borrowed(path) => path.parent().map(Cow::Borrowed),
+        Cow::Owned(path) => path.parent().map(|dir| Cow::Owned(dir.to_path_buf())),
     }
 }

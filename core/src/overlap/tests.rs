@@ -226,6 +226,16 @@ fn of_two_jobs_that_did_not_see_each_other_the_second_runs_again() {
     assert!(conflict(&first, &lists));
     assert!(!conflict(&first, &listed), "it listed before it changed anything");
     assert!(!conflict(&[], &second), "it comes before the first one");
+    let elsewhere = [item(Use::Listed, "/d"), item(Use::Write, "/e/2")];
+    let mut overlap = Overlap::default();
+    let began = overlap.begin();
+    commit_new(&mut overlap, &[file("/d/1", 1)], &[0], &[item(Use::Missing, "/e/2")]);
+    let changes = [file("/e/2", 1)];
+    let without_own = overlap.conflict(began, &changes, &elsewhere, &Premises::default());
+    assert!(
+        without_own.is_some(),
+        "it changes nothing in the directory that it lists"
+    );
     assert!(!conflict(&first, &[]), "it comes after the first one");
 }
 

@@ -1,5 +1,6 @@
 //! What the job of a commit had used, as little of it as tells whether a later commit changes that.
 
+use super::observed::dirs_changed;
 use crate::spelling::in_lexical;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -12,7 +13,7 @@ use termite_types::{TraceItem, Use};
 pub(super) struct Uses {
     /// Those that it read, looked at, or looked for in vain, in the order of their hashes.
     seen: Box<[u32]>,
-    /// Directories that it listed when it had changed names in them, likewise.
+    /// Directories that it listed so that it counts (`Observation::Listed`), likewise.
     listed: Box<[u32]>,
 }
 
@@ -21,12 +22,13 @@ impl Uses {
     pub(super) fn of(trace: &[TraceItem], hasher: &RandomState) -> Self {
         let (mut seen, mut listed) = (Vec::new(), Vec::new());
         let mut changed_dirs = HashSet::new();
+        let later = dirs_changed(trace);
         for item in trace {
             let path = in_lexical(&item.path);
             let hash = hash_of(&path, hasher);
             match item.used {
                 Use::Read(_) | Use::Stat | Use::Missing => seen.push(hash),
-                Use::Listed if changed_dirs.contains(&hash) => listed.push(hash),
+                Use::Listed if changed_dirs.contains(&hash) || !later.contains(&path) => listed.push(hash),
                 Use::Listed => {}
                 Use::Write => changed_dirs.extend(path.parent().map(|dir| hash_of(dir, hasher))),
             }
