@@ -6,14 +6,14 @@
 use super::View;
 use super::confine;
 use super::inode::content_of;
-use super::mirror::{Known, Shifts, Workplace};
+use super::mirror::{Known, Shifts, Way, Workplace};
 use super::walk::MAX_LINKS;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 use termite_abi::Access;
 use termite_core::spelling::{in_lexical, lexical};
 use termite_types::{Abandon, BlobHash, Conflict, Node, TraceItem, Use};
@@ -141,8 +141,8 @@ impl Items {
     }
 }
 
-/// Where a path leads as one of a directory.
-enum Way {
+/// Where a walk ends, along a path as one of a directory.
+enum End {
     /// To this directory.
     Dir(PathBuf),
     /// To nothing; a directory here would be it.
@@ -163,7 +163,7 @@ struct Contents<'v> {
     /// Spelled directories and where they lead, or would lead if they were there.
     dirs: HashMap<PathBuf, Option<PathBuf>>,
     /// Spelled directories and the symlinks on the way to them.
-    followed: HashMap<PathBuf, Rc<[PathBuf]>>,
+    followed: HashMap<PathBuf, Arc<[PathBuf]>>,
     /// Directories of the mirror: most items are in few of them.
     open: HashMap<PathBuf, Option<Workplace>>,
 }
@@ -253,26 +253,19 @@ impl Contents<'_> {
     }
 
     /// The symlinks of the client's that a path goes through, which leads to `place`.
-    fn symlinks_on(&mut self, spelled: &Path, place: &Path) -> Rc<[PathBuf]> {
-        if self.beside(spelled).as_deref() != Some(place) {
-            return self.symlinks(spelled);
-        }
-        let Some(dir) = spelled.parent() else {
-            return Rc::default();
+    fn symlinks_on(&mut self, spelled: &Path, place: &Path) -> Arc<[PathBuf]> {
+        // One at its end is of this path alone.
+        let is_last_one = self.beside(spelled).as_deref() != Some(place);
+        let dir = spelled.parent().filter(|_| !is_last_one);
+        let Some(dir) = dir else {
+            return self.way(spelled).1;
         };
         if let Some(known) = self.followed.get(dir) {
             return known.clone();
         }
-        let links = self.symlinks(dir);
+        let links = self.way(dir).1;
         self.followed.insert(dir.to_owned(), links.clone());
         links
-    }
-
-    /// Of a whole path.
-    fn symlinks(&mut self, spelled: &Path) -> Rc<[PathBuf]> {
-        let mut links = Vec::new();
-        self.walk(spelled, |_, _| {}, |link| links.push(link.to_owned()));
-        links.into()
     }
 
     /// The content that the job saw where the mirror may have another one by now, or none:
@@ -306,22 +299,31 @@ impl Contents<'_> {
             return known.clone();
         }
         let bytes = spelled.as_os_str().as_bytes();
-        let known = self.view.known_dir(bytes).or_else(|| {
-            let place = self.view.mirror.leads_to_place(self.turn?, bytes)?;
-            Some(place.to_path_buf())
-        });
-        let dir = known.or_else(|| match self.walk(spelled, |_, _| {}, |_| {}) {
-            Way::Dir(dir) => {
-                if let Some(turn) = self.turn {
-                    self.view.mirror.learn_place(turn, bytes, &dir);
-                }
-                Some(dir)
-            }
-            Way::Missing(dir) => Some(dir),
-            Way::Shut => None,
-        });
+        let dir = self.view.known_dir(bytes).or_else(|| self.way(spelled).0);
         self.dirs.insert(spelled.to_owned(), dir.clone());
         dir
+    }
+
+    /// Where a spelled directory leads, or would lead if it were there, and the symlinks on the way.
+    fn way(&mut self, spelled: &Path) -> (Option<PathBuf>, Arc<[PathBuf]>) {
+        let bytes = spelled.as_os_str().as_bytes();
+        if let Some(known) = self.turn.and_then(|turn| self.view.mirror.way(turn, bytes)) {
+            return (Some(known.to.to_path_buf()), known.symlinks);
+        }
+        let mut links = Vec::new();
+        let end = self.walk(spelled, |_, _| {}, |link| links.push(link.to_owned()));
+        let symlinks: Arc<[PathBuf]> = links.into();
+        if let (End::Dir(dir), Some(turn)) = (&end, self.turn) {
+            let way = Way {
+                to: dir.as_path().into(),
+                symlinks: symlinks.clone(),
+            };
+            self.view.mirror.learn_way(turn, bytes, way);
+        }
+        match end {
+            End::Dir(dir) | End::Missing(dir) => (Some(dir), symlinks),
+            End::Shut => (None, symlinks),
+        }
     }
 
     /// A symlink of these that a use of a path went through.
@@ -340,14 +342,14 @@ impl Contents<'_> {
 
     /// Where a path leads as one of a directory. `passes` is told of each name on the way, and whether
     /// it is the last; `follows` of each symlink.
-    fn walk(&mut self, spelled: &Path, mut passes: impl FnMut(&Path, bool), mut follows: impl FnMut(&Path)) -> Way {
+    fn walk(&mut self, spelled: &Path, mut passes: impl FnMut(&Path, bool), mut follows: impl FnMut(&Path)) -> End {
         let mut at = PathBuf::from("/");
         let mut ahead = spelled.to_owned();
         let mut links = MAX_LINKS;
         loop {
             let mut rest = ahead.components();
             match rest.next() {
-                None => return Way::Dir(at),
+                None => return End::Dir(at),
                 Some(Component::RootDir) => at = "/".into(),
                 Some(Component::ParentDir) => drop(at.pop()),
                 Some(Component::CurDir | Component::Prefix(_)) => {}
@@ -359,14 +361,14 @@ impl Contents<'_> {
                         Some(Node::Symlink { target }) => {
                             follows(&next);
                             if links == 0 {
-                                return Way::Shut;
+                                return End::Shut;
                             }
                             links -= 1;
                             ahead = Path::new(&target).join(rest.as_path());
                             continue;
                         }
-                        Some(Node::File { .. } | Node::Special(_)) => return Way::Shut,
-                        None => return Way::Missing(lexical(&next.join(rest.as_path()))),
+                        Some(Node::File { .. } | Node::Special(_)) => return End::Shut,
+                        None => return End::Missing(lexical(&next.join(rest.as_path()))),
                     }
                 }
             }

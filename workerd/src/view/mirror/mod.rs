@@ -42,7 +42,7 @@ use termite_types::{Attr, BlobHash, FileTime, Node};
 
 pub use evict::Evicted;
 pub(super) use place::{Workplace, is_placeholder, names_in, seen};
-pub(super) use resolved_paths::PathFact;
+pub(super) use resolved_paths::{PathFact, Way};
 pub(super) use sparse::Presence;
 pub use special::is_absent;
 pub(super) use tables::{Fill, Shifts};
@@ -218,14 +218,14 @@ impl Mirror {
         self.tables.lock().may_have_symlinks(dir)
     }
 
-    /// Takes in where a spelled directory was found to lead, by names that were all known.
-    pub(super) fn learn_place(&self, turn: u64, spelled: &[u8], to: &Path) {
-        self.tables.lock().resolved.learn_place(turn, spelled, to);
+    /// Takes in the way of a spelled directory, by names that were all known.
+    pub(super) fn learn_way(&self, turn: u64, spelled: &[u8], way: Way) {
+        self.tables.lock().resolved.learn_way(turn, spelled, way);
     }
 
-    /// Where a spelled directory leads, complete or not, for a job that began at `turn`.
-    pub(super) fn leads_to_place(&self, turn: u64, spelled: &[u8]) -> Option<Arc<Path>> {
-        self.tables.lock().resolved.place(turn, spelled)
+    /// The way of a spelled directory, complete or not, for a job that began at `turn`.
+    pub(super) fn way(&self, turn: u64, spelled: &[u8]) -> Option<Way> {
+        self.tables.lock().resolved.way(turn, spelled)
     }
 
     /// Takes in a spelling, symlinks followed, that leads to this file at `path`.

@@ -6,7 +6,7 @@
 //! removed anything that paths lead through. Knows no I/O.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Spellings of directories and symlinks beyond that are not kept, which each job is told.
@@ -25,6 +25,15 @@ pub(in crate::view) enum PathFact {
     Plain,
 }
 
+/// Where a spelled directory leads, and through what.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::view) struct Way {
+    /// The directory.
+    pub to: Arc<Path>,
+    /// The symlinks on the way, in their order.
+    pub symlinks: Arc<[PathBuf]>,
+}
+
 /// The known spellings.
 #[derive(Default)]
 pub(super) struct ResolvedPathCache {
@@ -36,8 +45,8 @@ pub(super) struct ResolvedPathCache {
     links: HashSet<Box<[u8]>>,
     /// Of directories that no symlink leads to.
     plain: HashSet<Box<[u8]>>,
-    /// Where spelled directories lead, complete or not.
-    places: HashMap<Box<[u8]>, Arc<Path>>,
+    /// The ways of spelled directories, complete or not.
+    ways: HashMap<Box<[u8]>, Way>,
     /// Inode numbers of files by the spellings that lead to them, symlinks followed.
     files: HashMap<Box<[u8]>, u64>,
 }
@@ -49,7 +58,7 @@ impl ResolvedPathCache {
         self.dirs.clear();
         self.links.clear();
         self.plain.clear();
-        self.places.clear();
+        self.ways.clear();
         self.files.clear();
     }
 
@@ -75,16 +84,16 @@ impl ResolvedPathCache {
         turn == self.turn && matches!(self.dirs.get(spelled), Some(None))
     }
 
-    /// Takes in where a spelled directory leads, of which all is known on the way to it.
-    pub(super) fn learn_place(&mut self, turn: u64, spelled: &[u8], to: &Path) {
-        if turn == self.turn && self.places.len() < MOST {
-            self.places.insert(spelled.into(), to.into());
+    /// Takes in the way of a spelled directory, of which all is known.
+    pub(super) fn learn_way(&mut self, turn: u64, spelled: &[u8], way: Way) {
+        if turn == self.turn && self.ways.len() < MOST {
+            self.ways.insert(spelled.into(), way);
         }
     }
 
-    /// Where a spelled directory leads, complete or not, for a job that began at `turn`.
-    pub(super) fn place(&self, turn: u64, spelled: &[u8]) -> Option<Arc<Path>> {
-        self.places.get(spelled).filter(|_| turn == self.turn).cloned()
+    /// The way of a spelled directory, complete or not, for a job that began at `turn`.
+    pub(super) fn way(&self, turn: u64, spelled: &[u8]) -> Option<Way> {
+        self.ways.get(spelled).filter(|_| turn == self.turn).cloned()
     }
 
     /// Takes in a file that a spelling leads to.
