@@ -222,6 +222,7 @@ fn change(
         passing: &request.premises.passing_names,
         created: Cow::Borrowed(&validated.created),
         whole: Cow::Borrowed(&validated.whole),
+        dirs: Cow::Borrowed(&validated.dirs),
     };
     overlap.committed(done, validated.parted);
     Ok((committed, pending))

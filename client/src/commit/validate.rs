@@ -30,7 +30,9 @@ pub(super) struct Validated {
     pub whole: HashSet<usize>,
     /// What is put where nothing is, by index of the change.
     pub created: HashSet<usize>,
-    /// Files whose content is changed in place, and where.
+    /// Directories that are changed, by index of the change.
+    pub dirs: HashSet<usize>,
+    /// Files that are changed in place, and where.
     pub changed: Vec<FileName>,
     /// Names of files with several that are removed, or where something is put.
     pub parted: Vec<FileName>,
@@ -44,6 +46,7 @@ struct Validate<'a> {
     present: Present,
     permit: Permit,
     whole: HashSet<usize>,
+    dirs: HashSet<usize>,
 }
 
 /// Finds the first thing that stands against the commit.
@@ -61,6 +64,7 @@ pub(super) fn validate(
         present: Present::default(),
         permit: Permit::new(),
         whole: HashSet::new(),
+        dirs: HashSet::new(),
     };
     check_premises(&request.premises, plan, &mut validate.present)?;
     check_links(&request.trace, &request.cwd)?;
@@ -97,6 +101,7 @@ pub(super) fn validate(
         parted: validate.parted()?,
         created: validate.created()?,
         whole: validate.whole,
+        dirs: validate.dirs,
     })
 }
 
@@ -317,6 +322,9 @@ impl Validate<'_> {
             };
             return Err(CommitError::conflict(path, seen, in_words(here.as_ref())));
         };
+        if stamp.kind == Kind::Dir {
+            self.dirs.insert(index);
+        }
         self.permit.check_alter(path, &stamp, alter)?;
         if stamp.kind == Kind::File && stamp.links > 1 {
             self.check_other_names(path, &stamp)?;

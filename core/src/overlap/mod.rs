@@ -47,6 +47,8 @@ pub struct Done<'a> {
     pub created: Cow<'a, HashSet<usize>>,
     /// Of the changes, those that appended to the content that the job had seen.
     pub whole: Cow<'a, HashSet<usize>>,
+    /// Of the changes, those of directories that were there.
+    pub dirs: Cow<'a, HashSet<usize>>,
 }
 
 impl<'a> Done<'a> {
@@ -58,6 +60,7 @@ impl<'a> Done<'a> {
             passing,
             created: Cow::default(),
             whole: Cow::default(),
+            dirs: Cow::default(),
         }
     }
 }
@@ -156,13 +159,11 @@ impl Overlap {
         }
         let kept = (0..).zip(done.changes);
         let kept = kept.filter(|(_, change)| !matches!(change.kind, ChangeKind::SetXattrs(_)));
-        let named = done.changes.iter().filter(|change| change.kind.is_of_name());
-        let dirs: HashSet<&Path> = named.filter_map(|change| change.path.parent()).collect();
         let left = kept.map(|(index, change)| {
             let (is_new, is_whole) = (done.created.contains(&index), done.whole.contains(&index));
             let mut left = Left::of(change, is_new, is_whole);
-            // Its time tells of the names, of which each is told by itself.
-            left.is_seen &= !(Left::is_of_time(change) && dirs.contains(change.path.as_path()));
+            // Its time tells of names that came and went.
+            left.is_seen &= !(Left::is_of_time(change) && done.dirs.contains(&index));
             (change.path.clone(), left)
         });
         self.commits.push_back(Commit {
