@@ -210,7 +210,23 @@ impl Overlap {
             false => None,
         };
         let renamed = || self.renamed_since(began, premises);
-        torn.or_else(skewed).or_else(stale).or_else(renamed)
+        let replaced = || self.replaced_since(began, changes);
+        torn.or_else(skewed).or_else(stale).or_else(renamed).or_else(replaced)
+    }
+
+    /// For a job that appended to a file: another file has got its name since. What is appended goes
+    /// behind whatever others have written, but not to a file that the job has never seen.
+    fn replaced_since(&self, began: Moment, changes: &[Change]) -> Option<Conflict> {
+        let appended = changes.iter().filter(|change| match &change.kind {
+            ChangeKind::Alter(alter) => alter.content.as_ref().is_some_and(|edit| edit.appended),
+            _ => false,
+        });
+        let mut paths = appended.map(|change| change.path.as_path());
+        paths.find_map(|path| {
+            let mut since = self.since(began).filter_map(|commit| commit.left.get(path));
+            let is_replaced = since.any(|left| left.is_named);
+            is_replaced.then(|| Conflict::new(path, "the file that it appended to", "another one"))
+        })
     }
 
     /// For a job that changed a file and left no name of it: a name that it took from another file by

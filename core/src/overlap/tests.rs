@@ -1,7 +1,7 @@
 //! Orders of commits and sights.
 
 use super::*;
-use termite_types::{Attr, BlobHash, FileTime, IfPresent, Node, Use};
+use termite_types::{Alter, Attr, Base, BlobHash, Content, Edit, FileTime, IfPresent, Node, Use};
 
 fn hash(byte: u8) -> BlobHash {
     BlobHash([byte; 32])
@@ -178,7 +178,7 @@ fn a_content_that_was_appended_to_is_known_where_nobody_else_did() {
     let mut overlap = Overlap::default();
     let began = overlap.begin();
     let appended = |path: &str| {
-        let edit = termite_types::Edit {
+        let edit = Edit {
             base: termite_types::Base { size: 1, hash: hash(8) },
             size: 2,
             hash: hash(9),
@@ -269,4 +269,30 @@ fn a_file_that_was_changed_and_removed_is_the_one_that_had_the_name() {
     assert_eq!(overlap.conflict(began, &[removal("/a")], &[], &only), None);
     commit(&mut overlap, &[file("/a", 1)]);
     assert!(overlap.conflict(began, &[removal("/a")], &[], &only).is_some());
+}
+
+#[test]
+fn an_append_to_a_file_that_was_replaced_is_found() {
+    let mut overlap = Overlap::default();
+    let began = overlap.begin();
+    let edit = Edit {
+        base: Base { size: 1, hash: hash(9) },
+        size: 2,
+        hash: hash(8),
+        content: Content::OnWorker,
+        appended: true,
+    };
+    let append = Change {
+        path: "/log".into(),
+        kind: ChangeKind::Alter(Alter {
+            content: Some(edit),
+            ..Alter::default()
+        }),
+    };
+    let changes = std::slice::from_ref(&append);
+    let conflict = |overlap: &Overlap| overlap.conflict(began, changes, &[], &Premises::default());
+    commit(&mut overlap, changes);
+    assert_eq!(conflict(&overlap), None, "what others append stays");
+    commit(&mut overlap, &[removal("/log")]);
+    assert!(conflict(&overlap).is_some());
 }
