@@ -76,7 +76,7 @@ impl View {
             is_steady: false,
             shifted: paths,
             dirs: HashMap::new(),
-            followed: HashMap::new(),
+            ways: HashMap::new(),
             open: HashMap::new(),
         };
         contents.is_steady = contents.shifted.is_empty() && !self.changed_client_files();
@@ -162,8 +162,8 @@ struct Contents<'v> {
     is_steady: bool,
     /// Spelled directories and where they lead, or would lead if they were there.
     dirs: HashMap<PathBuf, Option<PathBuf>>,
-    /// Spelled directories and the symlinks on the way to them.
-    followed: HashMap<PathBuf, Arc<[PathBuf]>>,
+    /// Spelled paths and their ways.
+    ways: HashMap<PathBuf, Way>,
     /// Directories of the mirror: most items are in few of them.
     open: HashMap<PathBuf, Option<Workplace>>,
 }
@@ -197,7 +197,7 @@ impl Contents<'_> {
             };
             return (content, Some(path));
         }
-        let found = self.at(spelled, MAX_LINKS);
+        let found = self.at(spelled);
         let Some((path, file)) = found else {
             return (self.shown(spelled), None);
         };
@@ -223,18 +223,22 @@ impl Contents<'_> {
 
     /// Where a path leads, or would lead if it were there, symlinks followed.
     fn place(&mut self, spelled: &Path) -> Option<PathBuf> {
-        let mut place = self.beside(spelled)?;
+        let name = self.beside(spelled)?;
+        self.follow(name)
+    }
+
+    /// The same of a name in a canonical directory.
+    fn follow(&mut self, mut name: PathBuf) -> Option<PathBuf> {
         for _ in 0..MAX_LINKS {
-            let (dir, name) = (place.parent()?, place.file_name()?);
-            if !self.view.mirror.may_have_symlinks(dir) {
+            if !self.view.mirror.may_be_symlink(&name) {
                 break;
             }
-            let Some(Node::Symlink { target }) = self.look(dir, name).map(|known| known.attr.node) else {
+            let Some(Node::Symlink { target }) = self.look_at(&name).map(|known| known.attr.node) else {
                 break;
             };
-            place = self.beside(&dir.join(target))?;
+            name = self.beside(&name.parent()?.join(target))?;
         }
-        Some(place)
+        Some(name)
     }
 
     /// Where a path leads that was found. What is not there may have been looked at as a symlink alone.
@@ -244,11 +248,8 @@ impl Contents<'_> {
         if self.view.lower().is_some() {
             return Some(found);
         }
-        let place = self.place(spelled).filter(|place| *place != found);
-        let is_there = |place: &PathBuf| {
-            let name = place.parent().zip(place.file_name());
-            self.shifted.contains(place) || name.is_some_and(|(dir, name)| self.look(dir, name).is_some())
-        };
+        let place = self.follow(found.clone()).filter(|place| *place != found);
+        let is_there = |place: &PathBuf| self.shifted.contains(place) || self.look_at(place).is_some();
         Some(place.filter(is_there).unwrap_or(found))
     }
 
@@ -257,15 +258,7 @@ impl Contents<'_> {
         // One at its end is of this path alone.
         let is_last_one = self.beside(spelled).as_deref() != Some(place);
         let dir = spelled.parent().filter(|_| !is_last_one);
-        let Some(dir) = dir else {
-            return self.way(spelled).1;
-        };
-        if let Some(known) = self.followed.get(dir) {
-            return known.clone();
-        }
-        let links = self.way(dir).1;
-        self.followed.insert(dir.to_owned(), links.clone());
-        links
+        self.way(dir.unwrap_or(spelled)).symlinks
     }
 
     /// The content that the job saw where the mirror may have another one by now, or none:
@@ -283,47 +276,50 @@ impl Contents<'_> {
         content_of(&attr).map(|content| content.hash)
     }
 
-    /// Where a path leads, symlinks followed.
-    fn at(&mut self, spelled: &Path, links: u32) -> Option<(PathBuf, Known)> {
-        let (dir, name) = (spelled.parent()?, spelled.file_name()?);
-        let dir = self.dir(dir)?;
-        let found = self.look(&dir, name)?;
-        match found.attr.node {
-            Node::Symlink { target } => self.at(&dir.join(target), links.checked_sub(1)?),
-            Node::File { .. } | Node::Dir | Node::Special(_) => Some((dir.join(name), found)),
-        }
+    /// Where a path leads, symlinks followed, and what is there.
+    fn at(&mut self, spelled: &Path) -> Option<(PathBuf, Known)> {
+        let place = self.place(spelled)?;
+        let found = self.look_at(&place)?;
+        let is_end = !matches!(found.attr.node, Node::Symlink { .. });
+        is_end.then_some((place, found))
     }
 
+    /// Where a spelled directory leads, or would lead if it were there.
     fn dir(&mut self, spelled: &Path) -> Option<PathBuf> {
         if let Some(known) = self.dirs.get(spelled) {
             return known.clone();
         }
-        let bytes = spelled.as_os_str().as_bytes();
-        let dir = self.view.known_dir(bytes).or_else(|| self.way(spelled).0);
+        let known = self.view.known_dir(spelled.as_os_str().as_bytes());
+        let dir = known.or_else(|| Some(self.way(spelled).to?.to_path_buf()));
         self.dirs.insert(spelled.to_owned(), dir.clone());
         dir
     }
 
-    /// Where a spelled directory leads, or would lead if it were there, and the symlinks on the way.
-    fn way(&mut self, spelled: &Path) -> (Option<PathBuf>, Arc<[PathBuf]>) {
+    /// The way of a spelled directory, or of a path that leads to none.
+    fn way(&mut self, spelled: &Path) -> Way {
+        if let Some(known) = self.ways.get(spelled) {
+            return known.clone();
+        }
         let bytes = spelled.as_os_str().as_bytes();
-        if let Some(known) = self.turn.and_then(|turn| self.view.mirror.way(turn, bytes)) {
-            return (Some(known.to.to_path_buf()), known.symlinks);
-        }
-        let mut links = Vec::new();
-        let end = self.walk(spelled, |_, _| {}, |link| links.push(link.to_owned()));
-        let symlinks: Arc<[PathBuf]> = links.into();
-        if let (End::Dir(dir), Some(turn)) = (&end, self.turn) {
+        let known = self.turn.and_then(|turn| self.view.mirror.way(turn, bytes));
+        let way = known.unwrap_or_else(|| {
+            let mut links = Vec::new();
+            let end = self.walk(spelled, |_, _| {}, |link| links.push(link.to_owned()));
+            let is_known = !matches!(end, End::Missing(_));
             let way = Way {
-                to: dir.as_path().into(),
-                symlinks: symlinks.clone(),
+                to: match end {
+                    End::Dir(dir) | End::Missing(dir) => Some(dir.into()),
+                    End::Shut => None,
+                },
+                symlinks: links.into(),
             };
-            self.view.mirror.learn_way(turn, bytes, way);
-        }
-        match end {
-            End::Dir(dir) | End::Missing(dir) => (Some(dir), symlinks),
-            End::Shut => (None, symlinks),
-        }
+            if let Some(turn) = self.turn.filter(|_| is_known) {
+                self.view.mirror.learn_way(turn, bytes, way.clone());
+            }
+            way
+        });
+        self.ways.insert(spelled.to_owned(), way.clone());
+        way
     }
 
     /// A symlink of these that a use of a path went through.
@@ -374,6 +370,10 @@ impl Contents<'_> {
             }
             ahead = rest.as_path().to_owned();
         }
+    }
+
+    fn look_at(&mut self, path: &Path) -> Option<Known> {
+        self.look(path.parent()?, path.file_name()?)
     }
 
     fn look(&mut self, dir: &Path, name: &OsStr) -> Option<Known> {

@@ -213,17 +213,17 @@ impl Mirror {
         self.tables.lock().resolved.is_nowhere(turn, spelled)
     }
 
-    /// Whether a directory has, or has had, a symlink in it.
-    pub(super) fn may_have_symlinks(&self, dir: &Path) -> bool {
-        self.tables.lock().may_have_symlinks(dir)
+    /// Whether a name is that of a symlink, or was at some time.
+    pub(super) fn may_be_symlink(&self, path: &Path) -> bool {
+        self.tables.lock().may_be_symlink(path)
     }
 
-    /// Takes in the way of a spelled directory, by names that were all known.
+    /// Takes in the way of a spelled path, by names that were all known.
     pub(super) fn learn_way(&self, turn: u64, spelled: &[u8], way: Way) {
         self.tables.lock().resolved.learn_way(turn, spelled, way);
     }
 
-    /// The way of a spelled directory, complete or not, for a job that began at `turn`.
+    /// The way of a spelled path, for a job that began at `turn`.
     pub(super) fn way(&self, turn: u64, spelled: &[u8]) -> Option<Way> {
         self.tables.lock().resolved.way(turn, spelled)
     }

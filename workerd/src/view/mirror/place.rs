@@ -82,7 +82,7 @@ impl Mirror {
                 if tables.is_complete(&dir.path) {
                     tables.resolved.void();
                 }
-                tables.note_symlink(&dir.path);
+                tables.note_symlink(dir.child(name));
                 rustix::fs::symlinkat(target, &dir.fd, name)?;
                 drop(tables);
                 self.give(dir.fd.as_fd(), name, attr)?;

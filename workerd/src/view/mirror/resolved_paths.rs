@@ -25,11 +25,11 @@ pub(in crate::view) enum PathFact {
     Plain,
 }
 
-/// Where a spelled directory leads, and through what.
+/// Where a spelled path leads, and through what.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(in crate::view) struct Way {
-    /// The directory.
-    pub to: Arc<Path>,
+    /// A directory; `None`: it leads to something else.
+    pub to: Option<Arc<Path>>,
     /// The symlinks on the way, in their order.
     pub symlinks: Arc<[PathBuf]>,
 }
@@ -45,7 +45,7 @@ pub(super) struct ResolvedPathCache {
     links: HashSet<Box<[u8]>>,
     /// Of directories that no symlink leads to.
     plain: HashSet<Box<[u8]>>,
-    /// The ways of spelled directories, complete or not.
+    /// The ways of spelled directories, complete or not, and of paths that symlinks are at the end of.
     ways: HashMap<Box<[u8]>, Way>,
     /// Inode numbers of files by the spellings that lead to them, symlinks followed.
     files: HashMap<Box<[u8]>, u64>,
@@ -84,14 +84,14 @@ impl ResolvedPathCache {
         turn == self.turn && matches!(self.dirs.get(spelled), Some(None))
     }
 
-    /// Takes in the way of a spelled directory, of which all is known.
+    /// Takes in the way of a spelled path, of which all is known.
     pub(super) fn learn_way(&mut self, turn: u64, spelled: &[u8], way: Way) {
         if turn == self.turn && self.ways.len() < MOST {
             self.ways.insert(spelled.into(), way);
         }
     }
 
-    /// The way of a spelled directory, complete or not, for a job that began at `turn`.
+    /// The way of a spelled path, for a job that began at `turn`.
     pub(super) fn way(&self, turn: u64, spelled: &[u8]) -> Option<Way> {
         self.ways.get(spelled).filter(|_| turn == self.turn).cloned()
     }

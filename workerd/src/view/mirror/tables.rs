@@ -85,8 +85,8 @@ pub(super) struct Tables {
     pub sparse: HashMap<Arc<Path>, Unmade>,
     /// Names of special files, by directory.
     pub specials: HashMap<Arc<Path>, HashSet<OsString>>,
-    /// Directories in which a symlink was made.
-    with_symlinks: HashSet<Arc<Path>>,
+    /// Where symlinks were made.
+    symlinks: HashSet<PathBuf>,
     /// Directories that are being listed together with what they are in.
     awaited: HashMap<PathBuf, Awaited>,
     /// Counts claims.
@@ -151,14 +151,14 @@ impl File {
 }
 
 impl Tables {
-    /// A symlink is made in a directory.
-    pub(super) fn note_symlink(&mut self, dir: &Arc<Path>) {
-        self.with_symlinks.insert(dir.clone());
+    /// A symlink is made.
+    pub(super) fn note_symlink(&mut self, path: PathBuf) {
+        self.symlinks.insert(path);
     }
 
-    /// Whether a directory has, or has had, a symlink in it.
-    pub(super) fn may_have_symlinks(&self, dir: &Path) -> bool {
-        self.with_symlinks.contains(dir)
+    /// Whether a name is that of a symlink, or was at some time.
+    pub(super) fn may_be_symlink(&self, path: &Path) -> bool {
+        self.symlinks.contains(path)
     }
 
     /// Of a tree whose root directory has this inode number, and of which nothing is known.
@@ -168,7 +168,7 @@ impl Tables {
             resolved: ResolvedPathCache::default(),
             sparse: HashMap::new(),
             specials: HashMap::new(),
-            with_symlinks: HashSet::new(),
+            symlinks: HashSet::new(),
             awaited: HashMap::new(),
             claims: 0,
             dir_of: HashMap::new(),
