@@ -3,7 +3,6 @@
 //! know how to try.
 
 use crate::backend::{self, BackendChoice, ChosenBackend, NoFuse};
-use crate::fuse::{self, Device};
 use crate::slot;
 use crate::start::{self, Entered, StoreOptions};
 use crate::store::Store;
@@ -211,9 +210,7 @@ fn worker_checks(entered: &Entered) -> Vec<Check> {
 }
 
 fn fuse_check(entered: &Entered) -> Result<&'static str, NoFuse> {
-    let device = Device::find(&entered.store)?;
-    fuse::self_test(&device, &entered.spawner, &entered.store)?;
-    Ok("a slot stood on it")
+    backend::try_fuse(entered).map(|_| "a slot stood on it")
 }
 
 /// What is found and is not enough, as a report shows it.

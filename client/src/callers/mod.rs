@@ -22,7 +22,6 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::rc::Rc;
 use std::time::Duration;
-
 use termite_wire::frame::{CallerJob, Control, Decoder, FrameError, ToCaller, ToDaemon};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;

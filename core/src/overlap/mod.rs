@@ -159,13 +159,7 @@ impl Overlap {
         }
         let kept = (0..).zip(done.changes);
         let kept = kept.filter(|(_, change)| !matches!(change.kind, ChangeKind::SetXattrs(_)));
-        let left = kept.map(|(index, change)| {
-            let (is_new, is_whole) = (done.created.contains(&index), done.whole.contains(&index));
-            let mut left = Left::of(change, is_new, is_whole);
-            // Its time tells of names that came and went.
-            left.is_seen &= !(Left::is_of_time(change) && done.dirs.contains(&index));
-            (change.path.clone(), left)
-        });
+        let left = kept.map(|(index, change)| (change.path.clone(), Left::of(&done, index)));
         self.commits.push_back(Commit {
             at: Moment(self.clock),
             left: left.collect(),
@@ -222,11 +216,8 @@ impl Overlap {
             _ => false,
         });
         let mut paths = appended.map(|change| change.path.as_path());
-        paths.find_map(|path| {
-            let mut since = self.since(began).filter_map(|commit| commit.left.get(path));
-            let is_replaced = since.any(|left| left.is_named);
-            is_replaced.then(|| Conflict::new(path, "the file that it appended to", "another one"))
-        })
+        let path = paths.find(|path| self.is_named_since(began, path))?;
+        Some(Conflict::new(path, "the file that it appended to", "another one"))
     }
 
     /// For a job that changed a file and left no name of it: a name that it took from another file by
@@ -234,11 +225,14 @@ impl Overlap {
     fn renamed_since(&self, began: Moment, premises: &Premises) -> Option<Conflict> {
         let only = premises.checks.iter().filter(|check| check.seen == Seen::OnlyName);
         let mut names = only.map(|check| check.path.as_path());
-        names.find_map(|name| {
-            let mut since = self.since(began).filter_map(|commit| commit.left.get(name));
-            let is_renamed = since.any(|left| left.is_named);
-            is_renamed.then(|| Conflict::new(name, "a file", "another one, or nothing"))
-        })
+        let name = names.find(|name| self.is_named_since(began, name))?;
+        Some(Conflict::new(name, "a file", "another one, or nothing"))
+    }
+
+    /// Whether a commit since then may have made a name lead to something else.
+    fn is_named_since(&self, began: Moment, name: &Path) -> bool {
+        let mut left = self.since(began).filter_map(|commit| commit.left.get(name));
+        left.any(|left| left.is_named)
     }
 
     /// The last names of all paths that a job's sights matter of: what changed since it began,

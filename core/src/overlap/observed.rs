@@ -2,8 +2,8 @@
 //!
 //! Knows traces and changes; knows nothing of which commits there are.
 
+use super::Done;
 use crate::spelling::in_lexical;
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -59,8 +59,10 @@ pub(super) enum Side {
 }
 
 impl Left {
-    /// What a change left; `is_whole`: bytes that were appended are behind what the job had seen.
-    pub(super) fn of(change: &Change, is_new: bool, is_whole: bool) -> Self {
+    /// What one of a commit's changes left.
+    pub(super) fn of(done: &Done<'_>, index: usize) -> Self {
+        let change = &done.changes[index];
+        let (is_new, is_whole) = (done.created.contains(&index), done.whole.contains(&index));
         let content = match &change.kind {
             ChangeKind::Remove { .. } => Content::None,
             ChangeKind::File { attr, if_present, .. } => match &attr.node {
@@ -84,20 +86,8 @@ impl Left {
             content,
             is_new,
             is_named: change.kind.is_of_name(),
-            is_seen: true,
-        }
-    }
-
-    /// Whether a change gives a file or directory another time, the present one, and nothing else.
-    pub(super) fn is_of_time(change: &Change) -> bool {
-        match &change.kind {
-            ChangeKind::Alter(Alter {
-                mode: None,
-                owner: None,
-                content: None,
-                mtime,
-            }) => mtime.is_none_or(|mtime| !mtime.explicit),
-            _ => false,
+            // The time of a directory tells of names that came and went.
+            is_seen: !(done.dirs.contains(&index) && is_of_time(change)),
         }
     }
 
@@ -125,6 +115,19 @@ impl Left {
     }
 }
 
+/// Whether a change gives a file or directory another time, the present one, and nothing else.
+fn is_of_time(change: &Change) -> bool {
+    match &change.kind {
+        ChangeKind::Alter(Alter {
+            mode: None,
+            owner: None,
+            content: None,
+            mtime,
+        }) => mtime.is_none_or(|mtime| !mtime.explicit),
+        _ => false,
+    }
+}
+
 /// The paths that a job used, spelled without `.` and `..`, with what it saw first.
 pub(super) struct Observations(HashMap<PathBuf, Vec<Observation>>);
 
@@ -132,17 +135,14 @@ impl Observations {
     /// What a trace says of paths with one of these last names.
     pub(super) fn of(trace: &[TraceItem], names: &HashSet<&OsStr>) -> Self {
         let mut observed = HashMap::<_, Vec<_>>::new();
-        let (mut own, mut changed_dirs) = (HashSet::new(), HashSet::new());
-        let later = dirs_changed(trace);
+        let mut own = HashSet::new();
+        let counting = counting_listings(trace);
         let matters = |path: &Path| match path.file_name() {
             Some(name) => names.contains(name),
             // It ends in `..`.
             None => true,
         };
-        for item in trace {
-            if item.used == Use::Write && item.path.parent().is_some_and(matters) {
-                changed_dirs.extend(in_lexical(&item.path).parent().map(Path::to_path_buf));
-            }
+        for (index, item) in trace.iter().enumerate() {
             if !matters(&item.path) {
                 continue;
             }
@@ -156,7 +156,7 @@ impl Observations {
                 Use::Read(content) => content.map_or(Observation::Unknown, Observation::Content),
                 Use::Missing => Observation::Missing,
                 Use::Listed => Observation::Listed {
-                    counts: changed_dirs.contains(&path) || !later.contains(path.as_path()),
+                    counts: counting.contains(&index),
                 },
                 Use::Stat => Observation::There,
                 Use::Write => {
@@ -184,15 +184,20 @@ impl Observations {
     }
 }
 
-/// The directories in which a job changed a name.
-pub(super) fn dirs_changed(trace: &[TraceItem]) -> HashSet<Cow<'_, Path>> {
-    let changed = trace.iter().filter(|item| item.used == Use::Write);
-    changed.filter_map(|item| dir_of(&item.path)).collect()
-}
-
-fn dir_of(path: &Path) -> Option<Cow<'_, Path>> {
-    match in_lexical(path) {
-        Cow::Borrowed(path) => path.parent().map(Cow::Borrowed),
-        Cow::Owned(path) => path.parent().map(|dir| Cow::Owned(dir.to_path_buf())),
+/// The listings of a trace that count for the order of jobs, by their index: see [`Observation::Listed`].
+pub(super) fn counting_listings(trace: &[TraceItem]) -> HashSet<usize> {
+    let mut first_changes = HashMap::new();
+    let is_listing = |item: &TraceItem| item.used == Use::Listed;
+    if !trace.iter().any(is_listing) {
+        return HashSet::new();
     }
+    for (index, item) in trace.iter().enumerate().filter(|(_, item)| item.used == Use::Write) {
+        if let Some(dir) = in_lexical(&item.path).parent() {
+            first_changes.entry(dir.to_path_buf()).or_insert(index);
+        }
+    }
+    let listings = trace.iter().enumerate().filter(|(_, item)| is_listing(item));
+    let first_change = |item: &TraceItem| first_changes.get(in_lexical(&item.path).as_ref());
+    let counting = listings.filter(|(index, item)| first_change(item).is_none_or(|first| first < index));
+    counting.map(|(index, _)| index).collect()
 }

@@ -1,4 +1,4 @@
-//! Orders of commits and sights.
+//! Orders of commits and of what jobs saw.
 
 use super::*;
 use termite_types::{Alter, Attr, Base, BlobHash, Content, Edit, FileTime, IfPresent, Node, Use};

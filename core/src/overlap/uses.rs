@@ -1,8 +1,7 @@
 //! What the job of a commit had used, as little of it as tells whether a later commit changes that.
 
-use super::observed::dirs_changed;
+use super::observed::counting_listings;
 use crate::spelling::in_lexical;
-use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use termite_types::{TraceItem, Use};
@@ -21,16 +20,13 @@ impl Uses {
     /// Of a trace.
     pub(super) fn of(trace: &[TraceItem], hasher: &RandomState) -> Self {
         let (mut seen, mut listed) = (Vec::new(), Vec::new());
-        let mut changed_dirs = HashSet::new();
-        let later = dirs_changed(trace);
-        for item in trace {
-            let path = in_lexical(&item.path);
-            let hash = hash_of(&path, hasher);
+        let counting = counting_listings(trace);
+        for (index, item) in trace.iter().enumerate() {
+            let hash = || hash_of(&in_lexical(&item.path), hasher);
             match item.used {
-                Use::Read(_) | Use::Stat | Use::Missing => seen.push(hash),
-                Use::Listed if changed_dirs.contains(&hash) || !later.contains(&path) => listed.push(hash),
-                Use::Listed => {}
-                Use::Write => changed_dirs.extend(path.parent().map(|dir| hash_of(dir, hasher))),
+                Use::Read(_) | Use::Stat | Use::Missing => seen.push(hash()),
+                Use::Listed if counting.contains(&index) => listed.push(hash()),
+                Use::Listed | Use::Write => {}
             }
         }
         Self {
